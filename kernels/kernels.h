@@ -1,0 +1,101 @@
+// KernelTable: everything a forward pass computes, as a table of functions per ISA. Tables are chosen once, at
+// start-up, by cpuid (registry.h). Each ISA's table starts as a copy of the one below it and overrides what it does
+// better, so a missing fast kernel is slow, never wrong.
+//
+// kernels/ knows no MPI, NUMA, files or threads: every function is single-threaded, re-entrant, allocates nothing and
+// cannot fail. Callers split work by rows, tokens or heads. Pointers need no alignment unless stated. Results do not
+// depend on how the caller splits the rows.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/pack.h"
+#include "kernels/types.h"
+
+namespace onecopy::kernels {
+
+// How the input rows of a matmul are stored.
+enum class ActFormat : uint8_t {
+  kF32,  // float[cols]
+  kQ8,   // int8 per 32 columns: ActRow below. cols is rounded up to a multiple of 32 and the tail is zero.
+  kCount
+};
+
+// One kQ8 activation row, `units` = cols / 32 rounded up, in this order, 64-byte aligned:
+//   int8  q [32 * units]   round(x / d), |q| <= 127
+//   float d [units]        max |x| / 127 over the unit (0 for an all-zero unit)
+//   float s0[units]        d * sum of q over columns 0-15 of the unit
+//   float s1[units]        d * sum of q over columns 16-31
+inline constexpr uint64_t Q8RowBytes(uint64_t cols) {
+  const uint64_t units = (cols + 31) / 32;
+  return (units * (32 + 3 * sizeof(float)) + 63) / 64 * 64;
+}
+
+// Bytes of a row of activations: the distance of rows in a buffer, a multiple of 64.
+inline constexpr uint64_t ActRowBytes(ActFormat format, uint64_t cols) {
+  return format == ActFormat::kQ8 ? Q8RowBytes(cols) : (cols * sizeof(float) + 63) / 64 * 64;
+}
+
+// y[t][r] = sum over c of w[r][c] * x[t][c], for tokens t < n_tokens and rows row_begin <= r < row_end of w.
+//   x: n_tokens pointers to rows in the table's ActFormat for w.type, 64-byte aligned
+//   y: n_tokens pointers to float[w.rows]; only [row_begin, row_end) is written. Does not overlap x or w.
+// row_begin is a multiple of w.row_tile; row_end too, or w.rows.
+using MatmulFn = void (*)(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                          uint32_t row_begin, uint32_t row_end);
+
+struct WeightKernel {
+  uint32_t row_tile = 1;  // of the packed layout this kernel reads
+  ActFormat act = ActFormat::kF32;
+  MatmulFn matmul = nullptr;  // nullptr: this build cannot compute with the type
+};
+
+// Element type of the KV cache.
+enum class KvType : uint8_t { kF32, kF16 };
+inline constexpr size_t KvBytes(KvType type) { return type == KvType::kF32 ? 4 : 2; }
+
+// The running state of one query head's softmax (Milakov & Gimelshein 2018; FlashAttention, Dao 2022, section 3).
+// Starts as {-infinity, 0} with acc all zero; the head's output is acc / sum.
+struct SoftmaxState {
+  float max;
+  float sum;
+};
+
+struct KernelTable {
+  const char* name;  // "ref", "avx2", …
+  WeightKernel weights[static_cast<size_t>(WeightType::kCount)];
+  KvType kv_type;
+
+  // x: [cols] -> out: one kQ8 row, Q8RowBytes(cols) bytes, 64-byte aligned.
+  void (*quantize_q8)(const float* x, size_t cols, void* out);
+
+  // out[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i]. out may be x. (Zhang & Sennrich 2019.)
+  void (*rms_norm)(const float* x, const float* weight, float eps, size_t n, float* out);
+
+  // Rotates x[2 * half] in place by the angles of one position; cos_sin: [half][2] = {cos, sin}.
+  // neox: pairs (i, i + half), as Hugging Face stores them. pairwise: pairs (2i, 2i + 1), GGUF arch llama.
+  void (*rope_neox)(float* x, const float* cos_sin, size_t half);
+  void (*rope_pairwise)(float* x, const float* cos_sin, size_t half);
+
+  // out[i] = gate[i] * sigmoid(gate[i]) * up[i]. out may be gate. (SwiGLU, Shazeer 2020.)
+  void (*silu_mul)(const float* gate, const float* up, size_t n, float* out);
+
+  // y[i] += a * x[i]
+  void (*axpy)(float a, const float* x, size_t n, float* y);
+
+  // Softmax in place over x[n], maximum subtracted.
+  void (*softmax)(float* x, size_t n);
+
+  // x: [n] -> out: n elements of kv_type (round to nearest even; f16 overflow goes to infinity).
+  void (*store_kv)(const float* x, size_t n, void* out);
+
+  // Adds n_pos cached positions of one KV head to the running softmax of the n_heads query heads that share it.
+  //   q: [n_heads][head_dim], already multiplied by the softmax scale     k: [n_pos][head_dim] kv_type, rows k_stride
+  //   v: [n_pos][v_dim] kv_type, rows v_stride elements apart             elements apart
+  //   state: [n_heads]   acc: [n_heads][v_dim]
+  //   scratch: float[n_heads * n_pos]
+  void (*attend)(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride, const void* v,
+                 size_t v_dim, size_t v_stride, size_t n_pos, SoftmaxState* state, float* acc, float* scratch);
+};
+
+}  // namespace onecopy::kernels

@@ -1,0 +1,25 @@
+// The kernel tables of this build, best first, and the choice of one.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+
+namespace onecopy::kernels {
+
+struct TableEntry {
+  const KernelTable& (*table)();  // valid to call only where supported() holds
+  const char* name;
+  const char* requires_isa;  // for people: "AVX2, FMA, F16C"
+  bool (*supported)();       // does this CPU and operating system have the ISA
+};
+
+// In priority order; the last is "ref" and is always supported.
+const std::vector<TableEntry>& AllTables();
+
+// The best supported table, or the one named by `forced` (the value of ONECOPY_KERNELS; empty: none).
+// Returns nullptr and fills *error with a sentence where `forced` is unknown or this CPU lacks its ISA.
+const KernelTable* SelectTable(const std::string& forced, std::string* error);
+
+}  // namespace onecopy::kernels

@@ -1,0 +1,33 @@
+// Command: one subcommand of onecopy. Adding one: a file cmd_NAME.cc with a function NameCommand(), one row in
+// commands.cc.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+#include "runtime/comm/communicator.h"
+
+namespace onecopy::cli {
+
+struct Command {
+  std::string name;
+  std::string summary;   // one line
+  std::string examples;  // whole command lines, for --help
+  // Adds options to the subcommand's parser; what they fill lives in the closure that `run` shares.
+  std::function<void(CLI::App* app)> add_options;
+  // Called on every rank after parsing. Throws Error; results go to stdout on rank 0 only.
+  std::function<void(comm::Communicator& comm)> run;
+};
+
+Command GenerateCommand();
+Command ChatCommand();
+Command BenchCommand();
+Command PlanCommand();
+Command InspectCommand();
+Command TokenizeCommand();
+Command LogitsCommand();
+Command PerplexityCommand();
+Command DoctorCommand();
+
+}  // namespace onecopy::cli

@@ -1,0 +1,98 @@
+// Communicator: what ranks can do together. One of three virtual seams of onecopy (faults are injected here).
+// A Communicator belongs to one thread of its rank at a time. All ranks call the same operations in the same order
+// with the same sizes; each operation completes on every rank or fails on every rank that is alive.
+//
+// Reductions sum in rank order on every rank, so all ranks hold the same bits, run after run.
+// Every wait has a deadline and checks that the peers are alive. Errors: CommError, thrown from the waiting call with
+// the culprit's rank, host and pid where known; after it the communicator is unusable and the process should end.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/base/error.h"
+
+namespace onecopy::comm {
+
+class CommError : public Error {
+ public:
+  CommError(int culprit, const std::string& message) : Error(ErrorCode::kCommunication, message), culprit_(culprit) {}
+  int culprit() const { return culprit_; }  // -1 when unknown
+
+ private:
+  int culprit_;
+};
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  virtual int ranks_on_host() const = 0;
+  virtual int rank_on_host() const = 0;
+
+  virtual void Barrier() = 0;
+
+  // x[i] becomes the sum over ranks of x[i], added in rank order. Any size, any alignment.
+  virtual void AllReduceSum(std::span<float> x) = 0;
+
+  // x: [n_rows][bounds.back()]; this rank has filled columns [bounds[rank], bounds[rank + 1]) of every row, all other
+  // columns are overwritten with what their ranks filled. bounds: size() + 1 ascending values from 0.
+  virtual void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds) = 0;
+
+  // Bytes of `root` on every rank; resized on the others.
+  virtual void Broadcast(std::vector<uint8_t>* bytes, int root) = 0;
+
+  // Each rank's bytes on every rank, by rank; sizes may differ.
+  virtual std::vector<std::vector<uint8_t>> AllGatherBytes(const std::vector<uint8_t>& bytes) = 0;
+
+  // The end of a set-up stage: `error` is null on success. Throws on every rank when any rank failed: the Error of
+  // the lowest failing rank's code, with all distinct messages ("rank 3 (host): …").
+  virtual void Agree(const char* stage, const Error* error) = 0;
+
+  // A buffer of `bytes_per_rank` bytes a rank that all ranks of this host can read and write, rank_on_host() major,
+  // each part page-aligned and first touched by its rank. Lives as long as the communicator. Collective over the host.
+  struct SharedBuffer {
+    std::vector<uint8_t*> part;  // by rank on host
+    size_t bytes_per_rank;
+  };
+  virtual SharedBuffer AllocateShared(size_t bytes_per_rank) = 0;
+  // Barrier over the ranks of this host, which also orders accesses to shared buffers.
+  virtual void HostBarrier() = 0;
+
+  // Where this rank is, for the messages of others when it does not come: "load", "step 17". Cheap.
+  virtual void SetStage(const char* stage) = 0;
+
+  // Seconds spent waiting in collectives so far, and their number.
+  struct Stats {
+    double wait_seconds = 0;
+    uint64_t calls = 0;
+  };
+  virtual Stats stats() const = 0;
+};
+
+struct CommOptions {
+  enum class Collectives { kShared, kMpi };
+  Collectives collectives = Collectives::kShared;  // kMpi: MPI_Allreduce, to compare and to debug
+  double deadline_seconds = 60;   // of one wait in a step; idle waits (Broadcast from root) have none but check liveness
+  size_t window_bytes = 1 << 20;  // per rank, per buffer of the pair; larger messages go in chunks
+};
+
+// One rank, no MPI.
+std::unique_ptr<Communicator> MakeSingleCommunicator();
+
+// `ranks` communicators in one process, one for each thread of a test.
+std::vector<std::unique_ptr<Communicator>> MakeLocalCommunicators(int ranks, const CommOptions& options = {});
+
+// Initialises MPI (thread level FUNNELED) and makes the world's communicator; finalises MPI when destroyed.
+std::unique_ptr<Communicator> MakeMpiCommunicator(const CommOptions& options);
+
+// True where the environment shows that an MPI launcher started this process (mpirun, or srun with PMIx).
+bool LaunchedByMpi();
+
+}  // namespace onecopy::comm
