@@ -1,10 +1,10 @@
-// KernelTable: everything a forward pass computes, as a table of functions per ISA. Tables are chosen once, at
-// start-up, by cpuid (registry.h). Each ISA's table starts as a copy of the one below it and overrides what it does
-// better, so a missing fast kernel is slow, never wrong.
+// KernelTable: everything a forward pass computes, as a table of functions per ISA. Tables are chosen once,
+// at start-up, by cpuid (registry.h). Each ISA's table starts as a copy of the one below it and overrides
+// what it does better, so a missing fast kernel is slow, never wrong.
 //
-// kernels/ knows no MPI, NUMA, files or threads: every function is single-threaded, re-entrant, allocates nothing and
-// cannot fail. Callers split work by rows, tokens or heads. Pointers need no alignment unless stated. Results do not
-// depend on how the caller splits the rows.
+// kernels/ knows no MPI, NUMA, files or threads: every function is single-threaded, re-entrant, allocates
+// nothing and cannot fail. Callers split work by rows, tokens or heads. Pointers need no alignment unless
+// stated. Results do not depend on how the caller splits the rows.
 #pragma once
 
 #include <cstddef>
@@ -52,10 +52,12 @@ struct WeightKernel {
 
 // Element type of the KV cache.
 enum class KvType : uint8_t { kF32, kF16 };
-inline constexpr size_t KvBytes(KvType type) { return type == KvType::kF32 ? 4 : 2; }
+inline constexpr size_t KvBytes(KvType type) {
+  return type == KvType::kF32 ? 4 : 2;
+}
 
-// The running state of one query head's softmax (Milakov & Gimelshein 2018; FlashAttention, Dao 2022, section 3).
-// Starts as {-infinity, 0} with acc all zero; the head's output is acc / sum.
+// The running state of one query head's softmax (Milakov & Gimelshein 2018; FlashAttention, Dao 2022, section
+// 3). Starts as {-infinity, 0} with acc all zero; the head's output is acc / sum.
 struct SoftmaxState {
   float max;
   float sum;
@@ -89,13 +91,14 @@ struct KernelTable {
   // x: [n] -> out: n elements of kv_type (round to nearest even; f16 overflow goes to infinity).
   void (*store_kv)(const float* x, size_t n, void* out);
 
-  // Adds n_pos cached positions of one KV head to the running softmax of the n_heads query heads that share it.
-  //   q: [n_heads][head_dim], already multiplied by the softmax scale     k: [n_pos][head_dim] kv_type, rows k_stride
-  //   v: [n_pos][v_dim] kv_type, rows v_stride elements apart             elements apart
-  //   state: [n_heads]   acc: [n_heads][v_dim]
-  //   scratch: float[n_heads * n_pos]
-  void (*attend)(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride, const void* v,
-                 size_t v_dim, size_t v_stride, size_t n_pos, SoftmaxState* state, float* acc, float* scratch);
+  // Adds n_pos cached positions of one KV head to the running softmax of the n_heads query heads of it.
+  //   q: [n_heads][head_dim], already multiplied by the softmax scale
+  //   k: [n_pos][head_dim] kv_type, rows k_stride elements apart
+  //   v: [n_pos][v_dim] kv_type, rows v_stride elements apart
+  //   state: [n_heads]   acc: [n_heads][v_dim]   scratch: float[n_heads * n_pos]
+  void (*attend)(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride,
+                 const void* v, size_t v_dim, size_t v_stride, size_t n_pos, SoftmaxState* state, float* acc,
+                 float* scratch);
 };
 
 }  // namespace onecopy::kernels

@@ -1,24 +1,27 @@
-// The packed layout: how a shard of a weight matrix lies in memory. Lossless, at most 5 % larger than the file's
-// blocks (plus the headers that a cut through a super-block copies to both sides).
+// The packed layout: how a shard of a weight matrix lies in memory. Lossless, at most 5 % larger than the
+// file's blocks (plus the headers that a cut through a super-block copies to both sides).
 //
 // Float types (F32, F16, BF16): row after row, as in the file.
-// Quantised types: rows are taken `row_tile` (R) at a time; a tile holds, for each source block that the shard
-// touches ("segment"), its header for R rows, then its 32-column units. So a kernel streams a tile from front to back
-// with R rows in the lanes of a vector, and no horizontal sum in its inner loop.
+// Quantised types: rows are taken `row_tile` (R) at a time; a tile holds, for each source block that the
+// shard touches ("segment"), its header for R rows, then its 32-column units. So a kernel streams a tile from
+// front to back with R rows in the lanes of a vector, and no horizontal sum in its inner loop.
 //
-//   tile    = segment*                     tiles of R rows, the last padded with zero rows
-//   segment = header unit+                 one per source block; first and last may be partial (cut at 32 columns)
+//   tile    = segment*      R rows, the last tile padded with zero rows
+//   segment = header unit+  one per source block; first and last may be partial (cut at 32 columns)
 //   header  = Q4_K Q5_K: d f16[R], dmin f16[R] · Q6_K: d f16[R] · Q4_0 Q8_0: none
 //   unit    = scales quants, for 32 columns of R rows
 //   scales  = Q4_0 Q8_0: d f16[R] · Q4_K Q5_K: sc u8[R], m u8[R] (6-bit values, widened)
 //             · Q6_K: s0 i8[R] (columns 0-15), s1 i8[R] (columns 16-31)
 //   quants, with q[r][c] the stored unsigned value of row r, column c (Q8_0: the signed byte):
-//     Q8_0                8 groups j = 0..7 of R dwords; byte b of dword r is q[r][4j+b]
-//     Q4_0 Q4_K Q5_K Q6_K 4 groups j = 0..3 of R dwords; byte b of dword r holds q[r][4j+b] & 15 in its low and
-//                         q[r][16+4j+b] & 15 in its high nibble
-//     then Q5_K           R dwords; bit j (0..7) of byte b of dword r is bit 4 of q[r][4j+b]
-//     then Q6_K           2 groups h = 0,1 of R dwords; bits 2i,2i+1 (i = 0..3) of byte b of dword r are bits 4-5
-//                         of q[r][4(4h+i)+b]
+//     Q8_0  8 groups j = 0..7 of R dwords; byte b of dword r is q[r][4j+b]
+//     Q4_0 Q4_K Q5_K Q6_K
+//           4 groups j = 0..3 of R dwords; byte b of dword r holds q[r][4j+b] & 15 in its low and
+//           q[r][16+4j+b] & 15 in its high nibble
+//     then Q5_K
+//           R dwords; bit j (0..7) of byte b of dword r is bit 4 of q[r][4j+b]
+//     then Q6_K
+//           2 groups h = 0,1 of R dwords; bits 2i,2i+1 (i = 0..3) of byte b of dword r are bits 4-5 of
+//           q[r][4(4h+i)+b]
 // Value of a weight: Q8_0 d*q · Q4_0 d*(q-8) · Q4_K, Q5_K d*sc*q - dmin*m · Q6_K d*s*(q-32).
 #pragma once
 
@@ -37,24 +40,26 @@ struct PackedMatrix {
   WeightType type = WeightType::kF32;
   uint32_t row_tile = 1;   // R: 1 for float types
   uint32_t rows = 0;       // rows of the shard
-  uint32_t cols = 0;       // columns of the shard; a multiple of 32 for quantised types
-  uint32_t first_col = 0;  // column of the full matrix at which the shard begins; a multiple of 32 for quantised types
+  uint32_t cols = 0;       // columns of the shard, and the column of the full matrix at which it begins;
+  uint32_t first_col = 0;  // both multiples of 32 for quantised types
 };
 
 // Bytes of the matrix (data unused).
 uint64_t PackedBytes(const PackedMatrix& matrix);
-// Bytes of it that exist only since a cut runs through source blocks: headers that another rank holds too. A cut's
-// copy is counted on the side right of the cut, so that the sum over all shards counts each extra header once.
+// Bytes of it that exist only since a cut runs through source blocks: headers that another rank holds too. A
+// cut's copy is counted on the side right of the cut, so that the sum over all shards counts each extra
+// header once.
 uint64_t SplitHeaderBytes(const PackedMatrix& matrix);
 // Bytes of one row tile.
 uint64_t TileBytes(const PackedMatrix& matrix);
 
-// Packs rows [row_begin, row_begin + n_rows) of the shard into out (the start of the whole matrix, PackedBytes()
-// bytes). row_begin is a multiple of row_tile, and so is n_rows unless they are the last rows.
-// src: the same rows as in the file, `src_row_bytes` apart; each row begins at the source block that holds column
-// first_col (for float types: at that very element). Different row ranges may be packed by different threads at once.
-void PackRows(const PackedMatrix& matrix, uint8_t* out, uint32_t row_begin, uint32_t n_rows, const uint8_t* src,
-              uint64_t src_row_bytes);
+// Packs rows [row_begin, row_begin + n_rows) of the shard into out (the start of the whole matrix,
+// PackedBytes() bytes). row_begin is a multiple of row_tile, and so is n_rows unless they are the last rows.
+// src: the same rows as in the file, `src_row_bytes` apart; each row begins at the source block that holds
+// column first_col (for float types: at that very element). Different row ranges may be packed by different
+// threads at once.
+void PackRows(const PackedMatrix& matrix, uint8_t* out, uint32_t row_begin, uint32_t n_rows,
+              const uint8_t* src, uint64_t src_row_bytes);
 
 // Decodes one row of the shard to out[cols]. Bit for bit what the file's blocks decode to.
 void UnpackRow(const PackedMatrix& matrix, uint32_t row, float* out);

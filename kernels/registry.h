@@ -21,5 +21,8 @@ const std::vector<TableEntry>& AllTables();
 // The best supported table, or the one named by `forced` (the value of ONECOPY_KERNELS; empty: none).
 // Returns nullptr and fills *error with a sentence where `forced` is unknown or this CPU lacks its ISA.
 const KernelTable* SelectTable(const std::string& forced, std::string* error);
+// The same over given tables, so that tests can play a CPU that lacks an ISA.
+const KernelTable* SelectTableOf(const std::vector<TableEntry>& tables, const std::string& forced,
+                                 std::string* error);
 
 }  // namespace onecopy::kernels

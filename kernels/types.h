@@ -8,7 +8,8 @@
 
 namespace onecopy::kernels {
 
-// The enumerators onecopy computes with. A file's other GGML types are known by name and size only (see FindGgmlType).
+// The enumerators onecopy computes with. A file's other GGML types are known by name and size only (see
+// FindGgmlType).
 enum class WeightType : uint8_t { kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_K, kQ5_K, kQ6_K, kCount };
 
 struct TypeInfo {
@@ -17,8 +18,8 @@ struct TypeInfo {
   uint32_t block_cols;   // columns a block covers: 1, 32 or 256
   uint32_t block_bytes;  // bytes of a block
   WeightType type;       // kCount where onecopy knows the type by name and size only
-  // Decodes n_cols values (a multiple of block_cols) from consecutive blocks to out. nullptr where type is kCount.
-  // Bit for bit what ggml's dequantize_row gives. blocks may be unaligned.
+  // Decodes n_cols values (a multiple of block_cols) from consecutive blocks to out. nullptr where type is
+  // kCount. Bit for bit what ggml's dequantize_row gives. blocks may be unaligned.
   void (*decode)(const uint8_t* blocks, float* out, size_t n_cols);
 };
 
@@ -27,6 +28,8 @@ const TypeInfo* FindGgmlType(uint32_t ggml_type);  // nullptr for a number that 
 const TypeInfo* FindTypeByName(const char* name);  // nullptr when unknown
 
 // Bytes of one row of a file's tensor. cols must be a multiple of block_cols.
-inline uint64_t RowBytes(const TypeInfo& info, uint64_t cols) { return cols / info.block_cols * info.block_bytes; }
+inline uint64_t RowBytes(const TypeInfo& info, uint64_t cols) {
+  return cols / info.block_cols * info.block_bytes;
+}
 
 }  // namespace onecopy::kernels

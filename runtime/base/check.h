@@ -21,14 +21,18 @@ inline std::optional<uint64_t> CheckedAdd(uint64_t a, uint64_t b) {
 constexpr uint64_t RoundUp(uint64_t value, uint64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
-constexpr uint64_t DivUp(uint64_t value, uint64_t divisor) { return (value + divisor - 1) / divisor; }
+constexpr uint64_t DivUp(uint64_t value, uint64_t divisor) {
+  return (value + divisor - 1) / divisor;
+}
 
 }  // namespace onecopy
 
 // Always on: an invariant of onecopy's own code (never of its input).
-#define ONECOPY_CHECK(condition)                                                                     \
-  do {                                                                                               \
-    if (!(condition)) [[unlikely]]                                                                   \
-      ::onecopy::Fail(::onecopy::ErrorCode::kInternal, "{}:{}: {} does not hold, which is a bug in " \
-                      "onecopy; please report it", __FILE__, __LINE__, #condition);                  \
+#define ONECOPY_CHECK(condition)                                    \
+  do {                                                              \
+    if (!(condition)) [[unlikely]]                                  \
+      ::onecopy::Fail(::onecopy::ErrorCode::kInternal,              \
+                      "{}:{}: {} does not hold, which is a bug in " \
+                      "onecopy; please report it",                  \
+                      __FILE__, __LINE__, #condition);              \
   } while (false)

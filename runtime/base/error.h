@@ -1,5 +1,5 @@
-// Error: the one exception type of onecopy. Thrown during set-up only, never from the step loop, an OpenMP region or
-// a pending collective; main() turns its code into the exit code of the process.
+// Error: the one exception type of onecopy. Thrown during set-up only, never from the step loop, an OpenMP
+// region or a pending collective; main() turns its code into the exit code of the process.
 #pragma once
 
 #include <fmt/format.h>
@@ -21,7 +21,8 @@ enum class ErrorCode : int {
   kInterrupted = 130,
 };
 
-// Message: one sentence with what was expected, what was found, where (file, tensor, rank, host), and what to do.
+// Message: one sentence with what was expected, what was found, where (file, tensor, rank, host), and what to
+// do.
 class Error : public std::runtime_error {
  public:
   Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}

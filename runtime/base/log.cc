@@ -8,7 +8,8 @@
 namespace onecopy::log {
 
 void Init(int rank, int ranks, bool verbose) {
-  auto logger = std::make_shared<spdlog::logger>("onecopy", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  auto logger =
+      std::make_shared<spdlog::logger>("onecopy", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   const std::string who = ranks > 1 && rank > 0 ? fmt::format("onecopy: rank {}: ", rank) : "onecopy: ";
   logger->set_pattern(who + "%v");
   logger->set_level(rank > 0 ? spdlog::level::warn : verbose ? spdlog::level::debug : spdlog::level::info);

@@ -1,5 +1,5 @@
-// Command: one subcommand of onecopy. Adding one: a file cmd_NAME.cc with a function NameCommand(), one row in
-// commands.cc.
+// Command: one subcommand of onecopy. Adding one: a file cmd_NAME.cc with a function NameCommand(), one row
+// in commands.cc.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -20,8 +20,13 @@ struct Command {
   std::function<void(comm::Communicator& comm)> run;
 };
 
+// Runs body on rank 0 alone; all ranks agree on its outcome. For commands without a loaded model.
+void OnFirstRank(comm::Communicator& comm, const char* stage, const std::function<void()>& body);
+
+// Results to stdout. Errors: kUsage where it cannot be written.
+void Print(const std::string& text);
+
 Command GenerateCommand();
-Command ChatCommand();
 Command BenchCommand();
 Command PlanCommand();
 Command InspectCommand();

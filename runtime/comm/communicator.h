@@ -1,10 +1,12 @@
 // Communicator: what ranks can do together. One of three virtual seams of onecopy (faults are injected here).
-// A Communicator belongs to one thread of its rank at a time. All ranks call the same operations in the same order
-// with the same sizes; each operation completes on every rank or fails on every rank that is alive.
+// A Communicator belongs to one thread of its rank at a time. All ranks call the same operations in the same
+// order with the same sizes; each operation completes on every rank or fails on every rank that is alive.
 //
 // Reductions sum in rank order on every rank, so all ranks hold the same bits, run after run.
-// Every wait has a deadline and checks that the peers are alive. Errors: CommError, thrown from the waiting call with
-// the culprit's rank, host and pid where known; after it the communicator is unusable and the process should end.
+// Every wait has a deadline and checks that the peers are alive. Errors: CommError, thrown from the waiting
+// call with the culprit's rank, host and pid where known; after it the communicator is unusable and the
+// process should end (AbortMpi, from main). A communicator destroyed by an exception tells the others, as
+// Abandon does.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +22,8 @@ namespace onecopy::comm {
 
 class CommError : public Error {
  public:
-  CommError(int culprit, const std::string& message) : Error(ErrorCode::kCommunication, message), culprit_(culprit) {}
+  CommError(int culprit, const std::string& message)
+      : Error(ErrorCode::kCommunication, message), culprit_(culprit) {}
   int culprit() const { return culprit_; }  // -1 when unknown
 
  private:
@@ -41,8 +44,9 @@ class Communicator {
   // x[i] becomes the sum over ranks of x[i], added in rank order. Any size, any alignment.
   virtual void AllReduceSum(std::span<float> x) = 0;
 
-  // x: [n_rows][bounds.back()]; this rank has filled columns [bounds[rank], bounds[rank + 1]) of every row, all other
-  // columns are overwritten with what their ranks filled. bounds: size() + 1 ascending values from 0.
+  // x: [n_rows][bounds.back()]; this rank has filled columns [bounds[rank], bounds[rank + 1]) of every row,
+  // all other columns are overwritten with what their ranks filled. bounds: size() + 1 ascending values from
+  // 0.
   virtual void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds) = 0;
 
   // Bytes of `root` on every rank; resized on the others.
@@ -51,12 +55,13 @@ class Communicator {
   // Each rank's bytes on every rank, by rank; sizes may differ.
   virtual std::vector<std::vector<uint8_t>> AllGatherBytes(const std::vector<uint8_t>& bytes) = 0;
 
-  // The end of a set-up stage: `error` is null on success. Throws on every rank when any rank failed: the Error of
-  // the lowest failing rank's code, with all distinct messages ("rank 3 (host): …").
+  // The end of a set-up stage: `error` is null on success. Throws on every rank when any rank failed: the
+  // Error of the lowest failing rank's code, with all distinct messages ("rank 3 (host): …").
   virtual void Agree(const char* stage, const Error* error) = 0;
 
-  // A buffer of `bytes_per_rank` bytes a rank that all ranks of this host can read and write, rank_on_host() major,
-  // each part page-aligned and first touched by its rank. Lives as long as the communicator. Collective over the host.
+  // A buffer of `bytes_per_rank` bytes a rank that all ranks of this host can read and write, rank_on_host()
+  // major, each part page-aligned and first touched by its rank. Lives as long as the communicator.
+  // Collective over the host.
   struct SharedBuffer {
     std::vector<uint8_t*> part;  // by rank on host
     size_t bytes_per_rank;
@@ -68,6 +73,10 @@ class Communicator {
   // Where this rank is, for the messages of others when it does not come: "load", "step 17". Cheap.
   virtual void SetStage(const char* stage) = 0;
 
+  // This rank cannot go on: every wait of the others fails at once with this reason instead of at its
+  // deadline. For a rank that leaves the step loop by an error; where several do, the first reason stands.
+  virtual void Abandon(const std::string& reason) noexcept = 0;
+
   // Seconds spent waiting in collectives so far, and their number.
   struct Stats {
     double wait_seconds = 0;
@@ -77,10 +86,20 @@ class Communicator {
 };
 
 struct CommOptions {
+  // kMpi: MPI_Allreduce and its like, to compare and to debug. The order of its sums is MPI's, its waits have
+  // no deadline, and they spin.
   enum class Collectives { kShared, kMpi };
-  Collectives collectives = Collectives::kShared;  // kMpi: MPI_Allreduce, to compare and to debug
-  double deadline_seconds = 60;   // of one wait in a step; idle waits (Broadcast from root) have none but check liveness
-  size_t window_bytes = 1 << 20;  // per rank, per buffer of the pair; larger messages go in chunks
+  Collectives collectives = Collectives::kShared;
+  // Of one wait in a step. Waits for the root of a Broadcast, where ranks are idle, have none, but notice
+  // deaths.
+  double deadline_seconds = 60;
+  size_t window_bytes = 1 << 20;  // per rank, per buffer of the pair; larger messages go in pieces
+  // Waits spin only where the ranks of a host times this fit the CPUs that they may use; otherwise they sleep
+  // at once.
+  int threads_per_rank = 1;
+  // > 0: treat every so many ranks of a host as a host of their own, to test the path between hosts on one
+  // machine.
+  int ranks_per_pretended_host = 0;
 };
 
 // One rank, no MPI.
@@ -89,10 +108,17 @@ std::unique_ptr<Communicator> MakeSingleCommunicator();
 // `ranks` communicators in one process, one for each thread of a test.
 std::vector<std::unique_ptr<Communicator>> MakeLocalCommunicators(int ranks, const CommOptions& options = {});
 
-// Initialises MPI (thread level FUNNELED) and makes the world's communicator; finalises MPI when destroyed.
+// Initialises MPI (thread level FUNNELED: all calls from the thread that made it) and makes the world's
+// communicator; finalises MPI when destroyed, unless by an exception or after a CommError: then peers may
+// never come, MPI_Finalize would wait for them, and main must call AbortMpi. Errors: kNoMemory when /dev/shm
+// cannot hold the window.
 std::unique_ptr<Communicator> MakeMpiCommunicator(const CommOptions& options);
 
 // True where the environment shows that an MPI launcher started this process (mpirun, or srun with PMIx).
 bool LaunchedByMpi();
+
+// Ends the whole job with this exit code: MPI_Abort where MPI runs, _exit otherwise. Flushes stdio first. For
+// main.
+[[noreturn]] void AbortMpi(int exit_code);
 
 }  // namespace onecopy::comm

@@ -1,6 +1,6 @@
-// Checkpoint: the headers of a model on disk, GGUF or Hugging Face directory, behind one face. No weight is read.
-// Immutable after OpenCheckpoint. Every size, offset and count has been checked against the file when it returns.
-// Sources: GGUF specification v3 (ggml docs/gguf.md), safetensors format (safetensors README).
+// Checkpoint: the headers of a model on disk, GGUF or Hugging Face directory, behind one face. No weight is
+// read. Immutable after OpenCheckpoint. Every size, offset and count has been checked against the file when
+// it returns. Sources: GGUF specification v3 (ggml docs/gguf.md), safetensors format (safetensors README).
 #pragma once
 
 #include <cstdint>
@@ -18,9 +18,10 @@ struct TensorInfo {
   // Type name as the file has it ("Q4_K", "BF16", "F8_E4M3"); info is null for one that onecopy cannot size.
   std::string type_name;
   const kernels::TypeInfo* info = nullptr;
-  std::vector<uint64_t> shape;  // row-major, outermost first: a GGUF [in, out, experts] is {experts, out, in} here
-  uint32_t file = 0;            // index into Checkpoint::files
-  uint64_t offset = 0;          // of the data, in bytes from the start of that file
+  // Row-major, outermost first: a GGUF [in, out, experts] is {experts, out, in} here.
+  std::vector<uint64_t> shape;
+  uint32_t file = 0;    // index into Checkpoint::files
+  uint64_t offset = 0;  // of the data, in bytes from the start of that file
   uint64_t bytes = 0;
 };
 
@@ -31,10 +32,11 @@ struct Checkpoint {
   CheckpointFormat format = CheckpointFormat::kGguf;
   std::vector<std::string> files;  // weight files
   std::vector<uint64_t> file_bytes;
-  // GGUF: every key of the (first) file as it is spelled, "qwen3moe.block_count": 48. Integers, floats, strings, bools
-  // and arrays of them keep their kind. Hugging Face: the content of config.json.
+  // GGUF: every key of the (first) file as it is spelled, "qwen3moe.block_count": 48. Integers, floats,
+  // strings, bools and arrays of them keep their kind. Hugging Face: the content of config.json.
   nlohmann::json metadata;
-  // Hugging Face: tokenizer.json, tokenizer_config.json, generation_config.json, chat_template; null where absent.
+  // Hugging Face: tokenizer.json, tokenizer_config.json, generation_config.json, chat_template; null where
+  // absent.
   nlohmann::json tokenizer, tokenizer_config, generation_config;
   std::vector<TensorInfo> tensors;  // in file order
 
@@ -43,9 +45,9 @@ struct Checkpoint {
   std::unordered_map<std::string, size_t> index;  // name -> position in tensors
 };
 
-// path: a GGUF file (the first of a split set opens all), or a directory with config.json and safetensors files.
-// A GGUF without tensors (vocabulary only) is accepted here and refused by BuildModelSpec.
-// Errors: kBadInput, naming file, field and reason.
+// path: a GGUF file (the first of a split set opens all), or a directory with config.json and safetensors
+// files. A GGUF without tensors (vocabulary only) is accepted here and refused by BuildModelSpec. Errors:
+// kBadInput, naming file, field and reason.
 Checkpoint OpenCheckpoint(const std::string& path);
 
 }  // namespace onecopy

@@ -1,5 +1,5 @@
-// From a checkpoint to a ModelSpec, by its family. A family is data: one file in families/ and one row in the table
-// of model_spec.cc.
+// From a checkpoint to a ModelSpec, by its family. A family is data: one file in families/ and one row in the
+// table of model_spec.cc.
 #pragma once
 
 #include <string>
@@ -12,13 +12,13 @@ namespace onecopy {
 
 // A family's answer to "which tensors of this checkpoint are which weights of the model".
 struct Family {
-  const char* name;                            // "qwen3moe"
-  std::vector<const char*> gguf_architectures; // values of general.architecture
-  std::vector<const char*> hf_model_types;     // values of config.json's model_type
+  const char* name;                             // "qwen3moe"
+  std::vector<const char*> gguf_architectures;  // values of general.architecture
+  std::vector<const char*> hf_model_types;      // values of config.json's model_type
   // Fills the spec's hyper-parameters from checkpoint.metadata; throws kBadInput for a missing or absurd one.
   void (*read_parameters)(const Checkpoint& checkpoint, proto::ModelSpec* spec);
-  // One row a weight role: tensor name patterns; "{L}" is the layer, "{E}" the expert. A pattern without {E} for an
-  // expert role means stacked experts. An empty pattern: the format has no such tensor.
+  // One row a weight role: tensor name patterns; "{L}" is the layer, "{E}" the expert. A pattern without {E}
+  // for an expert role means stacked experts. An empty pattern: the format has no such tensor.
   struct TensorRow {
     proto::Weight::Role role;
     const char* gguf;
@@ -31,8 +31,8 @@ struct Family {
 // All families, for messages and `doctor`.
 const std::vector<Family>& AllFamilies();
 
-// Errors: kBadInput for an unknown architecture (lists the known), a missing, extra-typed or wrongly shaped tensor, or
-// parameters that contradict each other; all problems of one kind are reported together.
+// Errors: kBadInput for an unknown architecture (lists the known), a missing, extra-typed or wrongly shaped
+// tensor, or parameters that contradict each other; all problems of one kind are reported together.
 proto::ModelSpec BuildModelSpec(const Checkpoint& checkpoint);
 
 // Expected shape {rows, cols} of a role in this model (vectors: {1, n}); one expert for expert roles.

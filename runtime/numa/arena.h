@@ -1,5 +1,5 @@
-// Arena: a rank's weight memory, one anonymous mapping bound to the rank's node. Also for KV cache and workspace.
-// Not thread-safe to create or destroy; the memory is plain.
+// Arena: a rank's weight memory, one anonymous mapping bound to the rank's node. Also for KV cache and
+// workspace. Not thread-safe to create or destroy; the memory is plain.
 #pragma once
 
 #include <cstddef>

@@ -16,18 +16,18 @@ struct Cpu {
 
 struct Node {
   int id = 0;
-  std::vector<Cpu> cpus;          // allowed ones, ascending; empty for a memory-only node (CXL, HBM)
-  uint64_t memory_bytes = 0;      // 0 for a node without memory
-  uint64_t free_bytes = 0;        // MemFree + what the page cache would give back
-  bool memory_allowed = true;     // in mems_allowed
-  std::vector<int> distances;     // to nodes in the order of Topology::nodes
+  std::vector<Cpu> cpus;       // allowed ones, ascending; empty for a memory-only node (CXL, HBM)
+  uint64_t memory_bytes = 0;   // 0 for a node without memory
+  uint64_t free_bytes = 0;     // MemFree + what the page cache would give back
+  bool memory_allowed = true;  // in mems_allowed
+  std::vector<int> distances;  // to nodes in the order of Topology::nodes
 };
 
 struct Topology {
   std::string host;
-  std::vector<Node> nodes;  // ascending id, online ones
+  std::vector<Node> nodes;                   // ascending id, online ones
   uint64_t cgroup_limit_bytes = UINT64_MAX;  // least memory.max of this process's cgroup and its parents
-  bool sysfs_numa = true;   // false: the kernel shows no nodes; all CPUs and memory stand as node 0
+  bool sysfs_numa = true;  // false: the kernel shows no nodes; all CPUs and memory stand as node 0
 
   // Nodes that can hold a rank: allowed CPUs, and memory that is allowed.
   std::vector<const Node*> RankNodes() const;

@@ -1,0 +1,45 @@
+// The `avx2` table (AVX2, FMA, F16C) and its entries. Valid to call only where HasAvx2() holds. Re-entrant.
+//
+// Files of this folder use raw pointers, intrinsics and anonymous namespaces, and call no inline function
+// from outside (std or ours): the linker keeps one copy of such a function for everybody, and it could be the
+// one with AVX code. tests/unit/kernels/isa_objects_test.cc holds them to it.
+#pragma once
+
+#include "kernels/kernels.h"
+
+namespace onecopy::kernels::avx2 {
+
+const KernelTable& Table();
+
+// Rows in tiles of eight, one per dword lane; activations in kQ8.
+void matmul_q8_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end);
+void matmul_q4_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end);
+void matmul_q4_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end);
+void matmul_q5_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end);
+void matmul_q6_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end);
+// Rows as in the file; activations in float.
+void matmul_f32(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                uint32_t row_begin, uint32_t row_end);
+void matmul_f16(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                uint32_t row_begin, uint32_t row_end);
+void matmul_bf16(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end);
+
+void quantize_q8(const float* x, size_t cols, void* out);
+void rms_norm(const float* x, const float* weight, float eps, size_t n, float* out);
+void rope_neox(float* x, const float* cos_sin, size_t half);
+void rope_pairwise(float* x, const float* cos_sin, size_t half);
+void silu_mul(const float* gate, const float* up, size_t n, float* out);
+void axpy(float a, const float* x, size_t n, float* y);
+void softmax(float* x, size_t n);
+void store_kv_f16(const float* x, size_t n, void* out);
+void attend_f16(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride,
+                const void* v, size_t v_dim, size_t v_stride, size_t n_pos, SoftmaxState* state, float* acc,
+                float* scratch);
+
+}  // namespace onecopy::kernels::avx2

@@ -1,0 +1,42 @@
+// The `avx2` table: a copy of `ref` with every entry overridden.
+#include "kernels/avx2/avx2.h"
+#include "kernels/ref/ref.h"
+
+namespace onecopy::kernels::avx2 {
+namespace {
+
+KernelTable Make() {
+  KernelTable table = ref::Table();
+  table.name = "avx2";
+  const auto set = [&table](WeightType type, uint32_t row_tile, ActFormat act, MatmulFn matmul) {
+    table.weights[static_cast<size_t>(type)] = {row_tile, act, matmul};
+  };
+  set(WeightType::kF32, 1, ActFormat::kF32, matmul_f32);
+  set(WeightType::kF16, 1, ActFormat::kF32, matmul_f16);
+  set(WeightType::kBF16, 1, ActFormat::kF32, matmul_bf16);
+  set(WeightType::kQ8_0, 8, ActFormat::kQ8, matmul_q8_0);
+  set(WeightType::kQ4_0, 8, ActFormat::kQ8, matmul_q4_0);
+  set(WeightType::kQ4_K, 8, ActFormat::kQ8, matmul_q4_k);
+  set(WeightType::kQ5_K, 8, ActFormat::kQ8, matmul_q5_k);
+  set(WeightType::kQ6_K, 8, ActFormat::kQ8, matmul_q6_k);
+  table.quantize_q8 = quantize_q8;
+  table.rms_norm = rms_norm;
+  table.rope_neox = rope_neox;
+  table.rope_pairwise = rope_pairwise;
+  table.silu_mul = silu_mul;
+  table.axpy = axpy;
+  table.softmax = softmax;
+  table.kv_type = KvType::kF16;
+  table.store_kv = store_kv_f16;
+  table.attend = attend_f16;
+  return table;
+}
+
+}  // namespace
+
+const KernelTable& Table() {
+  static const KernelTable table = Make();
+  return table;
+}
+
+}  // namespace onecopy::kernels::avx2

@@ -1,0 +1,77 @@
+// PackFormat: how one quantised type lies in the packed layout (pack.h), as numbers and two functions; one
+// file per type in this folder. Re-entrant. Private to kernels/, and not for the ISA folders.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/pack.h"
+#include "kernels/types/half.h"
+
+namespace onecopy::kernels {
+
+// Units (32 columns) that the packing code treats at a time: one source block of the K types. The types with
+// blocks of one unit have no headers, so eight blocks in a row lie exactly as one segment would.
+inline constexpr uint32_t kSegmentUnits = 8;
+inline constexpr uint32_t kSegmentCols = kSegmentUnits * kUnitCols;
+
+struct PackFormat {
+  uint32_t header_bytes;   // of a segment, per row
+  uint32_t unit_bytes;     // of a unit, per row
+  uint32_t segment_bytes;  // in the file, of kSegmentUnits units of one row
+  // Writes units [first_unit, first_unit + n_units) of `block` as row `lane` of a tile of `row_tile` rows to
+  // `segment`.
+  void (*pack)(const uint8_t* block, uint32_t first_unit, uint32_t n_units, uint32_t row_tile, uint32_t lane,
+               uint8_t* segment);
+  // Decodes row `lane` of such a segment to out[32 * n_units], with the float operations of the type's
+  // decoder.
+  void (*unpack)(const uint8_t* segment, uint32_t n_units, uint32_t row_tile, uint32_t lane, float* out);
+};
+
+extern const PackFormat kPackQ8_0;
+extern const PackFormat kPackQ4_0;
+extern const PackFormat kPackQ4K;
+extern const PackFormat kPackQ5K;
+extern const PackFormat kPackQ6K;
+
+// The matrix in segments of at most kSegmentCols columns, cut where the source blocks are (float types:
+// everywhere).
+uint32_t SegmentCount(const PackedMatrix& matrix);
+// Decodes one row of one segment; returns its number of columns.
+uint32_t UnpackSegment(const PackedMatrix& matrix, uint32_t row, uint32_t segment, float* out);
+
+// Stores dword `group` of row `lane`: quants is [groups][row_tile] dwords.
+inline void StoreDword(uint32_t value, uint32_t group, uint32_t row_tile, uint32_t lane, uint8_t* quants) {
+  std::memcpy(quants + 4 * (static_cast<size_t>(group) * row_tile + lane), &value, sizeof value);
+}
+inline uint32_t LoadDword(const uint8_t* quants, uint32_t group, uint32_t row_tile, uint32_t lane) {
+  return LoadU32(quants + 4 * (static_cast<size_t>(group) * row_tile + lane));
+}
+
+// Takes the nibbles at bit `shift` (0 or 4) of 32 source bytes and stores columns c and 16 + c as one byte:
+// groups 0-3. Eight bytes at a time in plain integers, so that packing keeps up with the memory on any
+// x86-64.
+inline void StoreNibbles(const uint8_t* source, int shift, uint32_t row_tile, uint32_t lane,
+                         uint8_t* quants) {
+  constexpr uint64_t kLow = 0x0f0f0f0f0f0f0f0full;
+  for (uint32_t pair = 0; pair < 2; ++pair) {
+    const uint64_t low = (LoadU64(source + 8 * pair) >> shift) & kLow;
+    const uint64_t high = (LoadU64(source + 16 + 8 * pair) >> shift) & kLow;
+    const uint64_t both = low | (high << 4);
+    StoreDword(static_cast<uint32_t>(both), 2 * pair, row_tile, lane, quants);
+    StoreDword(static_cast<uint32_t>(both >> 32), 2 * pair + 1, row_tile, lane, quants);
+  }
+}
+
+// The inverse, to one value per byte.
+inline void LoadNibbles(const uint8_t* quants, uint32_t row_tile, uint32_t lane, uint8_t* q) {
+  for (uint32_t j = 0; j < 4; ++j) {
+    const uint32_t both = LoadDword(quants, j, row_tile, lane);
+    const uint32_t low = both & 0x0f0f0f0fu;
+    const uint32_t high = (both >> 4) & 0x0f0f0f0fu;
+    std::memcpy(q + 4 * j, &low, sizeof low);
+    std::memcpy(q + 16 + 4 * j, &high, sizeof high);
+  }
+}
+
+}  // namespace onecopy::kernels

@@ -1,0 +1,147 @@
+// The packed layout for all types: sizes, and the loops over tiles, segments and lanes around each type's
+// PackFormat. Thread-safe: no state; threads that pack different rows write different bytes.
+#include "kernels/pack.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+#include "kernels/pack/format.h"
+
+namespace onecopy::kernels {
+namespace {
+
+// nullptr for the float types, whose rows stay as they are.
+const PackFormat* FormatOf(WeightType type) {
+  switch (type) {
+    case WeightType::kQ8_0:
+      return &kPackQ8_0;
+    case WeightType::kQ4_0:
+      return &kPackQ4_0;
+    case WeightType::kQ4_K:
+      return &kPackQ4K;
+    case WeightType::kQ5_K:
+      return &kPackQ5K;
+    case WeightType::kQ6_K:
+      return &kPackQ6K;
+    default:
+      return nullptr;
+  }
+}
+
+// How a shard's columns fall into segments.
+struct Cut {
+  uint32_t first_unit;  // of the first segment, inside its source block
+  uint32_t units;
+  uint32_t segments;
+
+  explicit Cut(const PackedMatrix& matrix) {
+    assert(matrix.cols % kUnitCols == 0 && matrix.first_col % kUnitCols == 0);
+    const uint32_t block_units = Info(matrix.type).block_cols / kUnitCols;
+    first_unit = matrix.first_col / kUnitCols % block_units;
+    units = matrix.cols / kUnitCols;
+    segments = units == 0 ? 0 : (first_unit + units + kSegmentUnits - 1) / kSegmentUnits;
+  }
+  // Units of the shard before segment s, and in it.
+  uint32_t UnitsBefore(uint32_t s) const {
+    return s == 0 ? 0 : std::min(units, s * kSegmentUnits - first_unit);
+  }
+  uint32_t UnitsIn(uint32_t s) const { return UnitsBefore(s + 1) - UnitsBefore(s); }
+};
+
+uint64_t SegmentOffset(const PackFormat& format, const Cut& cut, uint32_t segment, uint32_t row_tile) {
+  return row_tile * (static_cast<uint64_t>(segment) * format.header_bytes +
+                     static_cast<uint64_t>(cut.UnitsBefore(segment)) * format.unit_bytes);
+}
+
+uint64_t TileCount(const PackedMatrix& matrix) {
+  return (static_cast<uint64_t>(matrix.rows) + matrix.row_tile - 1) / matrix.row_tile;
+}
+
+void PackFloatRows(const PackedMatrix& matrix, uint8_t* out, uint32_t n_rows, const uint8_t* src,
+                   uint64_t src_row_bytes) {
+  const uint64_t row_bytes = TileBytes(matrix);
+  if (src_row_bytes == row_bytes) {
+    std::memcpy(out, src, row_bytes * n_rows);
+    return;
+  }
+  for (uint32_t r = 0; r < n_rows; ++r) std::memcpy(out + r * row_bytes, src + r * src_row_bytes, row_bytes);
+}
+
+}  // namespace
+
+uint64_t TileBytes(const PackedMatrix& matrix) {
+  const PackFormat* format = FormatOf(matrix.type);
+  if (format == nullptr) {
+    assert(matrix.row_tile == 1);
+    return RowBytes(Info(matrix.type), matrix.cols);
+  }
+  const Cut cut(matrix);
+  return SegmentOffset(*format, cut, cut.segments, matrix.row_tile);
+}
+
+uint64_t PackedBytes(const PackedMatrix& matrix) {
+  return TileCount(matrix) * TileBytes(matrix);
+}
+
+uint64_t SplitHeaderBytes(const PackedMatrix& matrix) {
+  const PackFormat* format = FormatOf(matrix.type);
+  if (format == nullptr || matrix.cols == 0 || Cut(matrix).first_unit == 0) return 0;
+  return TileCount(matrix) * matrix.row_tile * format->header_bytes;
+}
+
+void PackRows(const PackedMatrix& matrix, uint8_t* out, uint32_t row_begin, uint32_t n_rows,
+              const uint8_t* src, uint64_t src_row_bytes) {
+  const uint32_t row_tile = matrix.row_tile;
+  assert(row_begin % row_tile == 0 && row_begin + n_rows <= matrix.rows);
+  assert(n_rows % row_tile == 0 || row_begin + n_rows == matrix.rows);
+  const uint64_t tile_bytes = TileBytes(matrix);
+  out += row_begin / row_tile * tile_bytes;
+  const PackFormat* format = FormatOf(matrix.type);
+  if (format == nullptr) {
+    PackFloatRows(matrix, out, n_rows, src, src_row_bytes);
+    return;
+  }
+  const Cut cut(matrix);
+  for (uint32_t row = 0; row < n_rows; row += row_tile, out += tile_bytes) {
+    const uint32_t lanes = std::min(row_tile, n_rows - row);
+    if (lanes < row_tile) std::memset(out, 0, tile_bytes);
+    // Segments outside, rows inside: the bytes being written stay in the first-level cache.
+    for (uint32_t s = 0; s < cut.segments; ++s) {
+      uint8_t* segment = out + SegmentOffset(*format, cut, s, row_tile);
+      const uint8_t* block = src + row * src_row_bytes + static_cast<uint64_t>(s) * format->segment_bytes;
+      const uint32_t first_unit = s == 0 ? cut.first_unit : 0;
+      for (uint32_t lane = 0; lane < lanes; ++lane, block += src_row_bytes) {
+        format->pack(block, first_unit, cut.UnitsIn(s), row_tile, lane, segment);
+      }
+    }
+  }
+}
+
+uint32_t SegmentCount(const PackedMatrix& matrix) {
+  if (FormatOf(matrix.type) == nullptr) return (matrix.cols + kSegmentCols - 1) / kSegmentCols;
+  return Cut(matrix).segments;
+}
+
+uint32_t UnpackSegment(const PackedMatrix& matrix, uint32_t row, uint32_t segment, float* out) {
+  const uint8_t* tile = matrix.data + row / matrix.row_tile * TileBytes(matrix);
+  const PackFormat* format = FormatOf(matrix.type);
+  if (format == nullptr) {
+    const TypeInfo& info = Info(matrix.type);
+    const uint32_t begin = segment * kSegmentCols;
+    const uint32_t cols = std::min(kSegmentCols, matrix.cols - begin);
+    info.decode(tile + RowBytes(info, begin), out, cols);
+    return cols;
+  }
+  const Cut cut(matrix);
+  format->unpack(tile + SegmentOffset(*format, cut, segment, matrix.row_tile), cut.UnitsIn(segment),
+                 matrix.row_tile, row % matrix.row_tile, out);
+  return cut.UnitsIn(segment) * kUnitCols;
+}
+
+void UnpackRow(const PackedMatrix& matrix, uint32_t row, float* out) {
+  const uint32_t segments = SegmentCount(matrix);
+  for (uint32_t s = 0; s < segments; ++s) out += UnpackSegment(matrix, row, s, out);
+}
+
+}  // namespace onecopy::kernels

@@ -1,0 +1,25 @@
+// The `ref` table: plain C++ for any x86-64, the yardstick of every other table. Activations stay in float
+// for every weight type, so that results can be held against a float64 oracle. Re-entrant.
+#pragma once
+
+#include "kernels/kernels.h"
+
+namespace onecopy::kernels::ref {
+
+const KernelTable& Table();
+
+void matmul(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens, uint32_t row_begin,
+            uint32_t row_end);
+void quantize_q8(const float* x, size_t cols, void* out);
+void rms_norm(const float* x, const float* weight, float eps, size_t n, float* out);
+void rope_neox(float* x, const float* cos_sin, size_t half);
+void rope_pairwise(float* x, const float* cos_sin, size_t half);
+void silu_mul(const float* gate, const float* up, size_t n, float* out);
+void axpy(float a, const float* x, size_t n, float* y);
+void softmax(float* x, size_t n);
+void store_kv_f32(const float* x, size_t n, void* out);
+void attend_f32(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride,
+                const void* v, size_t v_dim, size_t v_stride, size_t n_pos, SoftmaxState* state, float* acc,
+                float* scratch);
+
+}  // namespace onecopy::kernels::ref

@@ -1,0 +1,31 @@
+// The `ref` table: every weight type in rows as packed for row_tile 1, float activations, float KV cache.
+#include "kernels/ref/ref.h"
+
+namespace onecopy::kernels::ref {
+namespace {
+
+KernelTable Make() {
+  KernelTable table = {};
+  table.name = "ref";
+  for (WeightKernel& kernel : table.weights) kernel = {1, ActFormat::kF32, matmul};
+  table.kv_type = KvType::kF32;
+  table.quantize_q8 = quantize_q8;
+  table.rms_norm = rms_norm;
+  table.rope_neox = rope_neox;
+  table.rope_pairwise = rope_pairwise;
+  table.silu_mul = silu_mul;
+  table.axpy = axpy;
+  table.softmax = softmax;
+  table.store_kv = store_kv_f32;
+  table.attend = attend_f32;
+  return table;
+}
+
+}  // namespace
+
+const KernelTable& Table() {
+  static const KernelTable table = Make();
+  return table;
+}
+
+}  // namespace onecopy::kernels::ref

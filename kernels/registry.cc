@@ -1,0 +1,41 @@
+// The tables of this build. Adding one: a folder with its Table(), and a row here above those it beats.
+#include "kernels/registry.h"
+
+#include "kernels/avx2/avx2.h"
+#include "kernels/isa.h"
+#include "kernels/ref/ref.h"
+
+namespace onecopy::kernels {
+
+const std::vector<TableEntry>& AllTables() {
+  static const std::vector<TableEntry> tables = {
+      {avx2::Table, "avx2", "AVX2, FMA, F16C", HasAvx2},
+      {ref::Table, "ref", "x86-64", [] { return true; }},
+  };
+  return tables;
+}
+
+const KernelTable* SelectTableOf(const std::vector<TableEntry>& tables, const std::string& forced,
+                                 std::string* error) {
+  std::string names;
+  for (const TableEntry& entry : tables) {
+    names += (names.empty() ? "" : ", ") + std::string(entry.name);
+    if (!forced.empty() && forced != entry.name) continue;
+    if (entry.supported()) return &entry.table();
+    if (!forced.empty()) {
+      *error = "ONECOPY_KERNELS asks for the kernels \"" + forced + "\", which need " + entry.requires_isa +
+               ", but this CPU or its operating system lacks that; unset the variable to have the best ones "
+               "chosen";
+      return nullptr;
+    }
+  }
+  *error = "ONECOPY_KERNELS asks for the kernels \"" + forced +
+           "\", which this build does not have; it knows " + names;
+  return nullptr;
+}
+
+const KernelTable* SelectTable(const std::string& forced, std::string* error) {
+  return SelectTableOf(AllTables(), forced, error);
+}
+
+}  // namespace onecopy::kernels

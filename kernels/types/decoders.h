@@ -1,0 +1,21 @@
+// The block decoders, one per file of this folder; types.cc puts them into the table. Each decodes n_cols
+// values (a multiple of the type's block_cols) from consecutive, possibly unaligned blocks. Re-entrant. The
+// order of the float operations is ggml's (ggml-quants.c, dequantize_row_*), since the results must match its
+// bits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace onecopy::kernels {
+
+void DecodeF32(const uint8_t* blocks, float* out, size_t n_cols);
+void DecodeF16(const uint8_t* blocks, float* out, size_t n_cols);
+void DecodeBF16(const uint8_t* blocks, float* out, size_t n_cols);
+void DecodeQ8_0(const uint8_t* blocks, float* out, size_t n_cols);
+void DecodeQ4_0(const uint8_t* blocks, float* out, size_t n_cols);
+void DecodeQ4K(const uint8_t* blocks, float* out, size_t n_cols);
+void DecodeQ5K(const uint8_t* blocks, float* out, size_t n_cols);
+void DecodeQ6K(const uint8_t* blocks, float* out, size_t n_cols);
+
+}  // namespace onecopy::kernels

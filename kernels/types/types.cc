@@ -1,0 +1,82 @@
+// The table of GGML types: numbers from ggml.h (enum ggml_type), block sizes from ggml-common.h. Immutable.
+#include "kernels/types.h"
+
+#include <cassert>
+#include <cstring>
+
+#include "kernels/types/decoders.h"
+
+namespace onecopy::kernels {
+namespace {
+
+constexpr WeightType kUnknown = WeightType::kCount;
+
+// The computable types first, in the order of WeightType.
+constexpr TypeInfo kTypes[] = {
+    {"F32", 0, 1, 4, WeightType::kF32, DecodeF32},
+    {"F16", 1, 1, 2, WeightType::kF16, DecodeF16},
+    {"BF16", 30, 1, 2, WeightType::kBF16, DecodeBF16},
+    {"Q8_0", 8, 32, 34, WeightType::kQ8_0, DecodeQ8_0},
+    {"Q4_0", 2, 32, 18, WeightType::kQ4_0, DecodeQ4_0},
+    {"Q4_K", 12, 256, 144, WeightType::kQ4_K, DecodeQ4K},
+    {"Q5_K", 13, 256, 176, WeightType::kQ5_K, DecodeQ5K},
+    {"Q6_K", 14, 256, 210, WeightType::kQ6_K, DecodeQ6K},
+    // Known by name and size only.
+    {"Q4_1", 3, 32, 20, kUnknown, nullptr},
+    {"Q5_0", 6, 32, 22, kUnknown, nullptr},
+    {"Q5_1", 7, 32, 24, kUnknown, nullptr},
+    {"Q8_1", 9, 32, 36, kUnknown, nullptr},
+    {"Q2_K", 10, 256, 84, kUnknown, nullptr},
+    {"Q3_K", 11, 256, 110, kUnknown, nullptr},
+    {"Q8_K", 15, 256, 292, kUnknown, nullptr},
+    {"IQ2_XXS", 16, 256, 66, kUnknown, nullptr},
+    {"IQ2_XS", 17, 256, 74, kUnknown, nullptr},
+    {"IQ3_XXS", 18, 256, 98, kUnknown, nullptr},
+    {"IQ1_S", 19, 256, 50, kUnknown, nullptr},
+    {"IQ4_NL", 20, 32, 18, kUnknown, nullptr},
+    {"IQ3_S", 21, 256, 110, kUnknown, nullptr},
+    {"IQ2_S", 22, 256, 82, kUnknown, nullptr},
+    {"IQ4_XS", 23, 256, 136, kUnknown, nullptr},
+    {"I8", 24, 1, 1, kUnknown, nullptr},
+    {"I16", 25, 1, 2, kUnknown, nullptr},
+    {"I32", 26, 1, 4, kUnknown, nullptr},
+    {"I64", 27, 1, 8, kUnknown, nullptr},
+    {"F64", 28, 1, 8, kUnknown, nullptr},
+    {"IQ1_M", 29, 256, 56, kUnknown, nullptr},
+    {"TQ1_0", 34, 256, 54, kUnknown, nullptr},
+    {"TQ2_0", 35, 256, 66, kUnknown, nullptr},
+    {"MXFP4", 39, 32, 17, kUnknown, nullptr},
+    {"NVFP4", 40, 64, 36, kUnknown, nullptr},
+    {"Q1_0", 41, 128, 18, kUnknown, nullptr},
+};
+
+constexpr bool ComputableTypesAreInEnumOrder() {
+  for (size_t i = 0; i < static_cast<size_t>(WeightType::kCount); ++i) {
+    if (kTypes[i].type != static_cast<WeightType>(i)) return false;
+  }
+  return true;
+}
+static_assert(ComputableTypesAreInEnumOrder());
+
+}  // namespace
+
+const TypeInfo& Info(WeightType type) {
+  assert(type < WeightType::kCount);
+  return kTypes[static_cast<size_t>(type)];
+}
+
+const TypeInfo* FindGgmlType(uint32_t ggml_type) {
+  for (const TypeInfo& info : kTypes) {
+    if (info.ggml_type == ggml_type) return &info;
+  }
+  return nullptr;
+}
+
+const TypeInfo* FindTypeByName(const char* name) {
+  for (const TypeInfo& info : kTypes) {
+    if (std::strcmp(info.name, name) == 0) return &info;
+  }
+  return nullptr;
+}
+
+}  // namespace onecopy::kernels

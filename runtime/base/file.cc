@@ -1,0 +1,44 @@
+#include "runtime/base/file.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include "runtime/base/error.h"
+
+namespace onecopy {
+
+std::string ReadTextFile(const std::string& path) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
+  if (!file) Fail(ErrorCode::kBadInput, "cannot open {}: {}", path, std::strerror(errno));
+  std::string text;
+  char buffer[1 << 16];
+  while (const size_t n = std::fread(buffer, 1, sizeof(buffer), file.get())) text.append(buffer, n);
+  if (std::ferror(file.get())) Fail(ErrorCode::kBadInput, "cannot read {}: {}", path, std::strerror(errno));
+  return text;
+}
+
+void WriteFile(const std::string& path, const std::string& text) {
+  // A pipe or device is written as it is: renaming over it would replace it.
+  struct stat st;
+  const bool direct = stat(path.c_str(), &st) == 0 && !S_ISREG(st.st_mode);
+  const std::string temporary = direct ? path : fmt::format("{}.{}.tmp", path, getpid());
+  const auto fail = [&](const char* what) {
+    const std::string reason = std::strerror(errno);
+    if (!direct) std::remove(temporary.c_str());
+    Fail(ErrorCode::kBadInput, "cannot {} {}: {}", what, path, reason);
+  };
+  std::FILE* file = std::fopen(temporary.c_str(), "wb");
+  if (!file) fail("create");
+  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  const bool closed = std::fclose(file) == 0;
+  if (!written || !closed) fail("write");
+  if (!direct && std::rename(temporary.c_str(), path.c_str()) != 0) fail("create");
+}
+
+}  // namespace onecopy

@@ -1,0 +1,124 @@
+// onecopy's entry: parses the command line, makes the communicator, runs the command, turns errors into exit
+// codes. The only place that ends the process.
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "runtime/base/error.h"
+#include "runtime/base/log.h"
+#include "runtime/cli/commands.h"
+#include "runtime/cli/placement.h"
+#include "runtime/comm/communicator.h"
+
+namespace onecopy::cli {
+namespace {
+
+constexpr char kAbout[] =
+    "onecopy: mixture-of-experts language models on NUMA servers, one copy in memory\n"
+    "Start it over all NUMA nodes with launch/onecopy; run as it is, it is one rank.";
+
+// This process's rank as its launcher numbers it; 0 without one. For messages before there is a communicator.
+int LauncherRank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"})
+    if (const char* value = std::getenv(name)) return std::atoi(value);
+  return 0;
+}
+
+int Exit(ErrorCode code) {
+  return static_cast<int>(code);
+}
+
+// Parses argv into *chosen. Returns an exit code where the process should end now (help, version, usage
+// error).
+std::optional<int> Parse(int argc, char** argv, bool speaks, const std::vector<Command>& commands,
+                         comm::CommOptions* comm_options, const Command** chosen) {
+  CLI::App app(kAbout, "onecopy");
+  app.set_version_flag("--version", "onecopy " ONECOPY_VERSION);
+  app.require_subcommand(1);
+  app.option_defaults()->always_capture_default();
+  for (const Command& command : commands) {
+    CLI::App* sub = app.add_subcommand(command.name, command.summary);
+    if (!command.examples.empty()) sub->footer("Examples:\n" + command.examples);
+    command.add_options(sub);
+    sub->add_option_function<std::string>(
+           "--collectives",
+           [comm_options](const std::string& name) {
+             comm_options->collectives = name == "mpi" ? comm::CommOptions::Collectives::kMpi
+                                                       : comm::CommOptions::Collectives::kShared;
+           },
+           "how ranks exchange activations: shared (own shared-memory all-reduce) or mpi (MPI_Allreduce, to "
+           "compare)")
+        ->check(CLI::IsMember({"shared", "mpi"}))
+        ->group("Debugging");
+    sub->callback([chosen, &command] { *chosen = &command; });
+  }
+  try {
+    app.parse(argc, argv);
+    return std::nullopt;
+  } catch (const CLI::Success& e) {  // --help, --version
+    return speaks ? app.exit(e) : 0;
+  } catch (const CLI::ParseError& e) {
+    if (speaks) std::fprintf(stderr, "onecopy: %s; see onecopy --help\n", e.what());
+    return Exit(ErrorCode::kUsage);
+  }
+}
+
+int Run(const Command& command, comm::CommOptions comm_options) {
+  std::unique_ptr<comm::Communicator> comm;
+  try {
+    if (comm::LaunchedByMpi()) {
+      comm_options.threads_per_rank = std::max(1, WishFromEnvironment().threads);
+      comm = comm::MakeMpiCommunicator(comm_options);
+    } else {
+      comm = comm::MakeSingleCommunicator();
+    }
+    log::Init(comm->rank(), comm->size(), /*verbose=*/false);
+    command.run(*comm);
+    comm.reset();
+    return Exit(ErrorCode::kOk);
+  } catch (const comm::CommError& e) {
+    log::error("{}", e.what());
+    comm::AbortMpi(Exit(e.code()));
+  } catch (const Error& e) {
+    if (e.code() == ErrorCode::kInternal && comm &&
+        comm->size() > 1) {  // not agreed on: the others must be told
+      log::error("{}", e.what());
+      comm->Abandon(e.what());
+      comm::AbortMpi(Exit(e.code()));
+    }
+    // Set-up errors are agreed on: every rank is here with the same message, and rank 0 says it. Later ones
+    // are rank 0's alone, whose engine has let the others go.
+    if (!comm || comm->rank() == 0) log::error("{}", e.what());
+    comm.reset();
+    return Exit(e.code());
+  } catch (const std::bad_alloc&) {
+    log::error("out of memory; use fewer ranks on this node, a smaller --context or model");
+    comm::AbortMpi(Exit(ErrorCode::kNoMemory));
+  } catch (const std::exception& e) {
+    if (comm) comm->Abandon(e.what());
+    log::error("{}; this is a bug in onecopy, please report it", e.what());
+    comm::AbortMpi(Exit(ErrorCode::kInternal));
+  }
+}
+
+}  // namespace
+}  // namespace onecopy::cli
+
+int main(int argc, char** argv) {
+  using namespace onecopy;
+  std::signal(SIGPIPE, SIG_IGN);  // a closed stdout is a write error, found where results are written
+  log::Init(0, 1, false);
+  const std::vector<cli::Command> commands = cli::AllCommands();
+  const cli::Command* chosen = nullptr;
+  comm::CommOptions comm_options;
+  // All ranks parse the same line; only the first speaks about it.
+  if (const auto code = cli::Parse(argc, argv, cli::LauncherRank() == 0, commands, &comm_options, &chosen))
+    return *code;
+  return cli::Run(*chosen, comm_options);
+}

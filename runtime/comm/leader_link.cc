@@ -1,0 +1,138 @@
+// Nonblocking MPI collectives, so that a wait can be given up. The sum is a gather and an ordered loop rather
+// than MPI_Iallreduce, whose order is MPI's own from three hosts on: hosts are few and a decode message is
+// some 20 KB.
+#include "runtime/comm/leader_link.h"
+
+#include <mpi.h>
+#include <sched.h>
+#include <time.h>
+
+#include <algorithm>
+#include <climits>
+#include <cstring>
+
+#include "runtime/base/check.h"
+#include "runtime/comm/communicator.h"
+#include "runtime/comm/rank_order_sum.h"
+#include "runtime/comm/wait.h"
+
+namespace onecopy::comm {
+namespace {
+
+// MPI counts in int; pieces also bound what the gather of the sum needs.
+constexpr size_t kMaxPieceBytes = size_t{1} << 30;
+constexpr size_t kSumPieceFloats = 1 << 20;
+
+}  // namespace
+
+struct LeaderLink::Request {
+  MPI_Request request = MPI_REQUEST_NULL;
+};
+
+LeaderLink::LeaderLink(MpiHandle leaders, double deadline_seconds, std::function<void()> check_trouble)
+    : leaders_(leaders), deadline_seconds_(deadline_seconds), check_trouble_(std::move(check_trouble)) {
+  MPI_Comm_size(MPI_Comm_f2c(leaders_), &size_);
+}
+
+void LeaderLink::Await(Request* request, const char* call, Deadline deadline) {
+  constexpr int64_t kSpinNs = 200'000;
+  constexpr int64_t kShortSleepNs = 20'000, kLongSleepNs = 500'000;
+  constexpr int64_t kTroubleNs = 100'000'000;
+  const int64_t start_ns = NowNs();
+  int64_t next_check_ns = start_ns + kTroubleNs;
+  for (;;) {
+    int done = 0;
+    CheckMpi(MPI_Test(&request->request, &done, MPI_STATUS_IGNORE), call);
+    const int64_t now_ns = NowNs();
+    const int64_t waited_ns = now_ns - start_ns;
+    if (done) {
+      wait_ns_ += waited_ns;
+      return;
+    }
+    if (now_ns >= next_check_ns) {
+      check_trouble_();
+      next_check_ns = now_ns + kTroubleNs;
+    }
+    if (deadline == Deadline::kSet && static_cast<double>(waited_ns) * 1e-9 > deadline_seconds_) {
+      throw CommError(-1, fmt::format("the other hosts have not answered within {} s ({}); the job ends here",
+                                      deadline_seconds_, call));
+    }
+    if (waited_ns < kSpinNs) {
+      sched_yield();
+    } else {
+      // A hundredth of the time waited so far, so that sleeping never costs much of a wait.
+      const timespec pause = {0, std::clamp(waited_ns / 100, kShortSleepNs, kLongSleepNs)};
+      nanosleep(&pause, nullptr);
+    }
+  }
+}
+
+void LeaderLink::Barrier() {
+  Request request;
+  CheckMpi(MPI_Ibarrier(MPI_Comm_f2c(leaders_), &request.request), "MPI_Ibarrier between hosts");
+  Await(&request, "MPI_Ibarrier between hosts");
+}
+
+void LeaderLink::SumInHostOrder(float* x, size_t n) {
+  constexpr const char* kCall = "MPI_Iallgather between hosts";
+  for (size_t from = 0; from < n; from += kSumPieceFloats) {
+    const size_t piece = std::min(kSumPieceFloats, n - from);
+    terms_.resize(piece * size_);
+    Request request;
+    const int count = static_cast<int>(piece * sizeof(float));
+    CheckMpi(MPI_Iallgather(x + from, count, MPI_BYTE, terms_.data(), count, MPI_BYTE, MPI_Comm_f2c(leaders_),
+                            &request.request),
+             kCall);
+    Await(&request, kCall);
+    std::vector<const float*> by_host;
+    for (int h = 0; h < size_; ++h) by_host.push_back(terms_.data() + h * piece);
+    SumInRankOrder(x + from, by_host, piece);
+  }
+}
+
+void LeaderLink::Broadcast(std::vector<uint8_t>* bytes, int root) {
+  constexpr const char* kCall = "MPI_Ibcast between hosts";
+  const auto send = [&](void* data, size_t n) {
+    Request request;
+    CheckMpi(MPI_Ibcast(data, static_cast<int>(n), MPI_BYTE, root, MPI_Comm_f2c(leaders_), &request.request),
+             kCall);
+    Await(&request, kCall, Deadline::kNone);
+  };
+  uint64_t n = bytes->size();
+  send(&n, sizeof(n));
+  bytes->resize(n);
+  for (size_t from = 0; from < n; from += kMaxPieceBytes)
+    send(bytes->data() + from, std::min(kMaxPieceBytes, n - from));
+}
+
+std::vector<std::vector<uint8_t>> LeaderLink::AllGatherBytes(const std::vector<uint8_t>& bytes) {
+  constexpr const char* kCall = "MPI_Iallgatherv between hosts";
+  std::vector<uint64_t> sizes(size_);
+  const uint64_t mine = bytes.size();
+  Request request;
+  CheckMpi(MPI_Iallgather(&mine, sizeof(mine), MPI_BYTE, sizes.data(), sizeof(mine), MPI_BYTE,
+                          MPI_Comm_f2c(leaders_), &request.request),
+           kCall);
+  Await(&request, kCall);
+  std::vector<int> counts(size_), offsets(size_);
+  uint64_t total = 0;
+  for (int h = 0; h < size_; ++h) {
+    offsets[h] = static_cast<int>(total);
+    total += sizes[h];
+    // Offsets in int: what ranks gather are reports and rows of activations, far from this.
+    if (total > INT_MAX)
+      Fail(ErrorCode::kInternal, "hosts gather {} bytes in one call, more than 2 GB", total);
+    counts[h] = static_cast<int>(sizes[h]);
+  }
+  std::vector<uint8_t> all(total);
+  CheckMpi(MPI_Iallgatherv(bytes.data(), static_cast<int>(mine), MPI_BYTE, all.data(), counts.data(),
+                           offsets.data(), MPI_BYTE, MPI_Comm_f2c(leaders_), &request.request),
+           kCall);
+  Await(&request, kCall);
+  std::vector<std::vector<uint8_t>> by_host(size_);
+  for (int h = 0; h < size_; ++h)
+    by_host[h].assign(all.begin() + offsets[h], all.begin() + offsets[h] + counts[h]);
+  return by_host;
+}
+
+}  // namespace onecopy::comm

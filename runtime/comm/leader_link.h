@@ -1,0 +1,42 @@
+// What the first ranks of the hosts ("leaders") do together, over MPI: the part of a collective that crosses
+// hosts. Used by the leaders alone. Waits poll MPI with the deadline and the host's own signs of trouble in
+// view; short polls spin, long ones sleep.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "runtime/comm/mpi_call.h"
+
+namespace onecopy::comm {
+
+class LeaderLink {
+ public:
+  // leaders: a communicator of one rank a host. check_trouble() throws when this host cannot go on.
+  LeaderLink(MpiHandle leaders, double deadline_seconds, std::function<void()> check_trouble);
+
+  void Barrier();
+  // x[i] becomes the sum over hosts, added in the order of the hosts on every host.
+  void SumInHostOrder(float* x, size_t n);
+  // Root's bytes on every leader. No deadline: this is where hosts idle.
+  void Broadcast(std::vector<uint8_t>* bytes, int root);
+  std::vector<std::vector<uint8_t>> AllGatherBytes(const std::vector<uint8_t>& bytes);
+
+  double wait_seconds() const { return static_cast<double>(wait_ns_) * 1e-9; }
+
+ private:
+  enum class Deadline { kSet, kNone };
+  struct Request;
+  void Await(Request* request, const char* call, Deadline deadline = Deadline::kSet);
+
+  MpiHandle leaders_;
+  int size_ = 0;
+  double deadline_seconds_;
+  std::function<void()> check_trouble_;
+  std::vector<float> terms_;
+  int64_t wait_ns_ = 0;
+};
+
+}  // namespace onecopy::comm

@@ -1,0 +1,307 @@
+// The communicator of a job under MPI. On one host: the shared-memory collectives over a window. Over
+// several: shared memory inside each host, then MPI between the first ranks of the hosts, then shared memory
+// again; sums are taken per host in rank order, then over hosts in order, so they are the same bits on all
+// ranks and from run to run, but differ in rounding from those of the same ranks on one host.
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <optional>
+
+#include "runtime/base/check.h"
+#include "runtime/base/log.h"
+#include "runtime/comm/agree.h"
+#include "runtime/comm/communicator.h"
+#include "runtime/comm/leader_link.h"
+#include "runtime/comm/mpi_plain.h"
+#include "runtime/comm/mpi_session.h"
+#include "runtime/comm/mpi_window.h"
+#include "runtime/comm/shm_collectives.h"
+
+namespace onecopy::comm {
+namespace {
+
+using ByteVectors = std::vector<std::vector<uint8_t>>;
+
+// Lengths as 8 bytes each, then the bytes.
+std::vector<uint8_t> Flatten(const ByteVectors& parts) {
+  std::vector<uint8_t> flat(parts.size() * 8);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const uint64_t n = parts[i].size();
+    memcpy(flat.data() + i * 8, &n, 8);
+    flat.insert(flat.end(), parts[i].begin(), parts[i].end());
+  }
+  return flat;
+}
+
+ByteVectors Unflatten(const std::vector<uint8_t>& flat, size_t n_parts) {
+  ByteVectors parts(n_parts);
+  ONECOPY_CHECK(flat.size() >= n_parts * 8);
+  size_t at = n_parts * 8;
+  for (size_t i = 0; i < n_parts; ++i) {
+    uint64_t n;
+    memcpy(&n, flat.data() + i * 8, 8);
+    ONECOPY_CHECK(n <= flat.size() - at);
+    parts[i].assign(flat.begin() + at, flat.begin() + at + n);
+    at += n;
+  }
+  return parts;
+}
+
+class MpiCommunicator : public Communicator {
+ protected:
+  MpiHandle world() const { return mpi_.world; }
+  void BeginCall() { shared_->sync().BeginCall(); }
+  // Runs an operation; a CommError ends the communicator, and the ranks of this host learn why.
+  template <typename Operation>
+  auto Guarded(Operation operation) {
+    agreed_to_end_ = false;
+    try {
+      return operation();
+    } catch (const CommError& e) {
+      Abandon(e.what());
+      throw;
+    }
+  }
+
+ public:
+  explicit MpiCommunicator(const CommOptions& options)
+      : mpi_(options.ranks_per_pretended_host), exceptions_at_start_(std::uncaught_exceptions()) {
+    try {
+      Open(options);
+    } catch (...) {
+      AbandonMpi();
+      throw;
+    }
+  }
+
+  ~MpiCommunicator() override {
+    const bool by_exception = std::uncaught_exceptions() > exceptions_at_start_;
+    if (failed_ || (by_exception && !agreed_to_end_)) {
+      AbandonMpi();
+      return;
+    }
+    try {
+      // MPI_Win_free and MPI_Finalize wait without a deadline, so come together first.
+      Guarded([&] { ShmBarrier(); });
+      shared_.reset();
+    } catch (const std::exception& e) {
+      log::error("cannot end the job in peace: {}", e.what());
+      AbandonMpi();
+    }
+  }
+
+  int rank() const override { return mpi_.rank; }
+  int size() const override { return mpi_.size; }
+  int ranks_on_host() const override { return mpi_.ranks_on_host; }
+  int rank_on_host() const override { return mpi_.rank_on_host; }
+
+  void Barrier() override {
+    Guarded([&] { ShmBarrier(); });
+  }
+
+  void HostBarrier() override {
+    Guarded([&] { shared_->Barrier(); });
+  }
+
+  void AllReduceSum(std::span<float> x) override {
+    Guarded([&] {
+      shared_->AllReduceSum(x);
+      if (OneHost()) return;
+      if (IsLeader()) link_->SumInHostOrder(x.data(), x.size());
+      shared_->BroadcastInto(x.data(), x.size_bytes(), 0);
+    });
+  }
+
+  void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds) override {
+    Guarded([&] {
+      OneHost() ? shared_->AllGatherColumns(x, n_rows, bounds) : GatherColumnsOverHosts(x, n_rows, bounds);
+    });
+  }
+
+  void Broadcast(std::vector<uint8_t>* bytes, int root) override {
+    Guarded([&] {
+      if (OneHost()) return shared_->Broadcast(bytes, root);
+      const int root_host = HostOf(root);
+      if (mpi_.host == root_host) shared_->Broadcast(bytes, IndexOnHost(root));
+      if (IsLeader()) link_->Broadcast(bytes, root_host);
+      if (mpi_.host != root_host) shared_->Broadcast(bytes, 0);
+    });
+  }
+
+  ByteVectors AllGatherBytes(const std::vector<uint8_t>& bytes) override {
+    return Guarded([&] { return OneHost() ? shared_->AllGatherBytes(bytes) : GatherBytesOverHosts(bytes); });
+  }
+
+  void Agree(const char* stage, const Error* error) override {
+    const ByteVectors outcomes = AllGatherBytes(EncodeOutcome(error));
+    // If this throws, it throws everywhere: unless caught and forgotten, all ranks leave together and in
+    // peace.
+    agreed_to_end_ = true;
+    ThrowIfAnyFailed(stage, outcomes);
+    agreed_to_end_ = false;
+  }
+
+  SharedBuffer AllocateShared(size_t bytes_per_rank) override {
+    return Guarded([&] {
+      RequireSharedMemoryEverywhere(bytes_per_rank, [&](const std::vector<uint8_t>& outcome) {
+        // Collective over the host only, so the host decides alone.
+        return shared_->AllGatherBytes(outcome);
+      });
+      windows_.push_back(std::make_unique<MpiWindow>(mpi_.on_host, bytes_per_rank));
+      const std::vector<uint8_t*>& parts = windows_.back()->parts();
+      memset(parts[mpi_.rank_on_host], 0, bytes_per_rank);
+      shared_->Barrier();
+      return SharedBuffer{parts, bytes_per_rank};
+    });
+  }
+
+  void SetStage(const char* stage) override { shared_->sync().SetStage(stage); }
+
+  void Abandon(const std::string& reason) noexcept override {
+    failed_ = true;
+    shared_->sync().Abandon(reason);
+  }
+
+  Stats stats() const override {
+    const double between_hosts = link_ ? link_->wait_seconds() : 0;
+    return {shared_->sync().wait_seconds() + between_hosts, shared_->sync().calls()};
+  }
+
+ private:
+  bool OneHost() const { return mpi_.hosts.size() == 1; }
+  bool IsLeader() const { return mpi_.rank_on_host == 0; }
+
+  void Open(const CommOptions& options) {
+    const ShmOptions shm = {RoundUp(options.window_bytes, kLineBytes), options.deadline_seconds,
+                            options.threads_per_rank};
+    const size_t bytes = RegionBytes(shm.window_bytes);
+    RequireSharedMemoryEverywhere(bytes, [&](const std::vector<uint8_t>& outcome) {
+      return plain::AllGatherBytes(mpi_.world, outcome);
+    });
+    windows_.push_back(std::make_unique<MpiWindow>(mpi_.on_host, bytes));
+    const std::vector<uint8_t*>& parts = windows_.back()->parts();
+    InitRegion(parts[mpi_.rank_on_host], shm.window_bytes, mpi_.rank);
+    plain::Barrier(mpi_.world);
+    shared_.emplace(mpi_.rank_on_host, parts, shm);
+    if (!OneHost() && IsLeader()) {
+      link_.emplace(mpi_.leaders, shm.deadline_seconds, [this] { shared_->sync().CheckTrouble(); });
+    }
+  }
+
+  // gather: the outcomes of all ranks that must decide together.
+  template <typename Gather>
+  void RequireSharedMemoryEverywhere(size_t bytes_per_rank, Gather gather) {
+    std::optional<Error> error;
+    // Judged by one rank of the host: another may already have taken its part when a third one looks.
+    try {
+      if (IsLeader()) RequireSharedMemory(mpi_.ranks_on_host, bytes_per_rank);
+    } catch (const Error& e) {
+      error = e;
+    }
+    ThrowIfAnyFailed("getting memory for messages between ranks",
+                     gather(EncodeOutcome(error ? &*error : nullptr)));
+  }
+
+  // The peers take part in nothing more: leave out all that waits for them.
+  void AbandonMpi() {
+    if (shared_) shared_->sync().Abandon("it left because of an error of its own");
+    for (const auto& window : windows_) window->Abandon();
+    mpi_.Abandon();
+  }
+
+  void ShmBarrier() {
+    shared_->Barrier();
+    if (OneHost()) return;
+    if (IsLeader()) link_->Barrier();
+    shared_->Barrier();
+  }
+
+  int HostOf(int world_rank) const {
+    for (size_t h = 0; h < mpi_.hosts.size(); ++h) {
+      const auto& ranks = mpi_.hosts[h];
+      if (std::binary_search(ranks.begin(), ranks.end(), world_rank)) return static_cast<int>(h);
+    }
+    Fail(ErrorCode::kInternal, "rank {} is on no host", world_rank);
+  }
+  int IndexOnHost(int world_rank) const {
+    const auto& ranks = mpi_.hosts[HostOf(world_rank)];
+    return static_cast<int>(std::lower_bound(ranks.begin(), ranks.end(), world_rank) - ranks.begin());
+  }
+
+  ByteVectors GatherBytesOverHosts(const std::vector<uint8_t>& bytes) {
+    const ByteVectors on_host = shared_->AllGatherBytes(bytes);
+    std::vector<uint8_t> flat;
+    if (IsLeader()) flat = Flatten(link_->AllGatherBytes(Flatten(on_host)));
+    shared_->Broadcast(&flat, 0);
+    const ByteVectors by_host = Unflatten(flat, mpi_.hosts.size());
+    ByteVectors by_rank(size());
+    for (size_t h = 0; h < mpi_.hosts.size(); ++h) {
+      ByteVectors parts = Unflatten(by_host[h], mpi_.hosts[h].size());
+      for (size_t i = 0; i < parts.size(); ++i) by_rank[mpi_.hosts[h][i]] = std::move(parts[i]);
+    }
+    return by_rank;
+  }
+
+  void GatherColumnsOverHosts(float* x, size_t n_rows, std::span<const uint32_t> bounds) {
+    ONECOPY_CHECK(bounds.size() == static_cast<size_t>(size()) + 1);
+    const size_t stride = bounds.back();
+    const auto row_bytes = [&](int r) { return (size_t{bounds[r + 1]} - bounds[r]) * sizeof(float); };
+    std::vector<uint8_t> mine(n_rows * row_bytes(rank()));
+    for (size_t row = 0; row < n_rows && !mine.empty(); ++row) {
+      memcpy(mine.data() + row * row_bytes(rank()), x + row * stride + bounds[rank()], row_bytes(rank()));
+    }
+    const ByteVectors all = GatherBytesOverHosts(mine);
+    for (int r = 0; r < size(); ++r) {
+      for (size_t row = 0; row < n_rows && !all[r].empty(); ++row) {
+        memcpy(x + row * stride + bounds[r], all[r].data() + row * row_bytes(r), row_bytes(r));
+      }
+    }
+  }
+
+  // Destroyed in reverse: the windows before MPI, the collectives before the windows that they write to.
+  MpiSession mpi_;
+  std::vector<std::unique_ptr<MpiWindow>> windows_;  // the first carries the messages
+  std::optional<ShmCollectives> shared_;
+  std::optional<LeaderLink> link_;  // on leaders of several hosts
+  const int exceptions_at_start_;
+  bool failed_ = false;
+  bool agreed_to_end_ = false;
+};
+
+// The same window and the same host, but MPI's own collectives.
+class PlainMpiCommunicator : public MpiCommunicator {
+  template <typename Operation>
+  auto Counted(Operation operation) {
+    BeginCall();
+    return Guarded(operation);
+  }
+
+ public:
+  using MpiCommunicator::MpiCommunicator;
+
+  void Barrier() override {
+    Counted([&] { plain::Barrier(world()); });
+  }
+  void AllReduceSum(std::span<float> x) override {
+    Counted([&] { plain::AllReduceSum(world(), x); });
+  }
+  void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds) override {
+    Counted([&] { plain::AllGatherColumns(world(), x, n_rows, bounds); });
+  }
+  void Broadcast(std::vector<uint8_t>* bytes, int root) override {
+    Counted([&] { plain::Broadcast(world(), bytes, root); });
+  }
+  ByteVectors AllGatherBytes(const std::vector<uint8_t>& bytes) override {
+    return Counted([&] { return plain::AllGatherBytes(world(), bytes); });
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> MakeMpiCommunicator(const CommOptions& options) {
+  if (options.collectives == CommOptions::Collectives::kMpi)
+    return std::make_unique<PlainMpiCommunicator>(options);
+  return std::make_unique<MpiCommunicator>(options);
+}
+
+}  // namespace onecopy::comm

@@ -1,0 +1,50 @@
+// The collectives over per-rank regions of shared memory, independent of how that memory came about: MPI
+// windows between processes, plain memory between threads. Long messages go in pieces of the window's size.
+//
+// Belongs to one thread of its rank at a time; all ranks call the same operations in the same order with the
+// same sizes. Errors: CommError, see shm_sync.h. All results are the same bits on every rank.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/comm/shm_sync.h"
+
+namespace onecopy::comm {
+
+class ShmCollectives {
+ public:
+  // As ShmSync. options.window_bytes is the same on all ranks, a multiple of 128.
+  ShmCollectives(int rank, std::vector<uint8_t*> regions, const ShmOptions& options);
+
+  int rank() const { return sync_.rank(); }
+  int size() const { return sync_.size(); }
+
+  void Barrier();
+  // See Communicator for the meaning of each.
+  void AllReduceSum(std::span<float> x);
+  void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds);
+  void Broadcast(std::vector<uint8_t>* bytes, int root);
+  std::vector<std::vector<uint8_t>> AllGatherBytes(const std::vector<uint8_t>& bytes);
+  // `n` bytes of root's `data` to the others' `data`; every rank knows n.
+  void BroadcastInto(void* data, size_t n, int root);
+
+  ShmSync& sync() { return sync_; }
+  const ShmSync& sync() const { return sync_; }
+
+ private:
+  // x: n floats of any alignment, at most a window.
+  void ReduceInOnePhase(uint8_t* x, size_t n);
+  void ReduceInTwoPhases(uint8_t* x, size_t n);
+  // Every rank's published message, plus `offset` floats; valid until the next call.
+  std::span<const float* const> Inputs(size_t offset);
+
+  ShmSync sync_;
+  const size_t window_bytes_;
+  std::vector<const float*> inputs_;
+};
+
+}  // namespace onecopy::comm

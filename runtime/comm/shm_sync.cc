@@ -1,0 +1,234 @@
+// The protocol of phases, and what a waiting rank does when nobody comes.
+#include "runtime/comm/shm_sync.h"
+
+#include <fmt/format.h>
+
+#include <exception>
+
+#include "runtime/base/check.h"
+#include "runtime/comm/communicator.h"
+
+namespace onecopy::comm {
+namespace {
+
+// Looking at /proc costs some 10 us a peer.
+constexpr int64_t kLivenessNs = 100'000'000;
+constexpr int64_t kIdleLivenessNs = 400'000'000;
+
+bool Reached(uint32_t at, uint32_t phase) {
+  return static_cast<int32_t>(at - phase) >= 0;
+}
+
+std::string Name(const RankHeader& header) {
+  return fmt::format("rank {} (pid {} on {})", header.world_rank, header.process.pid, header.host);
+}
+
+}  // namespace
+
+ShmSync::ShmSync(int rank, std::vector<uint8_t*> regions, const ShmOptions& options)
+    : rank_(rank),
+      regions_(std::move(regions)),
+      buffer_bytes_(BufferBytes(options.window_bytes)),
+      deadline_ns_(static_cast<int64_t>(options.deadline_seconds * 1e9)),
+      deadline_seconds_(options.deadline_seconds),
+      policy_(
+          ChooseWaitPolicy(static_cast<int>(regions_.size()), options.threads_per_rank, CountCpus(regions_))),
+      exceptions_at_start_(std::uncaught_exceptions()) {
+  const ProcessIdentity self = ThisProcess();
+  for (uint8_t* region : regions_) {
+    headers_.push_back(Header(region));
+    // Ranks in another PID namespace (containers that share memory) have pids that mean nothing here, and
+    // ranks that are threads of this process cannot outlive it: both are left to the deadline.
+    const ProcessIdentity& peer = headers_.back()->process;
+    watchable_.push_back(peer.pid != self.pid && IsAlive(peer));
+  }
+}
+
+ShmSync::~ShmSync() {
+  if (std::uncaught_exceptions() > exceptions_at_start_) Abandon("it left because of an error of its own");
+  RankState present = RankState::kPresent;
+  header(rank_).state.compare_exchange_strong(present, RankState::kLeft);
+}
+
+uint8_t* ShmSync::OpenBuffer() {
+  AwaitAll(phase_);
+  return regions_[rank_] + kHeaderBytes + ((phase_ + 1) & 1) * buffer_bytes_;
+}
+
+const uint8_t* ShmSync::Buffer(int peer) const {
+  return regions_[peer] + kHeaderBytes + (phase_ & 1) * buffer_bytes_;
+}
+
+void ShmSync::Arrive() {
+  ++phase_;
+  SleepWord& mine = header(rank_).arrived;
+  mine.value.store(phase_, std::memory_order_seq_cst);
+  if (mine.sleepers.load(std::memory_order_seq_cst) > 0) FutexWakeAll(mine.value);
+  // Those who wait for all sleep on one word, which the last to arrive bumps: a rank is woken once a phase,
+  // not once for every late peer. The stores of `value` have one order, so whoever is last in it sees all of
+  // them.
+  SleepWord& gate = header(0).gate;
+  if (gate.sleepers.load(std::memory_order_seq_cst) > 0 && AllArrived(phase_)) {
+    gate.value.fetch_add(1, std::memory_order_seq_cst);
+    FutexWakeAll(gate.value);
+  }
+}
+
+bool ShmSync::HasArrived(int peer, uint32_t phase) const {
+  return Reached(header(peer).arrived.value.load(std::memory_order_seq_cst), phase);
+}
+
+bool ShmSync::AllArrived(uint32_t phase) const {
+  for (int peer = 0; peer < size(); ++peer) {
+    if (!HasArrived(peer, phase)) return false;
+  }
+  return true;
+}
+
+void ShmSync::AwaitAll() {
+  AwaitAll(phase_);
+}
+
+void ShmSync::AwaitAll(uint32_t phase) {
+  if (Reached(all_arrived_in_, phase)) return;
+  int missing = 0;  // the first peer not yet seen; those before it stay arrived
+  const auto ready = [&] {
+    while (missing < size() && HasArrived(missing, phase)) ++missing;
+    return missing == size();
+  };
+  if (!ready()) {
+    const int64_t start_ns = NowNs();
+    int64_t next_check_ns = start_ns + kLivenessNs;
+    WaitUntil(policy_, &header(0).gate, ready, [&] {
+      CheckFailed();
+      const int64_t now_ns = NowNs();
+      if (now_ns >= next_check_ns) {
+        for (int peer = missing; peer < size(); ++peer) {
+          if (!HasArrived(peer, phase)) CheckPeer(peer, /*may_leave=*/false);
+        }
+        next_check_ns = now_ns + kLivenessNs;
+      }
+      if (now_ns - start_ns > deadline_ns_) DeadlinePassed(phase);
+    });
+    wait_ns_ += NowNs() - start_ns;
+  }
+  all_arrived_in_ = phase;
+}
+
+void ShmSync::AwaitRank(int peer) {
+  const auto ready = [&] { return HasArrived(peer, phase_); };
+  if (ready()) return;
+  const int64_t start_ns = NowNs();
+  int64_t next_check_ns = start_ns + kIdleLivenessNs;
+  WaitUntil(policy_, &header(peer).arrived, ready, [&] {
+    CheckFailed();
+    const int64_t now_ns = NowNs();
+    if (now_ns < next_check_ns) return;
+    CheckIdlePeers(peer);
+    next_check_ns = now_ns + kIdleLivenessNs;
+  });
+  wait_ns_ += NowNs() - start_ns;
+}
+
+void ShmSync::CheckTrouble() {
+  CheckFailed();
+  CheckIdlePeers((rank_ + 1) % size());
+}
+
+// Each rank watches the next one too, so that a death in an idle time is noticed at a cost that does not grow
+// with the square of the ranks.
+void ShmSync::CheckIdlePeers(int awaited) {
+  CheckPeer(awaited, /*may_leave=*/false);
+  CheckPeer((rank_ + 1) % size(), /*may_leave=*/true);
+}
+
+void ShmSync::CheckPeer(int peer, bool may_leave) {
+  const RankHeader& it = header(peer);
+  const RankState state = it.state.load(std::memory_order_acquire);
+  if (state == RankState::kLeft) {
+    if (may_leave) return;
+    GiveUp(it.world_rank,
+           fmt::format("{} left the job after stage '{}' while rank {} waits for it; the job ends here",
+                       Name(it), it.stage.Load(), header(rank_).world_rank));
+  }
+  if (state == RankState::kPresent && watchable_[peer] && !IsAlive(it.process)) {
+    GiveUp(it.world_rank, fmt::format("{} died in stage '{}'; the job ends here", Name(it), it.stage.Load()));
+  }
+}
+
+void ShmSync::DeadlinePassed(uint32_t phase) {
+  std::string late, others;
+  int culprit = -1;
+  for (int peer = 0; peer < size(); ++peer) {
+    if (HasArrived(peer, phase)) continue;
+    const RankHeader& it = header(peer);
+    if (culprit >= 0) {
+      others += fmt::format("{} {}", others.empty() ? "; also missing: rank" : ",", it.world_rank);
+      continue;
+    }
+    culprit = it.world_rank;
+    const int64_t last_ns = it.last_call_ns.load(std::memory_order_relaxed);
+    const std::string seen = last_ns == 0 ? "it has not called yet"
+                                          : fmt::format("last call {:.1f} s ago", (NowNs() - last_ns) * 1e-9);
+    late = fmt::format("{} has not arrived within {} s, {}, last stage '{}'", Name(it), deadline_seconds_,
+                       seen, it.stage.Load());
+  }
+  GiveUp(culprit, fmt::format("{}{}; the job ends here", late, others));
+}
+
+void ShmSync::CheckFailed() const {
+  const uint32_t failed = header(0).first_failed.load(std::memory_order_seq_cst);
+  if (failed == 0) return;
+  const RankHeader& it = header(static_cast<int>(failed) - 1);
+  throw CommError(it.culprit.load(std::memory_order_relaxed), it.failure.Load());
+}
+
+void ShmSync::GiveUp(int culprit, const std::string& message) {
+  MarkFailed(culprit, message);
+  // Another rank may have been first; all ranks give its reason.
+  CheckFailed();
+  throw CommError(culprit, message);
+}
+
+void ShmSync::MarkFailed(int culprit, const std::string& message) noexcept {
+  RankHeader& mine = header(rank_);
+  if (mine.state.load(std::memory_order_relaxed) == RankState::kFailed) return;
+  mine.culprit.store(culprit, std::memory_order_relaxed);
+  mine.failure.Store(message);
+  mine.state.store(RankState::kFailed, std::memory_order_release);
+  uint32_t none = 0;
+  header(0).first_failed.compare_exchange_strong(none, static_cast<uint32_t>(rank_) + 1,
+                                                 std::memory_order_seq_cst);
+  WakeEveryone();
+}
+
+void ShmSync::Abandon(const std::string& reason) noexcept {
+  const RankHeader& mine = header(rank_);
+  if (header(0).first_failed.load(std::memory_order_seq_cst) != 0) return;  // the first reason stands
+  try {
+    MarkFailed(mine.world_rank,
+               fmt::format("{} failed in stage '{}': {}", Name(mine), mine.stage.Load(), reason));
+  } catch (const std::exception&) {  // out of memory for the message
+    MarkFailed(mine.world_rank, std::string());
+  }
+}
+
+// Nobody's condition has become true, so the sleepers look for trouble. One that is just going to sleep
+// misses this and looks when its sleep ends, at most policy_.sleep_ns later.
+void ShmSync::WakeEveryone() noexcept {
+  SleepWord& gate = header(0).gate;
+  gate.value.fetch_add(1, std::memory_order_seq_cst);
+  FutexWakeAll(gate.value);
+  for (int peer = 0; peer < size(); ++peer) FutexWakeAll(header(peer).arrived.value);
+}
+
+void ShmSync::SetStage(const char* stage) {
+  header(rank_).stage.Store(stage);
+}
+
+void ShmSync::BeginCall() {
+  ++calls_;
+  header(rank_).last_call_ns.store(NowNs(), std::memory_order_relaxed);
+}
+
+}  // namespace onecopy::comm

@@ -1,0 +1,91 @@
+// Phases: the one way in which ranks of a host wait for each other. Every rank counts through the same
+// phases; entering a phase says "my message of this phase is written, and I have read all I want of the phase
+// before". So two buffers a rank, used in turn, need no barrier behind a message: buffer p % 2 may be
+// overwritten once all have entered p - 1.
+//
+// A ShmSync belongs to one thread at a time. Errors: CommError from every wait, when a peer has died, has
+// left, has failed or does not come in time. What is thrown first, on whichever rank, is what the other ranks
+// throw. Source: double buffering without a trailing barrier as in DeepSpeed's csrc/cpu/comm/shm.cpp;
+// liveness, deadline and sleeping waits are additions.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "runtime/comm/shm_region.h"
+#include "runtime/comm/wait.h"
+
+namespace onecopy::comm {
+
+struct ShmOptions {
+  size_t window_bytes = 1 << 20;
+  double deadline_seconds = 60;
+  int threads_per_rank = 1;
+};
+
+class ShmSync {
+ public:
+  // regions: by rank on host, each initialised by its owner, all visible by now. Not owned; must outlive
+  // this.
+  ShmSync(int rank, std::vector<uint8_t*> regions, const ShmOptions& options);
+  // Tells the others that this rank left, or, where an exception is what destroys it, that it failed.
+  ~ShmSync();
+  ShmSync(const ShmSync&) = delete;
+  ShmSync& operator=(const ShmSync&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return static_cast<int>(regions_.size()); }
+
+  // This rank's buffer of the next phase, free for writing: waits until nobody reads its last content.
+  uint8_t* OpenBuffer();
+  // Enters the next phase: publishes the buffer.
+  void Arrive();
+  // Until every rank has entered the current phase.
+  void AwaitAll();
+  // Until `peer` has entered the current phase. For idle times: no deadline, but peers that die are noticed.
+  void AwaitRank(int peer);
+  // What `peer` published in the current phase.
+  const uint8_t* Buffer(int peer) const;
+
+  // Throws when some rank has failed, or one that this rank watches has died. For waits elsewhere (MPI).
+  void CheckTrouble();
+  // Makes every wait of every rank of this host fail with this reason.
+  void Abandon(const std::string& reason) noexcept;
+  void SetStage(const char* stage);
+  // Marks the start of an operation, for the messages of others.
+  void BeginCall();
+
+  double wait_seconds() const { return static_cast<double>(wait_ns_) * 1e-9; }
+  uint64_t calls() const { return calls_; }
+
+ private:
+  bool HasArrived(int peer, uint32_t phase) const;
+  bool AllArrived(uint32_t phase) const;
+  void AwaitAll(uint32_t phase);
+  void WakeEveryone() noexcept;
+  void MarkFailed(int culprit, const std::string& message) noexcept;
+  [[noreturn]] void GiveUp(int culprit, const std::string& message);
+  void CheckFailed() const;
+  void CheckPeer(int peer, bool may_leave);
+  void CheckIdlePeers(int awaited);
+  [[noreturn]] void DeadlinePassed(uint32_t phase);
+  RankHeader& header(int peer) const { return *headers_[peer]; }
+
+  const int rank_;
+  const std::vector<uint8_t*> regions_;
+  std::vector<RankHeader*> headers_;
+  std::vector<bool> watchable_;  // the peer's pid means something to this process, and is not this process
+  const size_t buffer_bytes_;
+  const int64_t deadline_ns_;
+  const double deadline_seconds_;
+  WaitPolicy policy_;
+  const int exceptions_at_start_;
+
+  uint32_t phase_ = 0;           // wraps around; phases are compared by their signed difference
+  uint32_t all_arrived_in_ = 0;  // every rank is known to have entered this phase
+  int64_t wait_ns_ = 0;
+  uint64_t calls_ = 0;
+};
+
+}  // namespace onecopy::comm

@@ -1,0 +1,250 @@
+#include "runtime/exec/decoder.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/base/check.h"
+#include "runtime/exec/router.h"
+#include "runtime/shard/plan.h"
+
+namespace onecopy::exec {
+namespace {
+
+using proto::Weight;
+
+// Index of the weight of that role and layer in the spec.
+int FindWeight(const proto::ModelSpec& spec, Weight::Role role, uint32_t layer) {
+  for (int w = 0; w < spec.weights_size(); ++w)
+    if (spec.weights(w).role() == role && spec.weights(w).layer() == layer) return w;
+  ONECOPY_CHECK(false);
+}
+
+Weight::Role HeadRole(const proto::ModelSpec& spec) {
+  return spec.tied_embeddings() ? Weight::TOKEN_EMBEDDING : Weight::LM_HEAD;
+}
+
+std::vector<uint32_t> BoundsOf(const proto::ShardPlan& plan, int weight) {
+  const auto& bounds = plan.partitions(static_cast<int>(plan.placements(weight).partition(0))).bounds();
+  return {bounds.begin(), bounds.end()};
+}
+
+}  // namespace
+
+struct Decoder::KvLayout {
+  std::vector<uint32_t> k, v;    // bounds of K and V rows by rank
+  std::vector<uint32_t> bounds;  // of the gathered columns by rank
+  std::vector<uint32_t> router;  // bounds of the router's rows by rank; empty in a dense layer
+
+  // Copies rows [begin, end) of K (or V) out of one gathered row.
+  void Copy(const float* row, bool value, uint32_t begin, uint32_t end, float* to) const {
+    const auto& from = value ? v : k;
+    size_t r = std::upper_bound(from.begin(), from.end(), begin) - from.begin() - 1;
+    while (begin < end) {
+      const uint32_t n = std::min(end, from[r + 1]) - begin;
+      const uint32_t at = bounds[r] + (value ? k[r + 1] - k[r] : 0) + begin - from[r];
+      std::copy_n(row + at, n, to);
+      to += n;
+      begin += n;
+      ++r;
+    }
+  }
+};
+
+Decoder::Decoder(const DecoderContext& context)
+    : c_(context),
+      hidden_(context.spec.hidden_dim()),
+      head_dim_(context.spec.head_dim()),
+      rope_half_(context.spec.rope_dims() / 2),
+      attention_(context.spec, context.table, context.team),
+      ffn_(context.store, context.table, context.team) {
+  for (size_t i = 0; i < rope_half_; ++i)
+    inv_freq_.push_back(
+        static_cast<float>(std::pow(static_cast<double>(c_.spec.rope_theta()),
+                                    -static_cast<double>(i) / static_cast<double>(rope_half_))));
+  embedding_bounds_ = BoundsOf(c_.plan, FindWeight(c_.spec, Weight::TOKEN_EMBEDDING, 0));
+  logit_bounds_ = BoundsOf(c_.plan, FindWeight(c_.spec, HeadRole(c_.spec), 0));
+  for (uint32_t l = 0; l < c_.spec.n_layers(); ++l) {
+    KvLayout layout;
+    layout.k = BoundsOf(c_.plan, FindWeight(c_.spec, Weight::ATTN_K, l));
+    layout.v = BoundsOf(c_.plan, FindWeight(c_.spec, Weight::ATTN_V, l));
+    for (size_t r = 0; r < layout.k.size(); ++r) layout.bounds.push_back(layout.k[r] + layout.v[r]);
+    if (c_.store.Has(Weight::ROUTER, l))
+      layout.router = BoundsOf(c_.plan, FindWeight(c_.spec, Weight::ROUTER, l));
+    kv_layouts_.push_back(std::move(layout));
+  }
+}
+
+Decoder::~Decoder() = default;
+
+std::span<const float> Decoder::Forward(const proto::Step& step) {
+  const size_t n = step.tokens_size();
+  x_.ReserveAs<float>(n * hidden_);
+  normed_.ReserveAs<float>(n * hidden_);
+  partial_.ReserveAs<float>(n * hidden_);
+  auto* cos_sin = cos_sin_.ReserveAs<float>(n * rope_half_ * 2);
+  for (size_t t = 0; t < n; ++t) {
+    for (size_t i = 0; i < rope_half_; ++i) {
+      const float angle = static_cast<float>(step.positions(static_cast<int>(t))) * inv_freq_[i];
+      *cos_sin++ = std::cos(angle);
+      *cos_sin++ = std::sin(angle);
+    }
+  }
+
+  Embed(step);
+  for (uint32_t l = 0; l < c_.spec.n_layers(); ++l) {
+    Attention(step, l);
+    FeedForward(l, n);
+    if (observer_) observer_(l + 1, {x_.As<float>(), n * hidden_});
+  }
+  return Logits(step);
+}
+
+// Each rank puts the rows it owns; the sum with everybody's zeros is the row.
+void Decoder::Embed(const proto::Step& step) {
+  const size_t n = step.tokens_size();
+  auto* x = x_.As<float>();
+  const auto& embedding = c_.store.Matrix(Weight::TOKEN_EMBEDDING, 0);
+  const shard::Range mine = {embedding_bounds_[c_.comm.rank()], embedding_bounds_[c_.comm.rank() + 1]};
+  c_.team.For(n, [&](size_t t, int) {
+    const auto token = static_cast<uint32_t>(step.tokens(static_cast<int>(t)));
+    if (token >= mine.begin && token < mine.end)
+      kernels::UnpackRow(embedding, token - mine.begin, x + t * hidden_);
+    else
+      std::fill_n(x + t * hidden_, hidden_, 0.0f);
+  });
+  c_.comm.AllReduceSum({x, n * hidden_});
+  if (observer_) observer_(0, {x, n * hidden_});
+}
+
+void Decoder::Norm(const float* x, std::span<const float> weight, size_t n) {
+  auto* normed = normed_.As<float>();
+  c_.team.For(n, [&](size_t t, int) {
+    c_.table.rms_norm(x + t * hidden_, weight.data(), c_.spec.rms_norm_eps(), hidden_, normed + t * hidden_);
+  });
+  acts_.Set(normed, n, hidden_, hidden_);
+}
+
+// x += sum over ranks of partial.
+void Decoder::AllReduceAdd(size_t n) {
+  auto *x = x_.As<float>(), *partial = partial_.As<float>();
+  c_.comm.AllReduceSum({partial, n * hidden_});
+  c_.team.For(n,
+              [&](size_t t, int) { c_.table.axpy(1.0f, partial + t * hidden_, hidden_, x + t * hidden_); });
+}
+
+void Decoder::Attention(const proto::Step& step, uint32_t layer) {
+  const size_t n = step.tokens_size();
+  Norm(x_.As<float>(), c_.store.Vector(Weight::ATTN_NORM, layer), n);
+
+  const shard::Range heads = shard::OwnedHeads(c_.plan, layer, c_.comm.rank());
+  const size_t q_cols = heads.size() * head_dim_;
+  auto* q = q_.ReserveAs<float>(n * q_cols);
+  Linear(c_.table, c_.team, c_.store.Matrix(Weight::ATTN_Q, layer), &acts_, q, q_cols);
+  GatherKv(layer, n);
+  PrepareQ(step, layer);
+  StoreKv(step, layer);
+
+  auto* attended = attended_.ReserveAs<float>(n * q_cols);
+  attention_.Run(step, layer, c_.cache, heads, q, attended);
+  auto* partial = partial_.As<float>();
+  const auto& o = c_.store.Matrix(Weight::ATTN_O, layer);
+  if (o.rows == 0) std::fill_n(partial, n * hidden_, 0.0f);
+  acts_.Set(attended, n, q_cols, q_cols);
+  Linear(c_.table, c_.team, o, &acts_, partial, hidden_);
+  AllReduceAdd(n);
+}
+
+void Decoder::GatherKv(uint32_t layer, size_t n) {
+  const KvLayout& layout = kv_layouts_[layer];
+  const int rank = c_.comm.rank();
+  const size_t cols = layout.bounds.back();
+  auto* kv = kv_.ReserveAs<float>(n * cols);
+  float* k = kv + layout.bounds[rank];
+  Linear(c_.table, c_.team, c_.store.Matrix(Weight::ATTN_K, layer), &acts_, k, cols);
+  Linear(c_.table, c_.team, c_.store.Matrix(Weight::ATTN_V, layer), &acts_,
+         k + layout.k[rank + 1] - layout.k[rank], cols);
+  c_.comm.AllGatherColumns(kv, n, layout.bounds);
+}
+
+// Bias, norm, rotation and the softmax scale, per query head.
+void Decoder::PrepareQ(const proto::Step& step, uint32_t layer) {
+  const shard::Range heads = shard::OwnedHeads(c_.plan, layer, c_.comm.rank());
+  const auto bias = c_.store.Vector(Weight::ATTN_Q_BIAS, layer),
+             norm = c_.store.Vector(Weight::ATTN_Q_NORM, layer);
+  const auto rope =
+      c_.spec.rope_style() == proto::ModelSpec::NEOX ? c_.table.rope_neox : c_.table.rope_pairwise;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim_));
+  auto* q = q_.As<float>();
+  c_.team.For(step.tokens_size(), [&](size_t t, int) {
+    for (uint32_t h = 0; h < heads.size(); ++h) {
+      float* head = q + (t * heads.size() + h) * head_dim_;
+      if (!bias.empty()) c_.table.axpy(1.0f, bias.data() + (heads.begin + h) * head_dim_, head_dim_, head);
+      if (!norm.empty()) c_.table.rms_norm(head, norm.data(), c_.spec.rms_norm_eps(), head_dim_, head);
+      rope(head, CosSin(t), rope_half_);
+      for (size_t i = 0; i < head_dim_; ++i) head[i] *= scale;
+    }
+  });
+}
+
+// Bias, norm and rotation of the KV heads this rank's query heads need; then into the cache.
+void Decoder::StoreKv(const proto::Step& step, uint32_t layer) {
+  const KvLayout& layout = kv_layouts_[layer];
+  const shard::Range heads = c_.cache.heads(layer);
+  const auto k_bias = c_.store.Vector(Weight::ATTN_K_BIAS, layer),
+             v_bias = c_.store.Vector(Weight::ATTN_V_BIAS, layer);
+  const auto k_norm = c_.store.Vector(Weight::ATTN_K_NORM, layer);
+  const auto rope =
+      c_.spec.rope_style() == proto::ModelSpec::NEOX ? c_.table.rope_neox : c_.table.rope_pairwise;
+  const auto* kv = kv_.As<float>();
+  const auto dim = static_cast<uint32_t>(head_dim_);
+  c_.team.For(step.tokens_size(), [&](size_t t, int) {
+    std::vector<float> head(dim);
+    const int token = static_cast<int>(t);
+    const float* row = kv + t * layout.bounds.back();
+    for (uint32_t h = heads.begin; h < heads.end; ++h) {
+      layout.Copy(row, false, h * dim, (h + 1) * dim, head.data());
+      if (!k_bias.empty()) c_.table.axpy(1.0f, k_bias.data() + h * dim, dim, head.data());
+      if (!k_norm.empty())
+        c_.table.rms_norm(head.data(), k_norm.data(), c_.spec.rms_norm_eps(), dim, head.data());
+      rope(head.data(), CosSin(t), rope_half_);
+      const uint32_t slot = step.slots(token), position = step.positions(token);
+      c_.table.store_kv(head.data(), dim, c_.cache.Key(layer, h - heads.begin, slot, position));
+      layout.Copy(row, true, h * dim, (h + 1) * dim, head.data());
+      if (!v_bias.empty()) c_.table.axpy(1.0f, v_bias.data() + h * dim, dim, head.data());
+      c_.table.store_kv(head.data(), dim, c_.cache.Value(layer, h - heads.begin, slot, position));
+    }
+  });
+}
+
+void Decoder::FeedForward(uint32_t layer, size_t n) {
+  Norm(x_.As<float>(), c_.store.Vector(Weight::FFN_NORM, layer), n);
+  auto* partial = partial_.As<float>();
+  const auto& router_bounds = kv_layouts_[layer].router;
+  if (router_bounds.empty()) {
+    ffn_.Run(Ffn::kDense, layer, RouteAll(n), &acts_, partial, hidden_);
+  } else {
+    const size_t n_experts = c_.spec.n_experts();
+    auto* scores = scores_.ReserveAs<float>(n * n_experts);
+    Linear(c_.table, c_.team, c_.store.Matrix(Weight::ROUTER, layer), &acts_,
+           scores + router_bounds[c_.comm.rank()], n_experts);
+    c_.comm.AllGatherColumns(scores, n, router_bounds);
+    ffn_.Run(Ffn::kExperts, layer, RouteTopK(c_.spec, c_.table, scores, n), &acts_, partial, hidden_);
+  }
+  AllReduceAdd(n);
+}
+
+std::span<const float> Decoder::Logits(const proto::Step& step) {
+  const size_t n = step.logit_rows_size(), vocab = c_.spec.vocab_size();
+  if (n == 0) return {};
+  auto *x = x_.As<float>(), *rows = partial_.ReserveAs<float>(n * hidden_);
+  for (size_t i = 0; i < n; ++i)
+    std::copy_n(x + step.logit_rows(static_cast<int>(i)) * hidden_, hidden_, rows + i * hidden_);
+  Norm(rows, c_.store.Vector(Weight::OUTPUT_NORM, 0), n);
+  auto* logits = logits_.ReserveAs<float>(n * vocab);
+  Linear(c_.table, c_.team, c_.store.Matrix(HeadRole(c_.spec), 0), &acts_,
+         logits + logit_bounds_[c_.comm.rank()], vocab);
+  c_.comm.AllGatherColumns(logits, n, logit_bounds_);
+  return {logits, n * vocab};
+}
+
+}  // namespace onecopy::exec

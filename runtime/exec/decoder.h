@@ -1,0 +1,80 @@
+// Decoder: the forward pass of a decoder-only transformer over this rank's shard, for any batch of (slot,
+// position) tokens: prefill chunks, single decoded tokens, several sequences at once. The one forward pass
+// for all families. Collective: every rank calls Forward with the same step. Belongs to one thread.
+//
+// Collectives a layer: gather of K/V rows, all-reduce after attention, gather of router scores, all-reduce
+// after FFN.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "proto/control.pb.h"
+#include "proto/model.pb.h"
+#include "proto/plan.pb.h"
+#include "runtime/comm/communicator.h"
+#include "runtime/exec/attention_gqa.h"
+#include "runtime/exec/ffn.h"
+#include "runtime/exec/kv_cache.h"
+#include "runtime/exec/linear.h"
+#include "runtime/exec/thread_team.h"
+#include "runtime/shard/weight_store.h"
+
+namespace onecopy::exec {
+
+// Everything a decoder stands on; all outlive it.
+struct DecoderContext {
+  comm::Communicator& comm;
+  const proto::ModelSpec& spec;
+  const proto::ShardPlan& plan;
+  const shard::WeightStore& store;
+  const kernels::KernelTable& table;
+  const ThreadTeam& team;
+  KvCache& cache;
+};
+
+class Decoder {
+ public:
+  explicit Decoder(const DecoderContext& context);
+  ~Decoder();
+
+  // Runs the step; the cache has room for its positions. Returns logits [step.logit_rows_size()][vocab] float
+  // on every rank, valid until the next call. Errors: comm::CommError only.
+  std::span<const float> Forward(const proto::Step& step);
+
+  // For tests: sees the residual stream [tokens][hidden] after the embedding (layer 0) and after each layer
+  // (1 …).
+  using Observer = std::function<void(uint32_t layer, std::span<const float> x)>;
+  void SetObserver(Observer observer) { observer_ = std::move(observer); }
+
+ private:
+  void Embed(const proto::Step& step);
+  void Attention(const proto::Step& step, uint32_t layer);
+  void GatherKv(uint32_t layer, size_t n);
+  void StoreKv(const proto::Step& step, uint32_t layer);
+  void PrepareQ(const proto::Step& step, uint32_t layer);
+  void FeedForward(uint32_t layer, size_t n);
+  std::span<const float> Logits(const proto::Step& step);
+
+  void Norm(const float* x, std::span<const float> weight, size_t n);
+  void AllReduceAdd(size_t n);
+  const float* CosSin(size_t token) const { return cos_sin_.As<float>() + token * rope_half_ * 2; }
+
+  const DecoderContext c_;
+  const size_t hidden_, head_dim_, rope_half_;
+  GqaAttention attention_;
+  Ffn ffn_;
+  Observer observer_;
+  std::vector<float> inv_freq_;
+  // Columns of the gathered K and V rows: rank r's K columns, then its V columns, for all ranks in order.
+  struct KvLayout;
+  std::vector<KvLayout> kv_layouts_;                       // by layer
+  std::vector<uint32_t> embedding_bounds_, logit_bounds_;  // vocabulary rows by rank
+  Activations acts_;
+  AlignedBuffer x_, normed_, partial_, q_, kv_, attended_, scores_, logits_, cos_sin_;
+};
+
+}  // namespace onecopy::exec

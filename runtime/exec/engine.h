@@ -1,0 +1,56 @@
+// Engine: the step loop over all ranks. Rank 0 decides each step; the others follow. Constructed on every
+// rank; the destructor of rank 0 lets the others leave Serve(). Belongs to one thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "runtime/exec/decoder.h"
+
+namespace onecopy::exec {
+
+// One sequence, `kv_tokens` positions, chunks that keep a step's workspace small.
+proto::EngineOptions DefaultEngineOptions(uint64_t kv_tokens);
+
+class Engine {
+ public:
+  // node: of the KV cache; -1 unbound. The references outlive the engine.
+  Engine(comm::Communicator& comm, const proto::ModelSpec& spec, const proto::ShardPlan& plan,
+         const shard::WeightStore& store, const kernels::KernelTable& table, const ThreadTeam& team, int node,
+         const proto::EngineOptions& options);
+  ~Engine();
+
+  // Rank 0: appends tokens to the sequence in `slot`, which holds `position` tokens so far. Returns the
+  // logits of the last `n_logits` tokens, [n_logits][vocab], valid until the next call. Errors: kUsage for a
+  // token id, slot or position out of range, or where the cache is full; nothing was run then. CommError when
+  // a rank failed.
+  std::span<const float> Append(uint32_t slot, uint32_t position, std::span<const int32_t> tokens,
+                                uint32_t n_logits = 1);
+  // Rank 0: forgets the sequence in `slot`.
+  void Release(uint32_t slot);
+
+  // Other ranks: follow rank 0 until its engine is destroyed.
+  void Serve();
+
+  uint64_t kv_bytes() const { return cache_.bytes(); }
+  uint64_t kv_tokens() const { return options_.kv_tokens(); }
+  const proto::ModelSpec& spec() const { return spec_; }
+  Decoder& decoder() { return decoder_; }
+
+ private:
+  void Send(const proto::Control& control);
+  std::span<const float> Run(const proto::Step& step);
+  void CheckInput(uint32_t slot, uint32_t position, std::span<const int32_t> tokens) const;
+
+  comm::Communicator& comm_;
+  const proto::ModelSpec& spec_;
+  const proto::EngineOptions options_;
+  KvCache cache_;
+  Decoder decoder_;
+  bool failed_ = false;  // a collective failed: the others cannot be told anything more
+  std::vector<float> logits_;
+};
+
+}  // namespace onecopy::exec

@@ -1,0 +1,50 @@
+// Gated feed-forward networks over this rank's column groups: the routed experts of a layer, or its dense FFN
+// as the case of one expert. out = sum over chosen experts of weight * down(silu(gate x) * up x); this rank's
+// part of that sum, to be all-reduced. Not thread-safe; called from the thread that owns the team.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "runtime/exec/linear.h"
+#include "runtime/exec/router.h"
+#include "runtime/exec/thread_team.h"
+#include "runtime/shard/weight_store.h"
+
+namespace onecopy::exec {
+
+class Ffn {
+ public:
+  struct Roles {
+    proto::Weight::Role gate, up, down;
+  };
+  static constexpr Roles kExperts = {proto::Weight::EXPERT_GATE, proto::Weight::EXPERT_UP,
+                                     proto::Weight::EXPERT_DOWN};
+  static constexpr Roles kDense = {proto::Weight::DENSE_GATE, proto::Weight::DENSE_UP,
+                                   proto::Weight::DENSE_DOWN};
+
+  Ffn(const shard::WeightStore& store, const kernels::KernelTable& table, const ThreadTeam& team)
+      : store_(store), table_(table), team_(team) {}
+
+  // x: the layer's normalised input; out: [x->n_rows()][hidden], overwritten.
+  void Run(const Roles& roles, uint32_t layer, const Routing& routing, Activations* x, float* out,
+           size_t hidden);
+
+ private:
+  // Matrices of one chosen expert, of which this rank has some columns.
+  struct Expert {
+    const ExpertGroup* group;
+    const kernels::PackedMatrix *gate, *up, *down;
+  };
+  void GateUp(const std::vector<Expert>& experts, const Routing& routing, Activations* x, size_t h_stride);
+  void Down(const std::vector<Expert>& experts, const Routing& routing, size_t h_stride, size_t n_tokens,
+            float* out, size_t hidden);
+
+  const shard::WeightStore& store_;
+  const kernels::KernelTable& table_;
+  const ThreadTeam& team_;
+  AlignedBuffer h_, q8_, scratch_;
+};
+
+}  // namespace onecopy::exec

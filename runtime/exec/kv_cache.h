@@ -1,0 +1,62 @@
+// KvCache: keys and values of this rank's KV heads, in pages of kPageTokens positions. A sequence lives in a
+// slot and takes pages as it grows. Every rank makes the same calls in the same order, so page numbers agree
+// without being sent. Not thread-safe; the memory may be read and written by the thread team between calls.
+//
+// Layout: [page][layer][K, V][KV head of this rank][position in page][head_dim], in the kernel table's
+// kv_type; pages that were never used were never touched.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "proto/model.pb.h"
+#include "proto/plan.pb.h"
+#include "runtime/numa/arena.h"
+#include "runtime/shard/plan.h"
+
+namespace onecopy::exec {
+
+class KvCache {
+ public:
+  static constexpr uint32_t kPageTokens = 64;
+
+  // Room for `tokens` positions (rounded up to pages) over all sequences, at most `slots` sequences, on
+  // `node`.
+  KvCache(const proto::ModelSpec& spec, const proto::ShardPlan& plan, const kernels::KernelTable& table,
+          int rank, int node, uint64_t tokens, uint32_t slots);
+
+  // Positions [0, n) of the slot have pages after it; false, with nothing changed, where the cache is full.
+  bool Grow(uint32_t slot, uint32_t n_positions);
+  void Release(uint32_t slot);
+  // Would Grow succeed?
+  bool HasRoom(uint32_t slot, uint32_t n_positions) const;
+
+  // One position's vector; kv_head counts from the rank's first head of that layer.
+  uint8_t* Key(uint32_t layer, uint32_t kv_head, uint32_t slot, uint32_t position) const {
+    return Row(layer, 0, kv_head, slot, position);
+  }
+  uint8_t* Value(uint32_t layer, uint32_t kv_head, uint32_t slot, uint32_t position) const {
+    return Row(layer, 1, kv_head, slot, position);
+  }
+
+  uint32_t n_slots() const { return static_cast<uint32_t>(slots_.size()); }
+  uint64_t bytes() const { return arena_.bytes(); }
+  const shard::Range& heads(uint32_t layer) const { return layers_[layer].kv_heads; }
+
+ private:
+  struct Layer {
+    shard::Range kv_heads;
+    uint64_t offset;  // in a page
+  };
+  uint8_t* Row(uint32_t layer, uint32_t kv, uint32_t kv_head, uint32_t slot, uint32_t position) const;
+
+  uint64_t row_bytes_, page_bytes_ = 0;
+  std::vector<Layer> layers_;
+  numa::Arena arena_;
+  std::vector<uint32_t> free_pages_;          // taken from the back
+  std::vector<std::vector<uint32_t>> slots_;  // pages of each slot
+};
+
+}  // namespace onecopy::exec

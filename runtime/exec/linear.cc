@@ -1,0 +1,85 @@
+#include "runtime/exec/linear.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+
+#include "runtime/base/check.h"
+
+namespace onecopy::exec {
+
+AlignedBuffer::~AlignedBuffer() {
+  std::free(data_);
+}
+
+uint8_t* AlignedBuffer::Reserve(size_t bytes) {
+  if (bytes <= bytes_) return data_;
+  std::free(data_);
+  bytes_ = RoundUp(std::max(bytes, bytes_ + bytes_ / 2), 64);
+  data_ = static_cast<uint8_t*>(std::aligned_alloc(64, bytes_));
+  if (!data_) {
+    const size_t wanted = std::exchange(bytes_, 0);
+    Fail(ErrorCode::kNoMemory, "cannot allocate {} bytes of workspace; process fewer tokens a step", wanted);
+  }
+  return data_;
+}
+
+void Activations::Set(const float* x, size_t n_rows, size_t cols, size_t stride) {
+  x_ = x;
+  n_rows_ = n_rows;
+  cols_ = cols;
+  stride_ = stride;
+  for (auto& rows : rows_) rows.clear();
+}
+
+const void* const* Activations::Rows(kernels::ActFormat format, const kernels::KernelTable& table,
+                                     const ThreadTeam& team) {
+  auto& rows = rows_[static_cast<size_t>(format)];
+  if (!rows.empty() || n_rows_ == 0) return rows.data();
+  rows.resize(n_rows_);
+  if (format == kernels::ActFormat::kF32) {
+    for (size_t t = 0; t < n_rows_; ++t) rows[t] = x_ + t * stride_;
+    return rows.data();
+  }
+  const size_t row_bytes = kernels::ActRowBytes(format, cols_);
+  uint8_t* q8 = q8_.Reserve(n_rows_ * row_bytes);
+  for (size_t t = 0; t < n_rows_; ++t) rows[t] = q8 + t * row_bytes;
+  constexpr size_t kRowsPerTask = 8;
+  team.For(DivUp(n_rows_, kRowsPerTask), [&](size_t task, int) {
+    const size_t end = std::min(n_rows_, (task + 1) * kRowsPerTask);
+    for (size_t t = task * kRowsPerTask; t < end; ++t)
+      table.quantize_q8(x_ + t * stride_, cols_, q8 + t * row_bytes);
+  });
+  return rows.data();
+}
+
+kernels::PackedMatrix RowSlice(const kernels::PackedMatrix& matrix, uint32_t begin, uint32_t end) {
+  kernels::PackedMatrix slice = matrix;
+  slice.data += begin / matrix.row_tile * kernels::TileBytes(matrix);
+  slice.rows = end - begin;
+  return slice;
+}
+
+uint32_t RowsPerTask(uint64_t rows, size_t n_tokens, const ThreadTeam& team) {
+  constexpr uint64_t kTile = 32;  // a multiple of every row tile
+  const uint64_t even = RoundUp(DivUp(rows, 4ull * team.size()), kTile);
+  const uint64_t most = n_tokens > 8 ? 2 * kTile : 16 * kTile;
+  return static_cast<uint32_t>(std::clamp(even, kTile, most));
+}
+
+void Linear(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,
+            Activations* x, float* y, size_t y_stride) {
+  const size_t n = x->n_rows();
+  if (w.rows == 0 || n == 0) return;
+  const kernels::WeightKernel& kernel = KernelOf(table, w);
+  const void* const* x_rows = x->Rows(kernel.act, table, team);
+  std::vector<float*> y_rows(n);
+  for (size_t t = 0; t < n; ++t) y_rows[t] = y + t * y_stride;
+  const uint32_t step = RowsPerTask(w.rows, n, team);
+  team.For(DivUp(w.rows, step), [&](size_t task, int) {
+    const auto begin = static_cast<uint32_t>(task * step);
+    kernel.matmul(w, x_rows, y_rows.data(), n, begin, std::min(w.rows, begin + step));
+  });
+}
+
+}  // namespace onecopy::exec

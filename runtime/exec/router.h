@@ -1,0 +1,35 @@
+// Router: which experts each token goes to, and with what weight. Softmax gating over all experts, then the
+// top k (Qwen3-MoE, Mixtral). Pure; every rank decides the same from the same scores.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "proto/model.pb.h"
+
+namespace onecopy::exec {
+
+// Tokens of one expert: entries [begin, end) of tokens and weights below.
+struct ExpertGroup {
+  uint32_t expert;
+  uint32_t begin, end;
+  uint32_t size() const { return end - begin; }
+};
+
+// Tokens grouped by expert, experts ascending, tokens ascending within one.
+struct Routing {
+  std::vector<ExpertGroup> groups;
+  std::vector<uint32_t> tokens;  // token index of each entry
+  std::vector<float> weights;    // factor of the expert's output for that token
+};
+
+// scores: [n_tokens][spec.n_experts] router logits, changed in place. Ties go to the lower expert.
+// A NaN score counts as the least.
+Routing RouteTopK(const proto::ModelSpec& spec, const kernels::KernelTable& table, float* scores,
+                  size_t n_tokens);
+
+// All tokens to one expert (a dense FFN).
+Routing RouteAll(size_t n_tokens);
+
+}  // namespace onecopy::exec

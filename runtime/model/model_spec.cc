@@ -1,0 +1,242 @@
+#include "runtime/model/model_spec.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <string_view>
+#include <utility>
+
+#include "runtime/base/error.h"
+#include "runtime/base/log.h"
+#include "runtime/model/families/families.h"
+#include "runtime/model/printable.h"
+
+namespace onecopy {
+namespace {
+
+using proto::ModelSpec;
+using proto::Weight;
+
+constexpr size_t kShownProblems = 4;  // of each kind; the rest is counted
+
+std::vector<const char*> Architectures(const Family& family, CheckpointFormat format) {
+  return format == CheckpointFormat::kGguf ? family.gguf_architectures : family.hf_model_types;
+}
+
+const Family& FamilyOf(const Checkpoint& checkpoint) {
+  const bool gguf = checkpoint.format == CheckpointFormat::kGguf;
+  const std::string key = gguf ? "general.architecture" : "model_type";
+  const std::string file = gguf ? checkpoint.path : checkpoint.path + "/config.json";
+  const auto found = checkpoint.metadata.find(key);
+  if (found == checkpoint.metadata.end()) Fail(ErrorCode::kBadInput, "{}: {}: is missing", file, key);
+  if (!found->is_string()) {
+    Fail(ErrorCode::kBadInput, "{}: {}: expected a string, found a {}", file, key, found->type_name());
+  }
+  std::vector<const char*> known;
+  for (const Family& family : AllFamilies()) {
+    for (const char* architecture : Architectures(family, checkpoint.format)) {
+      if (*found == architecture) return family;
+      known.push_back(architecture);
+    }
+  }
+  Fail(ErrorCode::kBadInput, "{}: {}: \"{}\" is not supported yet: expected one of {}", file, key,
+       Printable(found->get_ref<const std::string&>()), fmt::join(known, ", "));
+}
+
+std::string Filled(std::string pattern, uint32_t layer, uint32_t expert) {
+  for (const auto& [mark, number] : {std::pair<std::string_view, uint32_t>{"{L}", layer}, {"{E}", expert}}) {
+    const size_t at = pattern.find(mark);
+    if (at != std::string::npos) pattern.replace(at, mark.size(), std::to_string(number));
+  }
+  return pattern;
+}
+
+std::string SupportedTypes(bool vector) {
+  std::vector<const char*> names;
+  for (int type = 0; type < static_cast<int>(kernels::WeightType::kCount); ++type) {
+    const kernels::TypeInfo& info = kernels::Info(static_cast<kernels::WeightType>(type));
+    if (!vector || info.block_cols == 1) names.push_back(info.name);
+  }
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+// Finds the tensor of every weight and collects what does not fit.
+class Binder {
+ public:
+  Binder(const Checkpoint& checkpoint, ModelSpec* spec)
+      : checkpoint_(checkpoint), spec_(spec), used_(checkpoint.tensors.size()), dense_(spec->n_layers()) {
+    for (const uint32_t layer : spec->dense_layers()) dense_[layer] = true;
+  }
+
+  void Bind(const Family::TensorRow& row) {
+    const std::string pattern = checkpoint_.format == CheckpointFormat::kGguf ? row.gguf : row.hf;
+    if (pattern.empty() || (row.role == Weight::LM_HEAD && spec_->tied_embeddings())) return;
+    // An optional weight is there in all layers or in none, as layer 0 has it.
+    if (row.optional && checkpoint_.Find(Filled(pattern, 0, 0)) == nullptr) return;
+    const bool per_layer = pattern.find("{L}") != std::string::npos;
+    const bool per_expert = pattern.find("{E}") != std::string::npos;
+    for (uint32_t layer = 0; layer < (per_layer ? spec_->n_layers() : 1); ++layer) {
+      if (per_layer && !LayerHas(row.role, layer)) continue;
+      for (uint32_t expert = 0; expert < (per_expert ? spec_->n_experts() : 1); ++expert) {
+        Place place = {row.role, layer, expert, 0, false, ShapeOfRole(*spec_, row.role)};
+        if (IsExpertRole(row.role)) {
+          place.stacked = !per_expert;
+          place.n_experts = per_expert ? 1 : spec_->n_experts();
+        }
+        BindOne(place, Filled(pattern, layer, expert));
+      }
+    }
+  }
+
+  // Throws with all problems, or logs the tensors that nothing uses.
+  void Finish() {
+    RefuseUnusedOperands();
+    std::vector<std::string> reasons;
+    for (const auto& [what, list] :
+         {std::pair<const char*, const std::vector<std::string>&>{"missing", missing_},
+          {"of wrong shape", wrong_shape_},
+          {"of unusable type", wrong_type_},
+          {"not supported in this family", unsupported_}}) {
+      if (list.empty()) continue;
+      const size_t shown = std::min(list.size(), kShownProblems);
+      reasons.push_back(
+          fmt::format("{} {} {}: {}{}", list.size(), list.size() == 1 ? "tensor is" : "tensors are", what,
+                      fmt::join(list.begin(), list.begin() + static_cast<ptrdiff_t>(shown), ", "),
+                      list.size() > shown ? fmt::format(" and {} more", list.size() - shown) : ""));
+    }
+    if (!reasons.empty()) Fail(ErrorCode::kBadInput, "{}: {}", checkpoint_.path, fmt::join(reasons, "; "));
+  }
+
+ private:
+  // Where a tensor belongs in the model.
+  struct Place {
+    Weight::Role role;
+    uint32_t layer, first_expert, n_experts;
+    bool stacked;     // [n_experts, rows, cols] in one tensor
+    RoleShape shape;  // of one expert
+  };
+
+  bool LayerHas(Weight::Role role, uint32_t layer) const {
+    if (role == Weight::DENSE_GATE || role == Weight::DENSE_UP || role == Weight::DENSE_DOWN)
+      return dense_[layer];
+    return !(IsExpertRole(role) || role == Weight::ROUTER) || !dense_[layer];
+  }
+
+  void BindOne(const Place& place, const std::string& name) {
+    const auto at = checkpoint_.index.find(name);
+    if (at == checkpoint_.index.end()) {
+      missing_.push_back(name);
+      return;
+    }
+    used_[at->second] = true;
+    const TensorInfo& tensor = checkpoint_.tensors[at->second];
+    if (!HasShape(tensor, place) || !HasUsableType(tensor, place)) return;
+    Weight* weight = spec_->add_weights();
+    weight->set_role(place.role);
+    weight->set_layer(place.layer);
+    weight->set_first_expert(place.first_expert);
+    weight->set_n_experts(place.n_experts);
+    weight->set_rows(place.shape.rows);
+    weight->set_cols(place.shape.cols);
+    weight->set_type(static_cast<uint32_t>(tensor.info->type));
+    weight->set_file(tensor.file);
+    weight->set_offset(tensor.offset);
+    weight->set_name(name);
+  }
+
+  bool HasShape(const TensorInfo& tensor, const Place& place) {
+    std::vector<uint64_t> expected = {place.shape.rows, place.shape.cols};
+    if (IsVectorRole(place.role)) expected = {place.shape.cols};
+    if (place.stacked) expected.insert(expected.begin(), place.n_experts);
+    if (tensor.shape == expected) return true;
+    wrong_shape_.push_back(fmt::format("{} is [{}], expected [{}]", tensor.name,
+                                       fmt::join(tensor.shape, ", "), fmt::join(expected, ", ")));
+    return false;
+  }
+
+  bool HasUsableType(const TensorInfo& tensor, const Place& place) {
+    const bool vector = IsVectorRole(place.role);
+    const kernels::TypeInfo* info = tensor.info;
+    if (info != nullptr && info->type != kernels::WeightType::kCount && (!vector || info->block_cols == 1))
+      return true;
+    wrong_type_.push_back(
+        fmt::format("{} is {}, expected one of {}", tensor.name, tensor.type_name, SupportedTypes(vector)));
+    return false;
+  }
+
+  // A tensor that nothing uses is harmless, unless other programs add or multiply by it: then the answers
+  // would be wrong without a word.
+  void RefuseUnusedOperands() {
+    size_t unused = 0;
+    for (size_t i = 0; i < used_.size(); ++i) {
+      if (used_[i]) continue;
+      const std::string& name = checkpoint_.tensors[i].name;
+      const auto ends_with = [&](std::string_view end) {
+        return name.size() >= end.size() && std::string_view(name).substr(name.size() - end.size()) == end;
+      };
+      if (ends_with(".bias") || ends_with(".scale") || name == "rope_freqs.weight") {
+        unsupported_.push_back(Printable(name));
+      } else if (unused++ < kShownProblems) {
+        log::debug("{}: tensor \"{}\" is not used", checkpoint_.path, Printable(name));
+      }
+    }
+    if (unused > kShownProblems) log::debug("{}: {} tensors are not used", checkpoint_.path, unused);
+  }
+
+  const Checkpoint& checkpoint_;
+  ModelSpec* spec_;
+  std::vector<bool> used_;   // by tensor
+  std::vector<bool> dense_;  // by layer
+  std::vector<std::string> missing_, wrong_shape_, wrong_type_, unsupported_;
+};
+
+std::string NameOf(const Checkpoint& checkpoint) {
+  if (checkpoint.format == CheckpointFormat::kGguf) {
+    const auto name = checkpoint.metadata.find("general.name");
+    if (name != checkpoint.metadata.end() && name->is_string()) return Printable(name->get<std::string>());
+    return std::filesystem::path(checkpoint.path).stem().string();
+  }
+  // "models/x/" has no file name of its own.
+  const std::filesystem::path path = std::filesystem::path(checkpoint.path).lexically_normal();
+  return path.has_filename() ? path.filename().string() : path.parent_path().filename().string();
+}
+
+// A tokenizer that gives ids beyond the embedding would read past its rows.
+void CheckVocabulary(const Checkpoint& checkpoint, const ModelSpec& spec) {
+  const auto tokens = checkpoint.metadata.find("tokenizer.ggml.tokens");
+  if (checkpoint.format != CheckpointFormat::kGguf || tokens == checkpoint.metadata.end()) return;
+  if (tokens->size() > spec.vocab_size()) {
+    Fail(ErrorCode::kBadInput,
+         "{}: tokenizer.ggml.tokens: expected at most {} tokens, as many as rows of the embedding, "
+         "found {}",
+         checkpoint.path, spec.vocab_size(), tokens->size());
+  }
+}
+
+}  // namespace
+
+const std::vector<Family>& AllFamilies() {
+  static const std::vector<Family> families = {Qwen3MoeFamily(), MixtralFamily()};
+  return families;
+}
+
+ModelSpec BuildModelSpec(const Checkpoint& checkpoint) {
+  if (checkpoint.tensors.empty()) {
+    Fail(ErrorCode::kBadInput, "{}: expected a model, found no tensors{}", checkpoint.path,
+         checkpoint.metadata.contains("tokenizer.ggml.tokens") ? " (the file has a vocabulary only)" : "");
+  }
+  const Family& family = FamilyOf(checkpoint);
+  ModelSpec spec;
+  spec.set_family(family.name);
+  spec.set_name(NameOf(checkpoint));
+  for (const std::string& file : checkpoint.files) spec.add_files(file);
+  for (const uint64_t bytes : checkpoint.file_bytes) spec.add_file_bytes(bytes);
+  family.read_parameters(checkpoint, &spec);
+  CheckVocabulary(checkpoint, spec);
+
+  Binder binder(checkpoint, &spec);
+  for (const Family::TensorRow& row : family.tensors) binder.Bind(row);
+  binder.Finish();
+  return spec;
+}
+
+}  // namespace onecopy

@@ -1,0 +1,28 @@
+// Does it fit? Memory of each rank before anything is allocated, and what its node has. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "proto/model.pb.h"
+#include "proto/plan.pb.h"
+
+namespace onecopy::shard {
+
+struct FitOptions {
+  uint64_t kv_tokens = 4096;
+  uint32_t chunk_tokens = 512;
+  int ranks_on_host = 1;
+};
+
+// Fills what the rank needs; host, node and what they have are the caller's to fill.
+proto::RankNeeds NeedsOf(const proto::ModelSpec& spec, const proto::ShardPlan& plan, int rank,
+                         const FitOptions& options);
+uint64_t TotalNeeds(const proto::RankNeeds& needs);
+
+// Ranks on one (host, node) share its memory, ranks of a host its limit. Empty when all fits; otherwise one sentence
+// that names the first node (or host) that is too small, with needed and available bytes and what to do.
+std::string WhyNotFit(const std::vector<proto::RankNeeds>& ranks);
+
+}  // namespace onecopy::shard

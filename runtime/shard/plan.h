@@ -1,0 +1,62 @@
+// Shard plan: who owns what. A pure function of model, rank count and kernel table: every rank computes the
+// same plan from the same spec, and a plan for a machine that is not there is as good as one for this
+// machine.
+//
+// What is cut how is one table in plan.cc (CutOf). Rules:
+//   - quantised dimensions are cut at 32 columns (one column group); ranges of a dimension are contiguous,
+//   ascend with
+//     the rank, and may be uneven or empty, so any rank count works;
+//   - gate and up by rows and down by the matching columns, per expert, so one all-reduce ends the layer's
+//   FFN;
+//   - what does not divide goes, unit by unit, to the rank with the fewest bytes in that phase of that layer,
+//   then to
+//     the one with the fewest bytes so far: loads differ by one unit within a layer and even out over layers;
+//   - the token embedding, read one row a token, is dealt last, to fill up the ranks that have least.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "proto/model.pb.h"
+#include "proto/plan.pb.h"
+
+namespace onecopy::shard {
+
+struct PlanOptions {
+  int ranks = 1;
+  // Relative share of each rank in all weights (e.g. its node's bandwidth); empty: even. One positive value a
+  // rank.
+  std::vector<double> shares;
+};
+
+inline constexpr int kMaxRanks = 1024;
+
+// Errors: kUsage for ranks outside 1 … kMaxRanks or shares that do not fit them.
+proto::ShardPlan MakeShardPlan(const proto::ModelSpec& spec, const kernels::KernelTable& table,
+                               const PlanOptions& options);
+
+// Half-open range of rows, columns, heads.
+struct Range {
+  uint32_t begin = 0;
+  uint32_t end = 0;
+  uint32_t size() const { return end - begin; }
+};
+
+// The part of weight `weight` (index into spec.weights), `expert` (0 … n_experts - 1 of that entry; 0 without
+// experts) that `rank` owns, along the placement's axis. Replicated weights: all rows.
+Range OwnedRange(const proto::ModelSpec& spec, const proto::ShardPlan& plan, int weight, uint32_t expert,
+                 int rank);
+
+// Query heads of `layer` that `rank` computes, and the KV heads whose cache it therefore holds.
+Range OwnedHeads(const proto::ShardPlan& plan, uint32_t layer, int rank);
+Range OwnedKvHeads(const proto::ModelSpec& spec, const proto::ShardPlan& plan, uint32_t layer, int rank);
+
+// The packed shard of that weight (data is null): shape, layout, first column.
+kernels::PackedMatrix ShardShape(const proto::ModelSpec& spec, const proto::ShardPlan& plan,
+                                 const kernels::KernelTable& table, int weight, uint32_t expert, int rank);
+
+// Bytes of all weight matrices when one rank holds them: what one full copy takes, packed.
+uint64_t FullCopyBytes(const proto::ModelSpec& spec, const kernels::KernelTable& table);
+
+}  // namespace onecopy::shard

@@ -1,0 +1,54 @@
+// Runs one function per rank on threads of its own, and values that name who wrote them.
+#pragma once
+
+#include <exception>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "runtime/comm/communicator.h"
+
+namespace onecopy::comm {
+
+// What a rank's function ended with: "" or the message of its exception.
+struct RankOutcome {
+  std::string error;
+  int culprit = -2;  // of a CommError; -2 when it was none
+  ErrorCode code = ErrorCode::kOk;
+};
+
+using Communicators = std::vector<std::unique_ptr<Communicator>>;
+
+// The communicators outlive all threads, so a rank whose function ends early is silent rather than gone.
+inline std::vector<RankOutcome> RunRanks(const Communicators& communicators,
+                                         const std::function<void(Communicator&)>& body) {
+  std::vector<RankOutcome> outcomes(communicators.size());
+  std::vector<std::thread> threads;
+  for (size_t r = 0; r < communicators.size(); ++r) {
+    threads.emplace_back([&, r] {
+      try {
+        body(*communicators[r]);
+      } catch (const CommError& e) {
+        outcomes[r] = {e.what(), e.culprit(), e.code()};
+      } catch (const Error& e) {
+        outcomes[r] = {e.what(), -2, e.code()};
+      } catch (const std::exception& e) {
+        outcomes[r] = {e.what()};
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return outcomes;
+}
+
+// splitmix64: a well-mixed 64-bit value of any key.
+inline uint64_t Mix(uint64_t x) {
+  x += 0x9e3779b97f4a7c15;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  return x ^ (x >> 31);
+}
+
+}  // namespace onecopy::comm

@@ -1,0 +1,310 @@
+// Matmul of every table and weight type against float64 sums of what the block decoders give, and against the
+// goldens' products. Tolerances are derived from the operands: float rounding alone against the activations
+// as the kernel sees them, plus half a quantisation step per column against those that the caller gave.
+#include <gtest/gtest.h>
+
+#include <tuple>
+
+#include "tests/unit/kernels/test_tables.h"
+
+namespace onecopy::kernels {
+namespace {
+
+constexpr double kUlp = 1.0 / (1 << 24);  // relative error of one rounding
+
+// Activations of several tokens in a kernel's format.
+class Activations {
+ public:
+  Activations(const KernelTable& table, ActFormat format, const std::vector<std::vector<float>>& tokens)
+      : format_(format), cols_(tokens[0].size()) {
+    for (const std::vector<float>& token : tokens) {
+      AlignedBytes& row =
+          rows_.emplace_back(format == ActFormat::kQ8 ? Q8RowBytes(cols_) : cols_ * sizeof(float));
+      if (format == ActFormat::kQ8) {
+        table.quantize_q8(token.data(), cols_, row.get());
+      } else {
+        std::memcpy(row.get(), token.data(), cols_ * sizeof(float));
+      }
+      pointers_.push_back(row.get());
+    }
+  }
+  const void* const* pointers() const { return pointers_.data(); }
+  float Step(size_t token, size_t unit) const {
+    return reinterpret_cast<const float*>(rows_[token].get() + (cols_ + 31) / 32 * 32)[unit];
+  }
+  // What the kernel in effect multiplies with.
+  std::vector<float> Dequantised(size_t token) const {
+    std::vector<float> out(cols_);
+    const uint8_t* row = rows_[token].get();
+    if (format_ == ActFormat::kF32) std::memcpy(out.data(), row, cols_ * sizeof(float));
+    for (size_t c = 0; format_ == ActFormat::kQ8 && c < cols_; ++c) {
+      out[c] = static_cast<float>(static_cast<int8_t>(row[c])) * Step(token, c / 32);
+    }
+    return out;
+  }
+
+ private:
+  ActFormat format_;
+  size_t cols_;
+  std::vector<AlignedBytes> rows_;
+  std::vector<const void*> pointers_;
+};
+
+// [tokens][rows], all NaN.
+std::vector<std::vector<float>> Output(size_t tokens, uint32_t rows) {
+  return std::vector<std::vector<float>>(tokens, std::vector<float>(rows, std::nanf("")));
+}
+
+void Multiply(const WeightKernel& kernel, const Shard& w, const Activations& x, size_t n_tokens,
+              uint32_t begin, uint32_t end, std::vector<std::vector<float>>* y) {
+  std::vector<float*> out;
+  for (size_t t = 0; t < n_tokens; ++t) out.push_back((*y)[t].data());
+  kernel.matmul(w.matrix, x.pointers(), out.data(), n_tokens, begin, end);
+}
+
+bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+using TableAndType = std::tuple<const TableEntry*, WeightType>;
+
+class Matmul : public ::testing::TestWithParam<TableAndType> {
+ protected:
+  void SetUp() override {
+    ONECOPY_SKIP_UNLESS_SUPPORTED(std::get<0>(GetParam()));
+    table_ = &std::get<0>(GetParam())->table();
+    type_ = std::get<1>(GetParam());
+    kernel_ = table_->weights[static_cast<size_t>(type_)];
+    if (kernel_.matmul == nullptr)
+      GTEST_SKIP() << table_->name << " does not compute with " << TypeName(type_);
+  }
+  std::vector<std::vector<float>> Tokens(size_t n, uint32_t cols) const {
+    std::vector<std::vector<float>> tokens;
+    for (size_t t = 0; t < n; ++t) {
+      tokens.push_back(RandomVector(cols, static_cast<uint32_t>(100 * cols + t)));
+      // Outliers, as real activations have, and a token with a unit of zeros.
+      tokens.back()[cols / 2] = 40.0f;
+      if (t % 3 == 1) std::fill_n(tokens.back().begin(), std::min(cols, 32u), 0.0f);
+    }
+    return tokens;
+  }
+  void CheckShape(uint32_t rows, uint32_t cols, uint32_t first_col);
+
+  const KernelTable* table_ = nullptr;
+  WeightType type_ = WeightType::kCount;
+  WeightKernel kernel_;
+};
+
+// What one result may differ by, and from what.
+struct Bound {
+  double seen = 0;      // sum of w * x in float64, x as the kernel sees it
+  double given = 0;     // with x as the caller gave it
+  double rounding = 0;  // from the float operations
+  double step = 0;      // from the quantisation of x: at most half a step per column
+};
+
+Bound ExactProduct(const std::vector<float>& w, const std::vector<float>& seen,
+                   const std::vector<float>& given, const Activations& x, size_t token,
+                   const WeightKernel& kernel, WeightType type) {
+  Bound bound;
+  double norm = 0;
+  // Types with an offset: integer kernels take it off a sum that the weight itself no longer shows. It is
+  // about as large as the greatest weight of the unit, so that is what the rounding errors scale with.
+  const bool offset = Info(type).block_cols > 1 && type != WeightType::kQ8_0;
+  for (size_t unit = 0; unit * 32 < seen.size(); ++unit) {
+    double largest = 0, sum_x = 0, sum_w = 0, sum_wx = 0;
+    for (size_t c = 32 * unit; c < std::min(seen.size(), 32 * unit + 32); ++c) {
+      const double weight = w[c];
+      bound.seen += weight * seen[c];
+      bound.given += weight * given[c];
+      largest = std::max(largest, std::fabs(weight));
+      sum_x += std::fabs(seen[c]);
+      sum_w += std::fabs(weight);
+      sum_wx += std::fabs(weight * seen[c]);
+    }
+    norm += offset ? largest * sum_x : sum_wx;
+    if (kernel.act == ActFormat::kQ8) bound.step += 0.5001 * x.Step(token, unit) * sum_w;
+  }
+  // Float additions that follow each other: one per vector of 8 columns, or two per unit of 32 after integer
+  // sums; and a few roundings of scales and totals.
+  const size_t chain = kernel.act == ActFormat::kF32 ? seen.size() / 8 : seen.size() / 16;
+  bound.rounding = static_cast<double>(chain + 8) * kUlp * norm;
+  return bound;
+}
+
+void Matmul::CheckShape(uint32_t rows, uint32_t cols, uint32_t first_col) {
+  constexpr size_t kTokens = 3;
+  const FileMatrix file =
+      RandomMatrix(type_, rows, (first_col + cols + 255) / 256 * 256, rows + cols + first_col);
+  const Shard w = Pack(file, kernel_.row_tile, first_col, cols);
+  const std::vector<std::vector<float>> tokens = Tokens(kTokens, cols);
+  const Activations x(*table_, kernel_.act, tokens);
+  auto y = Output(kTokens, rows);
+  Multiply(kernel_, w, x, kTokens, 0, rows, &y);
+  for (uint32_t r = 0; r < rows; ++r) {
+    const std::vector<float> row = file.Row(r);
+    const std::vector<float> weights(row.begin() + first_col, row.begin() + first_col + cols);
+    for (size_t t = 0; t < kTokens; ++t) {
+      const Bound bound = ExactProduct(weights, x.Dequantised(t), tokens[t], x, t, kernel_, type_);
+      ASSERT_NEAR(y[t][r], bound.seen, bound.rounding)
+          << "rows " << rows << ", columns " << first_col << "+" << cols << ", row " << r << ", token " << t;
+      ASSERT_NEAR(y[t][r], bound.given, bound.rounding + bound.step)
+          << "rows " << rows << ", columns " << first_col << "+" << cols << ", row " << r << ", token " << t;
+    }
+  }
+}
+
+TEST_P(Matmul, EqualsFloat64ForOddRowsAndColumns) {
+  for (const uint32_t rows : {1u, 3u, 8u, 17u, 31u}) {
+    for (const uint32_t cols : {32u, 96u, 256u, 288u, 768u, 2048u}) CheckShape(rows, cols, 0);
+  }
+}
+
+TEST_P(Matmul, EqualsFloat64ForShardsInsideBlocks) {
+  for (const uint32_t first_col : {32u, 96u, 224u, 480u}) {
+    for (const uint32_t cols : {32u, 96u, 256u, 384u, 512u}) CheckShape(9, cols, first_col);
+  }
+}
+
+TEST_P(Matmul, EqualsFloat64ForAnyColumnsOfFloatTypes) {
+  if (Info(type_).block_cols != 1) return;
+  for (const uint32_t cols : {1u, 7u, 17u, 63u, 65u, 301u}) CheckShape(5, cols, 3);
+}
+
+// The reference answers for each token alone; any number of tokens at once must give the same bits, so that
+// batching does not change what a model says.
+TEST_P(Matmul, AnyNumberOfTokensGivesTheSameBits) {
+  for (const uint32_t cols : {96u, 2048u}) {
+    // Beyond 64 tokens the activations of 2048 columns exceed one token block of the avx2 kernels.
+    const size_t most = cols == 96 ? 9 : 131;
+    const uint32_t rows = 11;
+    const Shard w = Pack(RandomMatrix(type_, rows, 2048, cols), kernel_.row_tile, 32 * (cols == 96), cols);
+    const Activations x(*table_, kernel_.act, Tokens(most, cols));
+    auto alone = Output(most, rows);
+    for (size_t t = 0; t < most; ++t) {
+      float* y = alone[t].data();
+      kernel_.matmul(w.matrix, x.pointers() + t, &y, 1, 0, rows);
+    }
+    for (size_t n = 1; n <= most; n += n < 9 ? 1 : 61) {
+      auto y = Output(n, rows);
+      Multiply(kernel_, w, x, n, 0, rows, &y);
+      for (size_t t = 0; t < n; ++t) ASSERT_TRUE(SameBits(y[t], alone[t])) << "token " << t << " of " << n;
+    }
+  }
+}
+
+TEST_P(Matmul, AnySplitOfRowsGivesTheSameBitsAndWritesNothingElse) {
+  const uint32_t rows = 45, cols = 288;
+  const Shard w = Pack(RandomMatrix(type_, rows, 512, 11), kernel_.row_tile, 0, cols);
+  const Activations x(*table_, kernel_.act, Tokens(5, cols));
+  auto whole = Output(5, rows);
+  Multiply(kernel_, w, x, 5, 0, rows, &whole);
+  auto pieces = Output(5, rows);
+  uint32_t begin = 0;
+  for (const uint32_t tiles : {1u, 3u, 100u}) {
+    const uint32_t end = std::min(rows, begin + tiles * kernel_.row_tile);
+    Multiply(kernel_, w, x, 5, begin, end, &pieces);
+    for (const std::vector<float>& y : pieces) {
+      for (uint32_t r = end; r < rows; ++r) ASSERT_TRUE(std::isnan(y[r])) << "row " << r << " beyond " << end;
+    }
+    begin = end;
+  }
+  for (size_t t = 0; t < 5; ++t) EXPECT_TRUE(SameBits(pieces[t], whole[t])) << "token " << t;
+}
+
+TEST_P(Matmul, NotANumberInAnActivationIsNotANumberInTheResult) {
+  const Shard w = Pack(RandomMatrix(type_, 8, 256, 12), kernel_.row_tile, 0, 256);
+  for (const float bad : {std::nanf(""), HUGE_VALF, -HUGE_VALF}) {
+    std::vector<std::vector<float>> tokens = Tokens(1, 256);
+    tokens[0][70] = bad;
+    const Activations x(*table_, kernel_.act, tokens);
+    auto y = Output(1, 8);
+    std::fill(y[0].begin(), y[0].end(), 0.0f);
+    Multiply(kernel_, w, x, 1, 0, 8, &y);
+    for (const float value : y[0]) EXPECT_FALSE(std::isfinite(value)) << "from " << bad;
+  }
+}
+
+// The greatest operands that exist: 16-bit sums inside a kernel must not saturate.
+TEST_P(Matmul, ExtremeQuantsDoNotSaturate) {
+  FileMatrix file = RandomMatrix(type_, 8, 256, 13);
+  const TypeInfo& info = Info(type_);
+  if (info.block_cols == 1) return;
+  const size_t quants = type_ == WeightType::kQ8_0 || type_ == WeightType::kQ4_0 ? 2
+                        : type_ == WeightType::kQ6_K                             ? 0
+                        : type_ == WeightType::kQ4_K                             ? 16
+                                                                                 : 16;
+  const size_t end = type_ == WeightType::kQ6_K ? 192 : info.block_bytes;
+  const uint8_t fill = type_ == WeightType::kQ8_0 ? 0x80 : 0xff;
+  for (size_t at = 0; at < file.bytes.size(); at += info.block_bytes) {
+    std::memset(file.bytes.data() + at + quants, fill, end - quants);
+  }
+  const Shard w = Pack(file, kernel_.row_tile, 0, 256);
+  for (const float sign : {1.0f, -1.0f}) {
+    const std::vector<std::vector<float>> tokens(4, std::vector<float>(256, sign * 3.0f));
+    const Activations x(*table_, kernel_.act, tokens);
+    auto y = Output(4, 8);
+    Multiply(kernel_, w, x, 4, 0, 8, &y);
+    for (uint32_t r = 0; r < 8; ++r) {
+      const Bound bound = ExactProduct(file.Row(r), x.Dequantised(0), tokens[0], x, 0, kernel_, type_);
+      ASSERT_NEAR(y[0][r], bound.seen, bound.rounding) << "row " << r;
+    }
+  }
+}
+
+// The goldens' product is ggml's values times x, summed in float64 by NumPy.
+TEST_P(Matmul, EqualsTheGoldenProduct) {
+  const std::string name = TypeName(type_);
+  if (type_ == WeightType::kF32) return;  // no golden
+  const TypeInfo& info = Info(type_);
+  const FileMatrix file = {type_, 8, 512, RowBytes(info, 512), ReadFile<uint8_t>(QuantGolden(name + ".bin"))};
+  const std::vector<float> expected = ReadFile<float>(QuantGolden(name + ".product.f32"));
+  ASSERT_EQ(expected.size(), 8u);
+  const Shard w = Pack(file, kernel_.row_tile, 0, 512);
+  const std::vector<std::vector<float>> tokens = {ReadFile<float>(QuantGolden("x.f32"))};
+  ASSERT_EQ(tokens[0].size(), 512u);
+  const Activations x(*table_, kernel_.act, tokens);
+  auto y = Output(1, 8);
+  Multiply(kernel_, w, x, 1, 0, 8, &y);
+  for (uint32_t r = 0; r < 8; ++r) {
+    const Bound bound = ExactProduct(file.Row(r), x.Dequantised(0), tokens[0], x, 0, kernel_, type_);
+    const double golden_rounding = kUlp * std::fabs(expected[r]);
+    EXPECT_NEAR(y[0][r], expected[r], bound.rounding + bound.step + golden_rounding) << "row " << r;
+  }
+}
+
+// `ref` is the oracle of everything above it: one part in a million of sum |w||x|, whatever the length.
+TEST(RefMatmul, IsWithinAMillionthOfFloat64) {
+  const KernelTable& ref = AllTables().back().table();
+  ASSERT_STREQ(ref.name, "ref");
+  for (const WeightType type : AllWeightTypes()) {
+    const FileMatrix file = RandomMatrix(type, 4, 7168, 14);
+    const WeightKernel& kernel = ref.weights[static_cast<size_t>(type)];
+    const Shard w = Pack(file, kernel.row_tile, 0, 7168);
+    const std::vector<float> token = RandomVector(7168, 15);
+    const Activations x(ref, kernel.act, {token});
+    auto y = Output(1, 4);
+    Multiply(kernel, w, x, 1, 0, 4, &y);
+    for (uint32_t r = 0; r < 4; ++r) {
+      const std::vector<float> weights = file.Row(r);
+      double exact = 0, norm = 0;
+      for (size_t c = 0; c < 7168; ++c) {
+        exact += static_cast<double>(weights[c]) * token[c];
+        norm += std::fabs(static_cast<double>(weights[c]) * token[c]);
+      }
+      EXPECT_NEAR(y[0][r], exact, 1e-6 * norm) << TypeName(type) << " row " << r;
+    }
+  }
+}
+
+std::string MatmulName(const ::testing::TestParamInfo<TableAndType>& info) {
+  return std::string(std::get<0>(info.param)->name) + "_" + TypeName(std::get<1>(info.param));
+}
+
+INSTANTIATE_TEST_SUITE_P(Tables, Matmul,
+                         ::testing::Combine(::testing::ValuesIn(TableEntries()),
+                                            ::testing::ValuesIn(AllWeightTypes())),
+                         MatmulName);
+
+}  // namespace
+}  // namespace onecopy::kernels

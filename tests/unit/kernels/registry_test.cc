@@ -1,0 +1,102 @@
+// The choice of a kernel table, with CPUs played by fake entries.
+#include "kernels/registry.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "kernels/isa.h"
+#include "tests/unit/kernels/test_tables.h"
+
+namespace onecopy::kernels {
+namespace {
+
+using ::testing::HasSubstr;
+
+const KernelTable& RefTable() {
+  return AllTables().back().table();
+}
+const KernelTable& Forbidden() {
+  ADD_FAILURE() << "the table of an absent ISA was built";
+  return RefTable();
+}
+bool Yes() {
+  return true;
+}
+bool No() {
+  return false;
+}
+
+TEST(Registry, RefIsLastAndAlwaysSupported) {
+  EXPECT_STREQ(AllTables().back().name, "ref");
+  EXPECT_TRUE(AllTables().back().supported());
+}
+
+TEST(Registry, EveryTableCarriesItsNameAndEveryFunction) {
+  for (const TableEntry& entry : AllTables()) {
+    if (!entry.supported()) continue;
+    const KernelTable& table = entry.table();
+    EXPECT_STREQ(table.name, entry.name);
+    for (const WeightKernel& kernel : table.weights) {
+      EXPECT_NE(kernel.matmul, nullptr);
+      EXPECT_GE(kernel.row_tile, 1u);
+    }
+    EXPECT_TRUE(table.quantize_q8 && table.rms_norm && table.rope_neox && table.rope_pairwise &&
+                table.silu_mul && table.axpy && table.softmax && table.store_kv && table.attend);
+  }
+}
+
+TEST(Registry, FirstSupportedTableWins) {
+  std::string error;
+  EXPECT_EQ(SelectTableOf({{RefTable, "fast", "X", Yes}, {Forbidden, "ref", "Y", Yes}}, "", &error),
+            &RefTable());
+  EXPECT_EQ(SelectTableOf({{Forbidden, "fast", "X", No}, {RefTable, "ref", "Y", Yes}}, "", &error),
+            &RefTable());
+  EXPECT_EQ(error, "");
+}
+
+TEST(Registry, ForcedNameIsTaken) {
+  std::string error;
+  const KernelTable* table = SelectTable("ref", &error);
+  ASSERT_NE(table, nullptr) << error;
+  EXPECT_STREQ(table->name, "ref");
+}
+
+TEST(Registry, UnknownNameIsAnErrorThatListsTheKnownOnes) {
+  std::string error;
+  EXPECT_EQ(SelectTable("avx3", &error), nullptr);
+  EXPECT_THAT(error, HasSubstr("\"avx3\""));
+  for (const TableEntry& entry : AllTables()) EXPECT_THAT(error, HasSubstr(entry.name));
+}
+
+TEST(Registry, ForcedTableOfAnAbsentIsaIsAnErrorNotAFallback) {
+  std::string error;
+  EXPECT_EQ(SelectTableOf({{Forbidden, "fast", "FAST-9", No}, {RefTable, "ref", "", Yes}}, "fast", &error),
+            nullptr);
+  EXPECT_THAT(error, HasSubstr("FAST-9"));
+}
+
+// Against the kernel's own view, which also leaves out what the operating system does not save.
+TEST(Isa, Avx2AgreesWithProcCpuinfo) {
+  std::ifstream in("/proc/cpuinfo");
+  std::string line, flags;
+  while (flags.empty() && std::getline(in, line)) {
+    if (line.rfind("flags", 0) == 0) flags = line + " ";
+  }
+  ASSERT_FALSE(flags.empty());
+  const auto has = [&](const char* flag) {
+    return flags.find(" " + std::string(flag) + " ") != std::string::npos;
+  };
+  EXPECT_EQ(HasAvx2(), has("avx2") && has("fma") && has("f16c"));
+  const std::pair<const char*, const char*> names[] = {
+      {"AVX2", "avx2"}, {"AVX-512F", "avx512f"}, {"AVX-512VNNI", "avx512_vnni"}, {"AMX-INT8", "amx_int8"}};
+  for (const IsaFeature& feature : IsaFeatures()) {
+    for (const auto& [name, flag] : names) {
+      if (std::string(feature.name) == name) {
+        EXPECT_EQ(feature.present, has(flag)) << name;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace onecopy::kernels

@@ -1,0 +1,56 @@
+// What the kernel tests share: reading goldens, and the fixture that runs a test on every table.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "kernels/registry.h"
+#include "tests/unit/kernels/random_matrix.h"
+
+namespace onecopy::kernels {
+
+template <typename T>
+std::vector<T> ReadFile(const std::string& path) {
+  std::ifstream in(path, std::ios::binary | std::ios::ate);
+  EXPECT_TRUE(in) << path;
+  std::vector<T> out(static_cast<size_t>(in.tellg()) / sizeof(T));
+  in.seekg(0);
+  in.read(reinterpret_cast<char*>(out.data()), static_cast<std::streamsize>(out.size() * sizeof(T)));
+  return out;
+}
+
+inline std::string QuantGolden(const std::string& file) {
+  return std::string(ONECOPY_TEST_DATA) + "/goldens/quants/" + file;
+}
+
+// Fixture parameter: an entry of AllTables(). Tests of a table that this CPU cannot run are skipped by name.
+#define ONECOPY_SKIP_UNLESS_SUPPORTED(entry)                                                            \
+  if (!(entry)->supported()) {                                                                          \
+    GTEST_SKIP() << "table " << (entry)->name << " needs " << (entry)->requires_isa << ", absent here"; \
+  }
+
+inline std::vector<const TableEntry*> TableEntries() {
+  std::vector<const TableEntry*> out;
+  for (const TableEntry& entry : AllTables()) out.push_back(&entry);
+  return out;
+}
+
+class PerTable : public ::testing::TestWithParam<const TableEntry*> {
+ protected:
+  void SetUp() override {
+    ONECOPY_SKIP_UNLESS_SUPPORTED(GetParam());
+    table_ = &GetParam()->table();
+  }
+  const KernelTable* table_ = nullptr;
+};
+
+inline std::string TableName(const ::testing::TestParamInfo<const TableEntry*>& info) {
+  return info.param->name;
+}
+
+}  // namespace onecopy::kernels
