@@ -1,30 +1,82 @@
-// cpuid by way of the compiler's run-time library, whose __builtin_cpu_supports also asks xgetbv whether the
-// operating system saves the wide registers (GCC manual, x86 built-in functions).
+// cpuid and xgetbv (Intel SDM volume 2A, CPUID; volume 1, section 13.3): a feature counts where the CPU has it and the
+// operating system has enabled the state of its registers. Asked directly rather than through
+// __builtin_cpu_supports, whose names differ between compilers.
 #include "kernels/isa.h"
 
-namespace onecopy::kernels {
+#include <cpuid.h>
 
-// The built-in takes a literal, hence no loop over names.
+#include <cstdint>
+#include <cstring>
+
+namespace onecopy::kernels {
+namespace {
+
+enum Register { kEax, kEbx, kEcx, kEdx };
+
+// Bits of XCR0: SSE and AVX state; also opmask and ZMM state; also AMX tile configuration and data.
+constexpr uint64_t kAvxState = 0x6;
+constexpr uint64_t kAvx512State = 0xe6;
+constexpr uint64_t kAmxState = 0x60006;
+
+struct FeatureBit {
+  const char* name;
+  uint32_t leaf, subleaf;
+  Register reg;
+  int bit;
+  uint64_t state;  // of XCR0
+};
+
+constexpr FeatureBit kFeatures[] = {
+    {"AVX2", 7, 0, kEbx, 5, kAvxState},
+    {"FMA", 1, 0, kEcx, 12, kAvxState},
+    {"F16C", 1, 0, kEcx, 29, kAvxState},
+    {"AVX-512F", 7, 0, kEbx, 16, kAvx512State},
+    {"AVX-512BW", 7, 0, kEbx, 30, kAvx512State},
+    {"AVX-512VL", 7, 0, kEbx, 31, kAvx512State},
+    {"AVX-512VNNI", 7, 0, kEcx, 11, kAvx512State},
+    {"AVX-512BF16", 7, 1, kEax, 5, kAvx512State},
+    {"AMX-TILE", 7, 0, kEdx, 24, kAmxState},
+    {"AMX-INT8", 7, 0, kEdx, 25, kAmxState},
+    {"AMX-BF16", 7, 0, kEdx, 22, kAmxState},
+};
+
+// Zero where the operating system does not manage extended state at all.
+uint64_t ReadXcr0() {
+  constexpr uint32_t kOsxsave = 1u << 27;
+  uint32_t regs[4];
+  if (!__get_cpuid(1, &regs[kEax], &regs[kEbx], &regs[kEcx], &regs[kEdx]) || !(regs[kEcx] & kOsxsave))
+    return 0;
+  uint32_t low, high;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return static_cast<uint64_t>(high) << 32 | low;
+}
+
+bool Present(const FeatureBit& feature, uint64_t xcr0) {
+  uint32_t regs[4];
+  if (!__get_cpuid_count(feature.leaf, feature.subleaf, &regs[kEax], &regs[kEbx], &regs[kEcx], &regs[kEdx])) {
+    return false;
+  }
+  return (regs[feature.reg] >> feature.bit & 1) != 0 && (xcr0 & feature.state) == feature.state;
+}
+
+}  // namespace
+
 std::vector<IsaFeature> IsaFeatures() {
-  __builtin_cpu_init();
-  return {
-      {"AVX2", __builtin_cpu_supports("avx2") != 0},
-      {"FMA", __builtin_cpu_supports("fma") != 0},
-      {"F16C", __builtin_cpu_supports("f16c") != 0},
-      {"AVX-512F", __builtin_cpu_supports("avx512f") != 0},
-      {"AVX-512BW", __builtin_cpu_supports("avx512bw") != 0},
-      {"AVX-512VL", __builtin_cpu_supports("avx512vl") != 0},
-      {"AVX-512VNNI", __builtin_cpu_supports("avx512vnni") != 0},
-      {"AVX-512BF16", __builtin_cpu_supports("avx512bf16") != 0},
-      {"AMX-TILE", __builtin_cpu_supports("amx-tile") != 0},
-      {"AMX-INT8", __builtin_cpu_supports("amx-int8") != 0},
-      {"AMX-BF16", __builtin_cpu_supports("amx-bf16") != 0},
-  };
+  const uint64_t xcr0 = ReadXcr0();
+  std::vector<IsaFeature> features;
+  for (const FeatureBit& feature : kFeatures) features.push_back({feature.name, Present(feature, xcr0)});
+  return features;
 }
 
 bool HasAvx2() {
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  const uint64_t xcr0 = ReadXcr0();
+  bool all = true;
+  for (const char* name : {"AVX2", "FMA", "F16C"}) {
+    for (const FeatureBit& feature : kFeatures) {
+      if (std::strcmp(feature.name, name) == 0) all = all && Present(feature, xcr0);
+    }
+  }
+  return all;
 }
 
 }  // namespace onecopy::kernels

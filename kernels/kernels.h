@@ -44,10 +44,18 @@ inline constexpr uint64_t ActRowBytes(ActFormat format, uint64_t cols) {
 using MatmulFn = void (*)(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                           uint32_t row_begin, uint32_t row_end);
 
+// The same product for a shard that is cut by columns, whose y is to be summed over ranks: y[t][r] is the sum, in
+// double, of one float term per 32-column unit of the full matrix. A unit's term does not depend on where the matrix
+// was cut, so neither does the sum over all shards, but for the rounding of double: a value that decides how an
+// activation is quantised, or which expert is taken, is the same for any number of ranks.
+using MatmulSumFn = void (*)(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                             uint32_t row_begin, uint32_t row_end);
+
 struct WeightKernel {
   uint32_t row_tile = 1;  // of the packed layout this kernel reads
   ActFormat act = ActFormat::kF32;
   MatmulFn matmul = nullptr;  // nullptr: this build cannot compute with the type
+  MatmulSumFn matmul_sum = nullptr;
 };
 
 // Element type of the KV cache.

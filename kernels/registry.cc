@@ -19,7 +19,8 @@ const KernelTable* SelectTableOf(const std::vector<TableEntry>& tables, const st
                                  std::string* error) {
   std::string names;
   for (const TableEntry& entry : tables) {
-    names += (names.empty() ? "" : ", ") + std::string(entry.name);
+    if (!names.empty()) names += ", ";
+    names += entry.name;
     if (!forced.empty() && forced != entry.name) continue;
     if (entry.supported()) return &entry.table();
     if (!forced.empty()) {

@@ -16,7 +16,7 @@ constexpr size_t kKeyBlock = 16;
 constexpr size_t kValueBlock = 32;
 
 // scores[h][p] = q[h] . k[p] for H heads and P positions. The sum of a pair takes the same order in any tile.
-template <int H, int P>
+template <size_t H, size_t P>
 void ScoreTile(const float* q, size_t head_dim, const uint16_t* k, size_t k_stride, float* scores,
                size_t n_pos) {
   __m256 acc[H * P];
@@ -24,17 +24,17 @@ void ScoreTile(const float* q, size_t head_dim, const uint16_t* k, size_t k_stri
   size_t i = 0;
   for (; i + 8 <= head_dim; i += 8) {
     __m256 keys[P];
-    for (int p = 0; p < P; ++p) keys[p] = LoadF16(k + p * k_stride + i);
-    for (int h = 0; h < H; ++h) {
+    for (size_t p = 0; p < P; ++p) keys[p] = LoadF16(k + p * k_stride + i);
+    for (size_t h = 0; h < H; ++h) {
       const __m256 query = _mm256_loadu_ps(q + h * head_dim + i);
-      for (int p = 0; p < P; ++p) acc[h * P + p] = _mm256_fmadd_ps(query, keys[p], acc[h * P + p]);
+      for (size_t p = 0; p < P; ++p) acc[h * P + p] = _mm256_fmadd_ps(query, keys[p], acc[h * P + p]);
     }
   }
   if (i < head_dim) {
     const size_t n = head_dim - i;
-    for (int p = 0; p < P; ++p) {
+    for (size_t p = 0; p < P; ++p) {
       const __m256 keys = _mm256_cvtph_ps(LoadTail16(k + p * k_stride + i, n));
-      for (int h = 0; h < H; ++h) {
+      for (size_t h = 0; h < H; ++h) {
         const __m256 query = _mm256_maskload_ps(q + h * head_dim + i, TailMask(n));
         acc[h * P + p] = _mm256_fmadd_ps(query, keys, acc[h * P + p]);
       }
@@ -44,14 +44,14 @@ void ScoreTile(const float* q, size_t head_dim, const uint16_t* k, size_t k_stri
   if constexpr (H * P == 8) {
     _mm256_storeu_ps(sums, SumLanes8(acc));
   } else {
-    for (int j = 0; j < H * P; ++j) sums[j] = SumLanes(acc[j]);
+    for (size_t j = 0; j < H * P; ++j) sums[j] = SumLanes(acc[j]);
   }
-  for (int h = 0; h < H; ++h) {
-    for (int p = 0; p < P; ++p) scores[h * n_pos + p] = sums[h * P + p];
+  for (size_t h = 0; h < H; ++h) {
+    for (size_t p = 0; p < P; ++p) scores[h * n_pos + p] = sums[h * P + p];
   }
 }
 
-template <int H>
+template <size_t H>
 void ScoreBlock(const float* q, size_t head_dim, const uint16_t* k, size_t k_stride, float* scores,
                 size_t n_pos, size_t count) {
   size_t p = 0;
@@ -77,29 +77,30 @@ void Scores(const float* q, size_t n_heads, size_t head_dim, const uint16_t* k, 
 
 // acc[h][0..width) += sum over p of weights[h][p] * v[p][0..width) for H heads; width is C full vectors, or
 // below 8.
-template <int H, int C>
+template <size_t H, size_t C>
 void ValueTile(const float* weights, size_t n_pos, const uint16_t* v, size_t v_stride, size_t count,
                size_t width, float* acc, size_t v_dim) {
   const bool full = width >= 8;
   const __m256i mask = TailMask(width);
   __m256 sums[H][C];
-  for (int h = 0; h < H; ++h) {
-    for (int c = 0; c < C; ++c) sums[h][c] = _mm256_maskload_ps(acc + h * v_dim + 8 * c, mask);
+  for (size_t h = 0; h < H; ++h) {
+    for (size_t c = 0; c < C; ++c) sums[h][c] = _mm256_maskload_ps(acc + h * v_dim + 8 * c, mask);
   }
   for (size_t p = 0; p < count; ++p, v += v_stride) {
     __m256 values[C];
-    for (int c = 0; c < C; ++c) values[c] = full ? LoadF16(v + 8 * c) : _mm256_cvtph_ps(LoadTail16(v, width));
-    for (int h = 0; h < H; ++h) {
+    for (size_t c = 0; c < C; ++c)
+      values[c] = full ? LoadF16(v + 8 * c) : _mm256_cvtph_ps(LoadTail16(v, width));
+    for (size_t h = 0; h < H; ++h) {
       const __m256 weight = BroadcastF32(weights + h * n_pos + p);
-      for (int c = 0; c < C; ++c) sums[h][c] = _mm256_fmadd_ps(weight, values[c], sums[h][c]);
+      for (size_t c = 0; c < C; ++c) sums[h][c] = _mm256_fmadd_ps(weight, values[c], sums[h][c]);
     }
   }
-  for (int h = 0; h < H; ++h) {
-    for (int c = 0; c < C; ++c) _mm256_maskstore_ps(acc + h * v_dim + 8 * c, mask, sums[h][c]);
+  for (size_t h = 0; h < H; ++h) {
+    for (size_t c = 0; c < C; ++c) _mm256_maskstore_ps(acc + h * v_dim + 8 * c, mask, sums[h][c]);
   }
 }
 
-template <int H>
+template <size_t H>
 void ValueBlock(const float* weights, size_t n_pos, const uint16_t* v, size_t v_stride, size_t count,
                 float* acc, size_t v_dim) {
   size_t i = 0;

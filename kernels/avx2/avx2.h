@@ -14,21 +14,37 @@ const KernelTable& Table();
 // Rows in tiles of eight, one per dword lane; activations in kQ8.
 void matmul_q8_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                  uint32_t row_begin, uint32_t row_end);
+void matmul_sum_q8_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end);
 void matmul_q4_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                  uint32_t row_begin, uint32_t row_end);
+void matmul_sum_q4_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end);
 void matmul_q4_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                  uint32_t row_begin, uint32_t row_end);
+void matmul_sum_q4_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end);
 void matmul_q5_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                  uint32_t row_begin, uint32_t row_end);
+void matmul_sum_q5_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end);
 void matmul_q6_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                  uint32_t row_begin, uint32_t row_end);
+void matmul_sum_q6_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end);
 // Rows as in the file; activations in float.
 void matmul_f32(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                 uint32_t row_begin, uint32_t row_end);
+void matmul_sum_f32(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                    uint32_t row_begin, uint32_t row_end);
 void matmul_f16(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                 uint32_t row_begin, uint32_t row_end);
+void matmul_sum_f16(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                    uint32_t row_begin, uint32_t row_end);
 void matmul_bf16(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                  uint32_t row_begin, uint32_t row_end);
+void matmul_sum_bf16(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end);
 
 void quantize_q8(const float* x, size_t cols, void* out);
 void rms_norm(const float* x, const float* weight, float eps, size_t n, float* out);

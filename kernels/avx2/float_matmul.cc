@@ -8,8 +8,8 @@ namespace onecopy::kernels::avx2 {
 namespace {
 
 constexpr size_t kRows = 4;
-constexpr size_t kTokens = 3;                    // 12 accumulators, 3 activations, 1 weight: 16 registers
-constexpr size_t kTokenBlockBytes = 256 * 1024;  // as in q8_matmul.h
+constexpr size_t kTokens = 3;  // 12 accumulators, 3 activations, 1 weight: 16 registers
+constexpr size_t kTokenBlockBytes = size_t{256} * 1024;  // as in q8_matmul.h
 
 struct F32 {
   static constexpr size_t kBytes = 4;
@@ -69,8 +69,38 @@ void Tile(const uint8_t* w, size_t row_bytes, size_t cols, const void* const* x,
   }
 }
 
-template <class W, int R>
-void RowTile(const uint8_t* w, size_t row_bytes, size_t cols, const void* const* x, float* const* y,
+// The same as sums in double of one float term a unit of 32 columns (MatmulSumFn): lane i of a unit's term has its
+// columns i, 8 + i, 16 + i, 24 + i in this order.
+template <class W, int R, int T>
+void Tile(const uint8_t* w, size_t row_bytes, size_t cols, const void* const* x, double* const* y,
+          size_t row) {
+  for (int r = 0; r < R; ++r) {
+    const uint8_t* weights = w + r * row_bytes;
+    for (int t = 0; t < T; ++t) {
+      const auto* in = static_cast<const float*>(x[t]);
+      __m256d low = _mm256_setzero_pd(), high = _mm256_setzero_pd();
+      for (size_t c = 0; c < cols; c += 32) {
+        __m256 term = _mm256_setzero_ps();
+        const size_t end = cols - c < 32 ? cols : c + 32;
+        size_t i = c;
+        for (; i + 8 <= end; i += 8)
+          term = _mm256_fmadd_ps(W::Load(weights + i * W::kBytes), _mm256_loadu_ps(in + i), term);
+        if (i < end) {
+          term = _mm256_fmadd_ps(W::LoadTail(weights + i * W::kBytes, end - i),
+                                 _mm256_maskload_ps(in + i, TailMask(end - i)), term);
+        }
+        low = _mm256_add_pd(low, _mm256_cvtps_pd(_mm256_castps256_ps128(term)));
+        high = _mm256_add_pd(high, _mm256_cvtps_pd(_mm256_extractf128_ps(term, 1)));
+      }
+      double lanes[4];
+      _mm256_storeu_pd(lanes, _mm256_add_pd(low, high));
+      y[t][row + r] = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+    }
+  }
+}
+
+template <class W, int R, class Y>
+void RowTile(const uint8_t* w, size_t row_bytes, size_t cols, const void* const* x, Y* const* y,
              size_t n_tokens, size_t row) {
   size_t t = 0;
   for (; t + kTokens <= n_tokens; t += kTokens) Tile<W, R, kTokens>(w, row_bytes, cols, x + t, y + t, row);
@@ -78,8 +108,8 @@ void RowTile(const uint8_t* w, size_t row_bytes, size_t cols, const void* const*
   if (n_tokens - t == 1) Tile<W, R, 1>(w, row_bytes, cols, x + t, y + t, row);
 }
 
-template <class W>
-void Matmul(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens, size_t row_begin,
+template <class W, class Y>
+void Matmul(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_tokens, size_t row_begin,
             size_t row_end) {
   const size_t row_bytes = w.cols * W::kBytes;
   const size_t fit = kTokenBlockBytes / (w.cols * sizeof(float) + 1) / kTokens * kTokens;
@@ -102,13 +132,28 @@ void matmul_f32(const PackedMatrix& w, const void* const* x, float* const* y, si
   Matmul<F32>(w, x, y, n_tokens, row_begin, row_end);
 }
 
+void matmul_sum_f32(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                    uint32_t row_begin, uint32_t row_end) {
+  Matmul<F32>(w, x, y, n_tokens, row_begin, row_end);
+}
+
 void matmul_f16(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                 uint32_t row_begin, uint32_t row_end) {
   Matmul<F16>(w, x, y, n_tokens, row_begin, row_end);
 }
 
+void matmul_sum_f16(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                    uint32_t row_begin, uint32_t row_end) {
+  Matmul<F16>(w, x, y, n_tokens, row_begin, row_end);
+}
+
 void matmul_bf16(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                  uint32_t row_begin, uint32_t row_end) {
+  Matmul<BF16>(w, x, y, n_tokens, row_begin, row_end);
+}
+
+void matmul_sum_bf16(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end) {
   Matmul<BF16>(w, x, y, n_tokens, row_begin, row_end);
 }
 

@@ -12,7 +12,8 @@ struct Q4_0 {
   static constexpr size_t kUnitBytes = 18 * kRowTile;
 
   template <int T>
-  static void Segment(const uint8_t* p, const Q8Row* x, size_t first_unit, size_t n_units, __m256* acc) {
+  static void Segment(const uint8_t*, const uint8_t* p, const Q8Row* x, size_t first_unit, size_t n_units,
+                      __m256* acc) {
     const __m256i ones = _mm256_set1_epi16(1);
     for (size_t u = first_unit; u < first_unit + n_units; ++u, p += kUnitBytes) {
       PrefetchUnit<kUnitBytes>(p);
@@ -32,6 +33,11 @@ struct Q4_0 {
 
 void matmul_q4_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                  uint32_t row_begin, uint32_t row_end) {
+  MatmulQ8<Q4_0>(w, x, y, n_tokens, row_begin, row_end);
+}
+
+void matmul_sum_q4_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end) {
   MatmulQ8<Q4_0>(w, x, y, n_tokens, row_begin, row_end);
 }
 

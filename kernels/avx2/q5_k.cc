@@ -25,9 +25,9 @@ struct Q5K {
   static constexpr size_t kUnitBytes = 22 * kRowTile;
 
   template <int T>
-  static void Segment(const uint8_t* p, const Q8Row* x, size_t first_unit, size_t n_units, __m256* acc) {
-    const __m256 d = LoadScales(p), dmin = LoadScales(p + 2 * kRowTile);
-    p += kHeaderBytes;
+  static void Segment(const uint8_t* header, const uint8_t* p, const Q8Row* x, size_t first_unit,
+                      size_t n_units, __m256* acc) {
+    const __m256 d = LoadScales(header), dmin = LoadScales(header + 2 * kRowTile);
     __m256 products[T], mins[T];
     for (int t = 0; t < T; ++t) products[t] = mins[t] = _mm256_setzero_ps();
     for (size_t u = first_unit; u < first_unit + n_units; ++u, p += kUnitBytes) {
@@ -54,6 +54,11 @@ struct Q5K {
 
 void matmul_q5_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                  uint32_t row_begin, uint32_t row_end) {
+  MatmulQ8<Q5K>(w, x, y, n_tokens, row_begin, row_end);
+}
+
+void matmul_sum_q5_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end) {
   MatmulQ8<Q5K>(w, x, y, n_tokens, row_begin, row_end);
 }
 

@@ -27,9 +27,9 @@ struct Q6K {
   static constexpr size_t kUnitBytes = 26 * kRowTile;
 
   template <int T>
-  static void Segment(const uint8_t* p, const Q8Row* x, size_t first_unit, size_t n_units, __m256* acc) {
-    const __m256 d = LoadScales(p);
-    p += kHeaderBytes;
+  static void Segment(const uint8_t* header, const uint8_t* p, const Q8Row* x, size_t first_unit,
+                      size_t n_units, __m256* acc) {
+    const __m256 d = LoadScales(header);
     __m256 products[T], offsets[T];
     for (int t = 0; t < T; ++t) products[t] = offsets[t] = _mm256_setzero_ps();
     for (size_t u = first_unit; u < first_unit + n_units; ++u, p += kUnitBytes) {
@@ -72,6 +72,11 @@ struct Q6K {
 
 void matmul_q6_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                  uint32_t row_begin, uint32_t row_end) {
+  MatmulQ8<Q6K>(w, x, y, n_tokens, row_begin, row_end);
+}
+
+void matmul_sum_q6_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end) {
   MatmulQ8<Q6K>(w, x, y, n_tokens, row_begin, row_end);
 }
 

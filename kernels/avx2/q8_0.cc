@@ -12,14 +12,15 @@ struct Q8_0 {
   static constexpr size_t kUnitBytes = 34 * kRowTile;
 
   template <int T>
-  static void Segment(const uint8_t* p, const Q8Row* x, size_t first_unit, size_t n_units, __m256* acc) {
+  static void Segment(const uint8_t*, const uint8_t* p, const Q8Row* x, size_t first_unit, size_t n_units,
+                      __m256* acc) {
     const __m256i ones = _mm256_set1_epi16(1);
     for (size_t u = first_unit; u < first_unit + n_units; ++u, p += kUnitBytes) {
       PrefetchUnit<kUnitBytes>(p);
       const __m256 d = LoadScales(p);
       __m256i sum[T];
       for (int t = 0; t < T; ++t) sum[t] = _mm256_setzero_si256();
-      for (int j = 0; j < 8; ++j) {
+      for (size_t j = 0; j < 8; ++j) {
         const __m256i w = LoadWeights(p + 2 * kRowTile + 32 * j);
         const __m256i magnitude = _mm256_abs_epi8(w);
         for (int t = 0; t < T; ++t) {
@@ -39,6 +40,11 @@ struct Q8_0 {
 
 void matmul_q8_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                  uint32_t row_begin, uint32_t row_end) {
+  MatmulQ8<Q8_0>(w, x, y, n_tokens, row_begin, row_end);
+}
+
+void matmul_sum_q8_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end) {
   MatmulQ8<Q8_0>(w, x, y, n_tokens, row_begin, row_end);
 }
 

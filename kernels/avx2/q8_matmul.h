@@ -2,7 +2,9 @@
 // gives `Kernel`, with
 //   kBlockUnits   units per source block, or 0 where blocks have no header and a tile is one run of units
 //   kHeaderBytes  kUnitBytes  of a tile, for its 8 rows
-//   Segment<T>(p, x, first_unit, n_units, acc)   adds one segment of a tile for T tokens; acc[t] holds 8 rows
+//   Segment<T>(header, p, x, first_unit, n_units, acc)
+//                 adds to acc[t], for T tokens and 8 rows, the units at p of the segment with that header; first_unit
+//                 is of the activations
 // A token's result has the same bits whatever tokens stand beside it, since every T does the same operations
 // per token.
 //
@@ -16,10 +18,10 @@
 namespace onecopy::kernels::avx2 {
 namespace {
 
-constexpr uint32_t kRowTile = 8;
+constexpr size_t kRowTile = 8;
 constexpr size_t kTokenTile = 4;
 // Activations of one token block: leaves half of a 512 KiB second-level cache (Zen 3) to the weights.
-constexpr size_t kTokenBlockBytes = 256 * 1024;
+constexpr size_t kTokenBlockBytes = size_t{256} * 1024;
 
 // A kQ8 row, taken apart (kernels.h).
 struct Q8Row {
@@ -54,7 +56,7 @@ inline __m256 LoadScales(const uint8_t* p) {
 // The 32 columns of 8 rows whose nibbles fill 4 vectors: w[j] columns 4j.., w[4 + j] columns 16 + 4j...
 inline void DecodeNibbles(const uint8_t* p, __m256i* w) {
   const __m256i low = _mm256_set1_epi8(15);
-  for (int j = 0; j < 4; ++j) {
+  for (size_t j = 0; j < 4; ++j) {
     const __m256i both = LoadWeights(p + 32 * j);
     w[j] = _mm256_and_si256(both, low);
     w[4 + j] = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
@@ -78,10 +80,11 @@ inline UnitScales LoadUnitScales(const uint8_t* p) {
 }
 
 // 16-bit pair sums of unsigned weights w[0..n) times the activations from q on, four columns per vector.
-template <int n>
+template <size_t n>
 inline __m256i PairSums(const __m256i* w, const int8_t* q) {
   __m256i sum = _mm256_maddubs_epi16(w[0], Broadcast4(q));
-  for (int j = 1; j < n; ++j) sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(w[j], Broadcast4(q + 4 * j)));
+  for (size_t j = 1; j < n; ++j)
+    sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(w[j], Broadcast4(q + 4 * j)));
   return sum;
 }
 
@@ -111,12 +114,27 @@ inline TileShape MakeTileShape(const PackedMatrix& w) {
   return shape;
 }
 
-#ifndef KD
-#define KD 4096
-#endif
-#ifndef KH
-#define KH _MM_HINT_T0
-#endif
+inline void StoreRows(float* y, size_t n_rows, __m256 rows) {
+  if (n_rows == kRowTile) {
+    _mm256_storeu_ps(y, rows);
+  } else {
+    _mm256_maskstore_ps(y, TailMask(n_rows), rows);
+  }
+}
+
+// Eight rows in double.
+struct Sum8 {
+  __m256d low, high;
+};
+
+inline void StoreRows(double* y, size_t n_rows, const Sum8& rows) {
+  double all[kRowTile];
+  _mm256_storeu_pd(all, rows.low);
+  _mm256_storeu_pd(all + 4, rows.high);
+  for (size_t r = 0; r < n_rows; ++r) y[r] = all[r];
+}
+
+// One tile for T tokens: y[t][row .. row + n_rows).
 template <class Kernel, int T>
 void TileTokens(const uint8_t* tile, const TileShape& shape, const void* const* x, float* const* y,
                 size_t row, size_t n_rows) {
@@ -129,21 +147,44 @@ void TileTokens(const uint8_t* tile, const TileShape& shape, const void* const* 
   size_t n = shape.head_units;
   for (size_t unit = 0; unit < shape.units; unit += n, n = Kernel::kBlockUnits) {
     if (n > shape.units - unit) n = shape.units - unit;
-    Kernel::template Segment<T>(tile, rows, unit, n, acc);
+    Kernel::template Segment<T>(tile, tile + Kernel::kHeaderBytes, rows, unit, n, acc);
     tile += Kernel::kHeaderBytes + n * Kernel::kUnitBytes;
   }
-  for (int t = 0; t < T; ++t) {
-    if (n_rows == kRowTile) {
-      _mm256_storeu_ps(y[t] + row, acc[t]);
-    } else {
-      _mm256_maskstore_ps(y[t] + row, TailMask(n_rows), acc[t]);
-    }
-  }
+  for (int t = 0; t < T; ++t) StoreRows(y[t] + row, n_rows, acc[t]);
 }
 
-template <class Kernel>
-void MatmulQ8(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-              uint32_t row_begin, uint32_t row_end) {
+// The same as a sum in double of one float term a unit (MatmulSumFn).
+template <class Kernel, int T>
+void TileTokens(const uint8_t* tile, const TileShape& shape, const void* const* x, double* const* y,
+                size_t row, size_t n_rows) {
+  Q8Row rows[T];
+  Sum8 sum[T];
+  for (int t = 0; t < T; ++t) {
+    rows[t] = MakeQ8Row(x[t], shape.units);
+    sum[t] = {_mm256_setzero_pd(), _mm256_setzero_pd()};
+  }
+  size_t n = shape.head_units;
+  for (size_t unit = 0; unit < shape.units; unit += n, n = Kernel::kBlockUnits) {
+    if (n > shape.units - unit) n = shape.units - unit;
+    const uint8_t* p = tile + Kernel::kHeaderBytes;
+    for (size_t u = unit; u < unit + n; ++u, p += Kernel::kUnitBytes) {
+      __m256 term[T];
+      for (int t = 0; t < T; ++t) term[t] = _mm256_setzero_ps();
+      Kernel::template Segment<T>(tile, p, rows, u, 1, term);
+      for (int t = 0; t < T; ++t) {
+        sum[t].low = _mm256_add_pd(sum[t].low, _mm256_cvtps_pd(_mm256_castps256_ps128(term[t])));
+        sum[t].high = _mm256_add_pd(sum[t].high, _mm256_cvtps_pd(_mm256_extractf128_ps(term[t], 1)));
+      }
+    }
+    tile = p;
+  }
+  for (int t = 0; t < T; ++t) StoreRows(y[t] + row, n_rows, sum[t]);
+}
+
+// Y: float or double.
+template <class Kernel, class Y>
+void MatmulQ8(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_tokens, uint32_t row_begin,
+              uint32_t row_end) {
   const TileShape shape = MakeTileShape<Kernel>(w);
   const size_t tile_bytes = TileBytes(w);
   const size_t row_bytes = shape.units * (32 + 3 * sizeof(float)) + 64;

@@ -14,7 +14,7 @@ constexpr float kSmallestMax = 127 * FLT_MIN;  // below it the reciprocal of d w
 inline void QuantizeUnit(const float* x, int8_t* q, float* d, float* s0, float* s1) {
   const __m256 sign = _mm256_set1_ps(-0.0f);
   __m256 v[4], max = _mm256_setzero_ps(), poison = _mm256_setzero_ps();
-  for (int i = 0; i < 4; ++i) {
+  for (size_t i = 0; i < 4; ++i) {
     v[i] = _mm256_loadu_ps(x + 8 * i);
     max = _mm256_max_ps(max, _mm256_andnot_ps(sign, v[i]));
     poison = _mm256_add_ps(poison, _mm256_sub_ps(v[i], v[i]));  // NaN from what is not finite: d must show it
@@ -24,7 +24,7 @@ inline void QuantizeUnit(const float* x, int8_t* q, float* d, float* s0, float* 
   const float scale = zero ? 0.0f : largest / 127.0f;
   const __m256 inverse = _mm256_set1_ps(zero ? 0.0f : 1.0f / scale);
   __m256i n[4];
-  for (int i = 0; i < 4; ++i) n[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], inverse));
+  for (size_t i = 0; i < 4; ++i) n[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], inverse));
   *d = scale + SumLanes(poison);
   *s0 = *d * static_cast<float>(SumLanesI32(_mm256_add_epi32(n[0], n[1])));
   *s1 = *d * static_cast<float>(SumLanesI32(_mm256_add_epi32(n[2], n[3])));

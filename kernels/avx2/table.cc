@@ -8,17 +8,18 @@ namespace {
 KernelTable Make() {
   KernelTable table = ref::Table();
   table.name = "avx2";
-  const auto set = [&table](WeightType type, uint32_t row_tile, ActFormat act, MatmulFn matmul) {
-    table.weights[static_cast<size_t>(type)] = {row_tile, act, matmul};
+  const auto set = [&table](WeightType type, uint32_t row_tile, ActFormat act, MatmulFn matmul,
+                            MatmulSumFn matmul_sum) {
+    table.weights[static_cast<size_t>(type)] = {row_tile, act, matmul, matmul_sum};
   };
-  set(WeightType::kF32, 1, ActFormat::kF32, matmul_f32);
-  set(WeightType::kF16, 1, ActFormat::kF32, matmul_f16);
-  set(WeightType::kBF16, 1, ActFormat::kF32, matmul_bf16);
-  set(WeightType::kQ8_0, 8, ActFormat::kQ8, matmul_q8_0);
-  set(WeightType::kQ4_0, 8, ActFormat::kQ8, matmul_q4_0);
-  set(WeightType::kQ4_K, 8, ActFormat::kQ8, matmul_q4_k);
-  set(WeightType::kQ5_K, 8, ActFormat::kQ8, matmul_q5_k);
-  set(WeightType::kQ6_K, 8, ActFormat::kQ8, matmul_q6_k);
+  set(WeightType::kF32, 1, ActFormat::kF32, matmul_f32, matmul_sum_f32);
+  set(WeightType::kF16, 1, ActFormat::kF32, matmul_f16, matmul_sum_f16);
+  set(WeightType::kBF16, 1, ActFormat::kF32, matmul_bf16, matmul_sum_bf16);
+  set(WeightType::kQ8_0, 8, ActFormat::kQ8, matmul_q8_0, matmul_sum_q8_0);
+  set(WeightType::kQ4_0, 8, ActFormat::kQ8, matmul_q4_0, matmul_sum_q4_0);
+  set(WeightType::kQ4_K, 8, ActFormat::kQ8, matmul_q4_k, matmul_sum_q4_k);
+  set(WeightType::kQ5_K, 8, ActFormat::kQ8, matmul_q5_k, matmul_sum_q5_k);
+  set(WeightType::kQ6_K, 8, ActFormat::kQ8, matmul_q6_k, matmul_sum_q6_k);
   table.quantize_q8 = quantize_q8;
   table.rms_norm = rms_norm;
   table.rope_neox = rope_neox;

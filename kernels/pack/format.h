@@ -21,11 +21,11 @@ struct PackFormat {
   uint32_t segment_bytes;  // in the file, of kSegmentUnits units of one row
   // Writes units [first_unit, first_unit + n_units) of `block` as row `lane` of a tile of `row_tile` rows to
   // `segment`.
-  void (*pack)(const uint8_t* block, uint32_t first_unit, uint32_t n_units, uint32_t row_tile, uint32_t lane,
+  void (*pack)(const uint8_t* block, size_t first_unit, size_t n_units, size_t row_tile, size_t lane,
                uint8_t* segment);
   // Decodes row `lane` of such a segment to out[32 * n_units], with the float operations of the type's
   // decoder.
-  void (*unpack)(const uint8_t* segment, uint32_t n_units, uint32_t row_tile, uint32_t lane, float* out);
+  void (*unpack)(const uint8_t* segment, size_t n_units, size_t row_tile, size_t lane, float* out);
 };
 
 extern const PackFormat kPackQ8_0;
@@ -41,20 +41,19 @@ uint32_t SegmentCount(const PackedMatrix& matrix);
 uint32_t UnpackSegment(const PackedMatrix& matrix, uint32_t row, uint32_t segment, float* out);
 
 // Stores dword `group` of row `lane`: quants is [groups][row_tile] dwords.
-inline void StoreDword(uint32_t value, uint32_t group, uint32_t row_tile, uint32_t lane, uint8_t* quants) {
+inline void StoreDword(uint32_t value, size_t group, size_t row_tile, size_t lane, uint8_t* quants) {
   std::memcpy(quants + 4 * (static_cast<size_t>(group) * row_tile + lane), &value, sizeof value);
 }
-inline uint32_t LoadDword(const uint8_t* quants, uint32_t group, uint32_t row_tile, uint32_t lane) {
+inline uint32_t LoadDword(const uint8_t* quants, size_t group, size_t row_tile, size_t lane) {
   return LoadU32(quants + 4 * (static_cast<size_t>(group) * row_tile + lane));
 }
 
 // Takes the nibbles at bit `shift` (0 or 4) of 32 source bytes and stores columns c and 16 + c as one byte:
 // groups 0-3. Eight bytes at a time in plain integers, so that packing keeps up with the memory on any
 // x86-64.
-inline void StoreNibbles(const uint8_t* source, int shift, uint32_t row_tile, uint32_t lane,
-                         uint8_t* quants) {
+inline void StoreNibbles(const uint8_t* source, int shift, size_t row_tile, size_t lane, uint8_t* quants) {
   constexpr uint64_t kLow = 0x0f0f0f0f0f0f0f0full;
-  for (uint32_t pair = 0; pair < 2; ++pair) {
+  for (size_t pair = 0; pair < 2; ++pair) {
     const uint64_t low = (LoadU64(source + 8 * pair) >> shift) & kLow;
     const uint64_t high = (LoadU64(source + 16 + 8 * pair) >> shift) & kLow;
     const uint64_t both = low | (high << 4);
@@ -64,8 +63,8 @@ inline void StoreNibbles(const uint8_t* source, int shift, uint32_t row_tile, ui
 }
 
 // The inverse, to one value per byte.
-inline void LoadNibbles(const uint8_t* quants, uint32_t row_tile, uint32_t lane, uint8_t* q) {
-  for (uint32_t j = 0; j < 4; ++j) {
+inline void LoadNibbles(const uint8_t* quants, size_t row_tile, size_t lane, uint8_t* q) {
+  for (size_t j = 0; j < 4; ++j) {
     const uint32_t both = LoadDword(quants, j, row_tile, lane);
     const uint32_t low = both & 0x0f0f0f0fu;
     const uint32_t high = (both >> 4) & 0x0f0f0f0fu;

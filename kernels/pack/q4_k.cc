@@ -6,29 +6,29 @@
 namespace onecopy::kernels {
 namespace {
 
-void Pack(const uint8_t* block, uint32_t first_unit, uint32_t n_units, uint32_t row_tile, uint32_t lane,
+void Pack(const uint8_t* block, size_t first_unit, size_t n_units, size_t row_tile, size_t lane,
           uint8_t* segment) {
   std::memcpy(segment + 2 * lane, block, 2);
   std::memcpy(segment + 2 * (row_tile + lane), block + 2, 2);
   segment += 4 * row_tile;
   const KScales scales = UnpackKScales(block + 4);
-  for (uint32_t u = first_unit; u < first_unit + n_units; ++u, segment += 18 * row_tile) {
+  for (size_t u = first_unit; u < first_unit + n_units; ++u, segment += 18 * row_tile) {
     segment[lane] = scales.scale[u];
     segment[row_tile + lane] = scales.min[u];
     StoreNibbles(block + 16 + 32 * (u / 2), 4 * (u % 2), row_tile, lane, segment + 2 * row_tile);
   }
 }
 
-void Unpack(const uint8_t* segment, uint32_t n_units, uint32_t row_tile, uint32_t lane, float* out) {
+void Unpack(const uint8_t* segment, size_t n_units, size_t row_tile, size_t lane, float* out) {
   const float d = LoadF16(segment + 2 * lane);
   const float dmin = LoadF16(segment + 2 * (row_tile + lane));
   segment += 4 * row_tile;
-  for (uint32_t u = 0; u < n_units; ++u, segment += 18 * row_tile, out += 32) {
+  for (size_t u = 0; u < n_units; ++u, segment += 18 * row_tile, out += 32) {
     const float scale = d * static_cast<float>(segment[lane]);
     const float min = dmin * static_cast<float>(segment[row_tile + lane]);
     uint8_t q[32];
     LoadNibbles(segment + 2 * row_tile, row_tile, lane, q);
-    for (uint32_t c = 0; c < 32; ++c) out[c] = scale * static_cast<float>(q[c]) - min;
+    for (size_t c = 0; c < 32; ++c) out[c] = scale * static_cast<float>(q[c]) - min;
   }
 }
 

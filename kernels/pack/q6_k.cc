@@ -5,20 +5,20 @@
 namespace onecopy::kernels {
 namespace {
 
-void Pack(const uint8_t* block, uint32_t first_unit, uint32_t n_units, uint32_t row_tile, uint32_t lane,
+void Pack(const uint8_t* block, size_t first_unit, size_t n_units, size_t row_tile, size_t lane,
           uint8_t* segment) {
   std::memcpy(segment + 2 * lane, block + 208, 2);
   segment += 2 * row_tile;
-  for (uint32_t u = first_unit; u < first_unit + n_units; ++u, segment += 26 * row_tile) {
-    const uint32_t half = u / 4, k = u % 4;
+  for (size_t u = first_unit; u < first_unit + n_units; ++u, segment += 26 * row_tile) {
+    const size_t half = u / 4, k = u % 4;
     segment[lane] = block[192 + 2 * u];
     segment[row_tile + lane] = block[192 + 2 * u + 1];
     uint8_t* quants = segment + 2 * row_tile;
     StoreNibbles(block + 64 * half + 32 * (k % 2), 4 * static_cast<int>(k / 2), row_tile, lane, quants);
     const uint8_t* high = block + 128 + 32 * half;
-    for (uint32_t h = 0; h < 2; ++h) {
+    for (size_t h = 0; h < 2; ++h) {
       uint32_t bits = 0;
-      for (uint32_t i = 0; i < 4; ++i) {
+      for (size_t i = 0; i < 4; ++i) {
         bits |= ((LoadU32(high + 4 * (4 * h + i)) >> (2 * k)) & 0x03030303u) << (2 * i);
       }
       StoreDword(bits, 4 + h, row_tile, lane, quants);
@@ -26,16 +26,16 @@ void Pack(const uint8_t* block, uint32_t first_unit, uint32_t n_units, uint32_t 
   }
 }
 
-void Unpack(const uint8_t* segment, uint32_t n_units, uint32_t row_tile, uint32_t lane, float* out) {
+void Unpack(const uint8_t* segment, size_t n_units, size_t row_tile, size_t lane, float* out) {
   const float d = LoadF16(segment + 2 * lane);
   segment += 2 * row_tile;
-  for (uint32_t u = 0; u < n_units; ++u, segment += 26 * row_tile, out += 32) {
+  for (size_t u = 0; u < n_units; ++u, segment += 26 * row_tile, out += 32) {
     const float scale[2] = {d * static_cast<float>(static_cast<int8_t>(segment[lane])),
                             d * static_cast<float>(static_cast<int8_t>(segment[row_tile + lane]))};
     const uint8_t* quants = segment + 2 * row_tile;
     uint8_t q[32];
     LoadNibbles(quants, row_tile, lane, q);
-    for (uint32_t c = 0; c < 32; ++c) {
+    for (size_t c = 0; c < 32; ++c) {
       const uint32_t bits = LoadDword(quants, 4 + c / 16, row_tile, lane);
       const uint32_t high = (bits >> (8 * (c % 4) + 2 * (c / 4 % 4))) & 3;
       out[c] = scale[c / 16] * static_cast<float>(static_cast<int>(q[c] | (high << 4)) - 32);

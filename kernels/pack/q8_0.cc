@@ -4,25 +4,25 @@
 namespace onecopy::kernels {
 namespace {
 
-constexpr uint32_t kBlockBytes = 34;
+constexpr size_t kBlockBytes = 34;
 
-void Pack(const uint8_t* block, uint32_t first_unit, uint32_t n_units, uint32_t row_tile, uint32_t lane,
+void Pack(const uint8_t* block, size_t first_unit, size_t n_units, size_t row_tile, size_t lane,
           uint8_t* segment) {
   block += first_unit * kBlockBytes;
-  for (uint32_t u = 0; u < n_units; ++u, block += kBlockBytes, segment += 34 * row_tile) {
+  for (size_t u = 0; u < n_units; ++u, block += kBlockBytes, segment += 34 * row_tile) {
     std::memcpy(segment + 2 * lane, block, 2);
-    for (uint32_t j = 0; j < 8; ++j) {
+    for (size_t j = 0; j < 8; ++j) {
       StoreDword(LoadU32(block + 2 + 4 * j), j, row_tile, lane, segment + 2 * row_tile);
     }
   }
 }
 
-void Unpack(const uint8_t* segment, uint32_t n_units, uint32_t row_tile, uint32_t lane, float* out) {
-  for (uint32_t u = 0; u < n_units; ++u, segment += 34 * row_tile, out += 32) {
+void Unpack(const uint8_t* segment, size_t n_units, size_t row_tile, size_t lane, float* out) {
+  for (size_t u = 0; u < n_units; ++u, segment += 34 * row_tile, out += 32) {
     const float d = LoadF16(segment + 2 * lane);
-    for (uint32_t j = 0; j < 8; ++j) {
+    for (size_t j = 0; j < 8; ++j) {
       const uint32_t q = LoadDword(segment + 2 * row_tile, j, row_tile, lane);
-      for (uint32_t b = 0; b < 4; ++b)
+      for (size_t b = 0; b < 4; ++b)
         out[4 * j + b] = static_cast<float>(static_cast<int8_t>(q >> (8 * b))) * d;
     }
   }

@@ -7,7 +7,7 @@ namespace {
 KernelTable Make() {
   KernelTable table = {};
   table.name = "ref";
-  for (WeightKernel& kernel : table.weights) kernel = {1, ActFormat::kF32, matmul};
+  for (WeightKernel& kernel : table.weights) kernel = {1, ActFormat::kF32, matmul, matmul_sum};
   table.kv_type = KvType::kF32;
   table.quantize_q8 = quantize_q8;
   table.rms_norm = rms_norm;

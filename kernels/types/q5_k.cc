@@ -12,9 +12,9 @@ void DecodeQ5K(const uint8_t* blocks, float* out, size_t n_cols) {
     const float dmin = LoadF16(blocks + 2);
     const KScales scales = UnpackKScales(blocks + 4);
     const uint8_t* high = blocks + 16;
-    for (int unit = 0; unit < 8; ++unit, out += 32) {
+    for (size_t unit = 0; unit < 8; ++unit, out += 32) {
       const uint8_t* low = blocks + 48 + 32 * (unit / 2);
-      const int shift = 4 * (unit % 2);
+      const size_t shift = 4 * (unit % 2);
       const float scale = d * static_cast<float>(scales.scale[unit]);
       const float min = dmin * static_cast<float>(scales.min[unit]);
       for (int c = 0; c < 32; ++c) {

@@ -9,12 +9,12 @@ namespace onecopy::kernels {
 void DecodeQ6K(const uint8_t* blocks, float* out, size_t n_cols) {
   for (; n_cols != 0; n_cols -= 256, blocks += 210) {
     const float d = LoadF16(blocks + 208);
-    for (int unit = 0; unit < 8; ++unit, out += 32) {
-      const int half = unit / 4, k = unit % 4;
+    for (size_t unit = 0; unit < 8; ++unit, out += 32) {
+      const size_t half = unit / 4, k = unit % 4;
       const uint8_t* low = blocks + 64 * half + 32 * (k % 2);
       const uint8_t* high = blocks + 128 + 32 * half;
       const uint8_t* scales = blocks + 192 + 2 * unit;
-      const int low_shift = 4 * (k / 2), high_shift = 2 * k;
+      const size_t low_shift = 4 * (k / 2), high_shift = 2 * k;
       for (int c = 0; c < 32; ++c) {
         const int q = ((low[c] >> low_shift) & 15) | (((high[c] >> high_shift) & 3) << 4);
         out[c] = d * static_cast<float>(static_cast<int8_t>(scales[c / 16])) * static_cast<float>(q - 32);

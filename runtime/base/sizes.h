@@ -10,4 +10,7 @@ namespace onecopy {
 // unit: bytes. Errors: kUsage, quoting the text.
 uint64_t ParseBytes(const std::string& text);
 
+// "1.23 GB", "17.2 MB", "512 B": decimal, three digits.
+std::string FormatBytes(uint64_t bytes);
+
 }  // namespace onecopy

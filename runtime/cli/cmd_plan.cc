@@ -141,7 +141,6 @@ std::string Json(const PlanResult& result) {
 }
 
 std::string Text(const PlanResult& result, const Options& options) {
-  using report::FormatBytes;
   std::string text = fmt::format("{}, family {}, {} of weights, on {} node{}, KV cache for {} tokens\n\n",
                                  result.spec.name().empty() ? "model" : result.spec.name(),
                                  result.spec.family(), FormatBytes(result.plan.weight_bytes()),

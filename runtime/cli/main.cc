@@ -2,6 +2,7 @@
 // codes. The only place that ends the process.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -57,6 +58,12 @@ std::optional<int> Parse(int argc, char** argv, bool speaks, const std::vector<C
         ->check(CLI::IsMember({"shared", "mpi"}))
         ->group("Debugging");
     sub->callback([chosen, &command] { *chosen = &command; });
+  }
+  // CLI11 would only say that a command is missing.
+  const auto is_named = [&](const Command& command) { return command.name == argv[1]; };
+  if (argc > 1 && argv[1][0] != '-' && std::none_of(commands.begin(), commands.end(), is_named)) {
+    if (speaks) std::fprintf(stderr, "onecopy: there is no command '%s'; see onecopy --help\n", argv[1]);
+    return Exit(ErrorCode::kUsage);
   }
   try {
     app.parse(argc, argv);

@@ -43,6 +43,9 @@ class Communicator {
 
   // x[i] becomes the sum over ranks of x[i], added in rank order. Any size, any alignment.
   virtual void AllReduceSum(std::span<float> x) = 0;
+  // For sums whose terms come from a cut that depends on the number of ranks: rounded to float after, the result does
+  // not.
+  virtual void AllReduceSum(std::span<double> x) = 0;
 
   // x: [n_rows][bounds.back()]; this rank has filled columns [bounds[rank], bounds[rank + 1]) of every row,
   // all other columns are overwritten with what their ranks filled. bounds: size() + 1 ascending values from
@@ -90,9 +93,11 @@ struct CommOptions {
   // no deadline, and they spin.
   enum class Collectives { kShared, kMpi };
   Collectives collectives = Collectives::kShared;
-  // Of one wait in a step. Waits for the root of a Broadcast, where ranks are idle, have none, but notice
-  // deaths.
+  // Of one wait in AllReduceSum and the gathers: a step. Waits for the root of a Broadcast, where ranks are idle,
+  // have none, but notice deaths.
   double deadline_seconds = 60;
+  // Of one wait in Barrier, HostBarrier and Agree: ranks load their shards at different speeds.
+  double setup_deadline_seconds = 1800;
   size_t window_bytes = 1 << 20;  // per rank, per buffer of the pair; larger messages go in pieces
   // Waits spin only where the ranks of a host times this fit the CPUs that they may use; otherwise they sleep
   // at once.
@@ -108,10 +113,10 @@ std::unique_ptr<Communicator> MakeSingleCommunicator();
 // `ranks` communicators in one process, one for each thread of a test.
 std::vector<std::unique_ptr<Communicator>> MakeLocalCommunicators(int ranks, const CommOptions& options = {});
 
-// Initialises MPI (thread level FUNNELED: all calls from the thread that made it) and makes the world's
-// communicator; finalises MPI when destroyed, unless by an exception or after a CommError: then peers may
-// never come, MPI_Finalize would wait for them, and main must call AbortMpi. Errors: kNoMemory when /dev/shm
-// cannot hold the window.
+// Initialises MPI (thread level FUNNELED: all calls from the thread that made it) and makes a communicator of all ranks;
+// the last one to be destroyed finalises MPI, after which none can be made. Destruction by an exception or after a
+// CommError leaves that out: peers may never come, MPI_Finalize would wait for them, and main must call AbortMpi.
+// Errors: kNoMemory when /dev/shm cannot hold the window.
 std::unique_ptr<Communicator> MakeMpiCommunicator(const CommOptions& options);
 
 // True where the environment shows that an MPI launcher started this process (mpirun, or srun with PMIx).

@@ -34,6 +34,11 @@ class FaultyCommunicator : public Communicator {
     inner_->AllReduceSum(x);
     Flip(flip, x.data(), x.size_bytes());
   }
+  void AllReduceSum(std::span<double> x) override {
+    const Fault* flip = Before();
+    inner_->AllReduceSum(x);
+    Flip(flip, x.data(), x.size_bytes());
+  }
   void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds) override {
     const Fault* flip = Before();
     inner_->AllGatherColumns(x, n_rows, bounds);

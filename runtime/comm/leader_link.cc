@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <climits>
 #include <cstring>
+#include <limits>
 
 #include "runtime/base/check.h"
 #include "runtime/comm/communicator.h"
@@ -21,7 +22,9 @@ namespace {
 
 // MPI counts in int; pieces also bound what the gather of the sum needs.
 constexpr size_t kMaxPieceBytes = size_t{1} << 30;
-constexpr size_t kSumPieceFloats = 1 << 20;
+constexpr size_t kSumPieceBytes = 4 << 20;
+
+constexpr double kNoDeadline = std::numeric_limits<double>::infinity();
 
 }  // namespace
 
@@ -29,12 +32,16 @@ struct LeaderLink::Request {
   MPI_Request request = MPI_REQUEST_NULL;
 };
 
-LeaderLink::LeaderLink(MpiHandle leaders, double deadline_seconds, std::function<void()> check_trouble)
-    : leaders_(leaders), deadline_seconds_(deadline_seconds), check_trouble_(std::move(check_trouble)) {
+LeaderLink::LeaderLink(MpiHandle leaders, double deadline_seconds, double barrier_deadline_seconds,
+                       std::function<void()> check_trouble)
+    : leaders_(leaders),
+      deadline_seconds_(deadline_seconds),
+      barrier_deadline_seconds_(barrier_deadline_seconds),
+      check_trouble_(std::move(check_trouble)) {
   MPI_Comm_size(MPI_Comm_f2c(leaders_), &size_);
 }
 
-void LeaderLink::Await(Request* request, const char* call, Deadline deadline) {
+void LeaderLink::Await(Request* request, const char* call, double deadline_seconds) {
   constexpr int64_t kSpinNs = 200'000;
   constexpr int64_t kShortSleepNs = 20'000, kLongSleepNs = 500'000;
   constexpr int64_t kTroubleNs = 100'000'000;
@@ -53,9 +60,9 @@ void LeaderLink::Await(Request* request, const char* call, Deadline deadline) {
       check_trouble_();
       next_check_ns = now_ns + kTroubleNs;
     }
-    if (deadline == Deadline::kSet && static_cast<double>(waited_ns) * 1e-9 > deadline_seconds_) {
+    if (static_cast<double>(waited_ns) * 1e-9 > deadline_seconds) {
       throw CommError(-1, fmt::format("the other hosts have not answered within {} s ({}); the job ends here",
-                                      deadline_seconds_, call));
+                                      deadline_seconds, call));
     }
     if (waited_ns < kSpinNs) {
       sched_yield();
@@ -70,25 +77,30 @@ void LeaderLink::Await(Request* request, const char* call, Deadline deadline) {
 void LeaderLink::Barrier() {
   Request request;
   CheckMpi(MPI_Ibarrier(MPI_Comm_f2c(leaders_), &request.request), "MPI_Ibarrier between hosts");
-  Await(&request, "MPI_Ibarrier between hosts");
+  Await(&request, "MPI_Ibarrier between hosts", barrier_deadline_seconds_);
 }
 
-void LeaderLink::SumInHostOrder(float* x, size_t n) {
+template <typename T>
+void LeaderLink::Sum(T* x, size_t n) {
+  constexpr size_t kPiece = kSumPieceBytes / sizeof(T);
   constexpr const char* kCall = "MPI_Iallgather between hosts";
-  for (size_t from = 0; from < n; from += kSumPieceFloats) {
-    const size_t piece = std::min(kSumPieceFloats, n - from);
-    terms_.resize(piece * size_);
+  for (size_t from = 0; from < n; from += kPiece) {
+    const size_t piece = std::min(kPiece, n - from);
+    terms_.resize((piece * size_ * sizeof(T) + sizeof(double) - 1) / sizeof(double));
+    auto* terms = reinterpret_cast<T*>(terms_.data());
     Request request;
-    const int count = static_cast<int>(piece * sizeof(float));
-    CheckMpi(MPI_Iallgather(x + from, count, MPI_BYTE, terms_.data(), count, MPI_BYTE, MPI_Comm_f2c(leaders_),
+    const int count = static_cast<int>(piece * sizeof(T));
+    CheckMpi(MPI_Iallgather(x + from, count, MPI_BYTE, terms, count, MPI_BYTE, MPI_Comm_f2c(leaders_),
                             &request.request),
              kCall);
-    Await(&request, kCall);
-    std::vector<const float*> by_host;
-    for (int h = 0; h < size_; ++h) by_host.push_back(terms_.data() + h * piece);
+    Await(&request, kCall, deadline_seconds_);
+    std::vector<const T*> by_host;
+    for (int h = 0; h < size_; ++h) by_host.push_back(terms + h * piece);
     SumInRankOrder(x + from, by_host, piece);
   }
 }
+template void LeaderLink::Sum(float* x, size_t n);
+template void LeaderLink::Sum(double* x, size_t n);
 
 void LeaderLink::Broadcast(std::vector<uint8_t>* bytes, int root) {
   constexpr const char* kCall = "MPI_Ibcast between hosts";
@@ -96,7 +108,7 @@ void LeaderLink::Broadcast(std::vector<uint8_t>* bytes, int root) {
     Request request;
     CheckMpi(MPI_Ibcast(data, static_cast<int>(n), MPI_BYTE, root, MPI_Comm_f2c(leaders_), &request.request),
              kCall);
-    Await(&request, kCall, Deadline::kNone);
+    Await(&request, kCall, kNoDeadline);
   };
   uint64_t n = bytes->size();
   send(&n, sizeof(n));
@@ -113,7 +125,7 @@ std::vector<std::vector<uint8_t>> LeaderLink::AllGatherBytes(const std::vector<u
   CheckMpi(MPI_Iallgather(&mine, sizeof(mine), MPI_BYTE, sizes.data(), sizeof(mine), MPI_BYTE,
                           MPI_Comm_f2c(leaders_), &request.request),
            kCall);
-  Await(&request, kCall);
+  Await(&request, kCall, deadline_seconds_);
   std::vector<int> counts(size_), offsets(size_);
   uint64_t total = 0;
   for (int h = 0; h < size_; ++h) {
@@ -128,7 +140,7 @@ std::vector<std::vector<uint8_t>> LeaderLink::AllGatherBytes(const std::vector<u
   CheckMpi(MPI_Iallgatherv(bytes.data(), static_cast<int>(mine), MPI_BYTE, all.data(), counts.data(),
                            offsets.data(), MPI_BYTE, MPI_Comm_f2c(leaders_), &request.request),
            kCall);
-  Await(&request, kCall);
+  Await(&request, kCall, deadline_seconds_);
   std::vector<std::vector<uint8_t>> by_host(size_);
   for (int h = 0; h < size_; ++h)
     by_host[h].assign(all.begin() + offsets[h], all.begin() + offsets[h] + counts[h]);

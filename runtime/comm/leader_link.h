@@ -15,11 +15,13 @@ namespace onecopy::comm {
 class LeaderLink {
  public:
   // leaders: a communicator of one rank a host. check_trouble() throws when this host cannot go on.
-  LeaderLink(MpiHandle leaders, double deadline_seconds, std::function<void()> check_trouble);
+  LeaderLink(MpiHandle leaders, double deadline_seconds, double barrier_deadline_seconds,
+             std::function<void()> check_trouble);
 
   void Barrier();
   // x[i] becomes the sum over hosts, added in the order of the hosts on every host.
-  void SumInHostOrder(float* x, size_t n);
+  void SumInHostOrder(float* x, size_t n) { Sum(x, n); }
+  void SumInHostOrder(double* x, size_t n) { Sum(x, n); }
   // Root's bytes on every leader. No deadline: this is where hosts idle.
   void Broadcast(std::vector<uint8_t>* bytes, int root);
   std::vector<std::vector<uint8_t>> AllGatherBytes(const std::vector<uint8_t>& bytes);
@@ -27,15 +29,17 @@ class LeaderLink {
   double wait_seconds() const { return static_cast<double>(wait_ns_) * 1e-9; }
 
  private:
-  enum class Deadline { kSet, kNone };
+  template <typename T>
+  void Sum(T* x, size_t n);
+
   struct Request;
-  void Await(Request* request, const char* call, Deadline deadline = Deadline::kSet);
+  void Await(Request* request, const char* call, double deadline_seconds);
 
   MpiHandle leaders_;
   int size_ = 0;
-  double deadline_seconds_;
+  double deadline_seconds_, barrier_deadline_seconds_;
   std::function<void()> check_trouble_;
-  std::vector<float> terms_;
+  std::vector<double> terms_;  // of floats or doubles
   int64_t wait_ns_ = 0;
 };
 

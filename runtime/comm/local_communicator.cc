@@ -58,6 +58,7 @@ class LocalCommunicator : public Communicator {
   void Barrier() override { shared_.Barrier(); }
   void HostBarrier() override { shared_.Barrier(); }
   void AllReduceSum(std::span<float> x) override { shared_.AllReduceSum(x); }
+  void AllReduceSum(std::span<double> x) override { shared_.AllReduceSum(x); }
   void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds) override {
     shared_.AllGatherColumns(x, n_rows, bounds);
   }
@@ -66,6 +67,7 @@ class LocalCommunicator : public Communicator {
     return shared_.AllGatherBytes(bytes);
   }
   void Agree(const char* stage, const Error* error) override {
+    shared_.Barrier();  // has the deadline of set-up; the gather then waits for nobody
     ThrowIfAnyFailed(stage, shared_.AllGatherBytes(EncodeOutcome(error)));
   }
 
@@ -102,7 +104,7 @@ class LocalCommunicator : public Communicator {
 std::vector<std::unique_ptr<Communicator>> MakeLocalCommunicators(int ranks, const CommOptions& options) {
   ONECOPY_CHECK(ranks > 0);
   const ShmOptions shm = {RoundUp(options.window_bytes, kLineBytes), options.deadline_seconds,
-                          options.threads_per_rank};
+                          options.setup_deadline_seconds, options.threads_per_rank};
   auto group = std::make_shared<Group>();
   std::vector<uint8_t*> regions;
   for (int r = 0; r < ranks; ++r) {

@@ -65,11 +65,13 @@ class MpiCommunicator : public Communicator {
 
  public:
   explicit MpiCommunicator(const CommOptions& options)
-      : mpi_(options.ranks_per_pretended_host), exceptions_at_start_(std::uncaught_exceptions()) {
+      : session_(MpiSession::Acquire(options.ranks_per_pretended_host)),
+        mpi_(*session_),
+        exceptions_at_start_(std::uncaught_exceptions()) {
     try {
       Open(options);
     } catch (...) {
-      AbandonMpi();
+      if (!agreed_to_end_) AbandonMpi();
       throw;
     }
   }
@@ -103,14 +105,8 @@ class MpiCommunicator : public Communicator {
     Guarded([&] { shared_->Barrier(); });
   }
 
-  void AllReduceSum(std::span<float> x) override {
-    Guarded([&] {
-      shared_->AllReduceSum(x);
-      if (OneHost()) return;
-      if (IsLeader()) link_->SumInHostOrder(x.data(), x.size());
-      shared_->BroadcastInto(x.data(), x.size_bytes(), 0);
-    });
-  }
+  void AllReduceSum(std::span<float> x) override { SumOverHosts(x); }
+  void AllReduceSum(std::span<double> x) override { SumOverHosts(x); }
 
   void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds) override {
     Guarded([&] {
@@ -133,6 +129,7 @@ class MpiCommunicator : public Communicator {
   }
 
   void Agree(const char* stage, const Error* error) override {
+    Barrier();  // has the deadline of set-up; the gather then waits for nobody
     const ByteVectors outcomes = AllGatherBytes(EncodeOutcome(error));
     // If this throws, it throws everywhere: unless caught and forgotten, all ranks leave together and in
     // peace.
@@ -168,12 +165,22 @@ class MpiCommunicator : public Communicator {
   }
 
  private:
+  template <typename T>
+  void SumOverHosts(std::span<T> x) {
+    Guarded([&] {
+      shared_->AllReduceSum(x);
+      if (OneHost()) return;
+      if (IsLeader()) link_->SumInHostOrder(x.data(), x.size());
+      shared_->BroadcastInto(x.data(), x.size_bytes(), 0);
+    });
+  }
+
   bool OneHost() const { return mpi_.hosts.size() == 1; }
   bool IsLeader() const { return mpi_.rank_on_host == 0; }
 
   void Open(const CommOptions& options) {
     const ShmOptions shm = {RoundUp(options.window_bytes, kLineBytes), options.deadline_seconds,
-                            options.threads_per_rank};
+                            options.setup_deadline_seconds, options.threads_per_rank};
     const size_t bytes = RegionBytes(shm.window_bytes);
     RequireSharedMemoryEverywhere(bytes, [&](const std::vector<uint8_t>& outcome) {
       return plain::AllGatherBytes(mpi_.world, outcome);
@@ -184,7 +191,8 @@ class MpiCommunicator : public Communicator {
     plain::Barrier(mpi_.world);
     shared_.emplace(mpi_.rank_on_host, parts, shm);
     if (!OneHost() && IsLeader()) {
-      link_.emplace(mpi_.leaders, shm.deadline_seconds, [this] { shared_->sync().CheckTrouble(); });
+      link_.emplace(mpi_.leaders, shm.deadline_seconds, shm.barrier_deadline_seconds,
+                    [this] { shared_->sync().CheckTrouble(); });
     }
   }
 
@@ -198,8 +206,10 @@ class MpiCommunicator : public Communicator {
     } catch (const Error& e) {
       error = e;
     }
-    ThrowIfAnyFailed("getting memory for messages between ranks",
-                     gather(EncodeOutcome(error ? &*error : nullptr)));
+    const ByteVectors outcomes = gather(EncodeOutcome(error ? &*error : nullptr));
+    agreed_to_end_ = true;
+    ThrowIfAnyFailed("getting memory for messages between ranks", outcomes);
+    agreed_to_end_ = false;
   }
 
   // The peers take part in nothing more: leave out all that waits for them.
@@ -259,7 +269,8 @@ class MpiCommunicator : public Communicator {
   }
 
   // Destroyed in reverse: the windows before MPI, the collectives before the windows that they write to.
-  MpiSession mpi_;
+  const std::shared_ptr<MpiSession> session_;
+  MpiSession& mpi_;
   std::vector<std::unique_ptr<MpiWindow>> windows_;  // the first carries the messages
   std::optional<ShmCollectives> shared_;
   std::optional<LeaderLink> link_;  // on leaders of several hosts
@@ -281,6 +292,9 @@ class PlainMpiCommunicator : public MpiCommunicator {
 
   void Barrier() override {
     Counted([&] { plain::Barrier(world()); });
+  }
+  void AllReduceSum(std::span<double> x) override {
+    Counted([&] { plain::AllReduceSum(world(), x); });
   }
   void AllReduceSum(std::span<float> x) override {
     Counted([&] { plain::AllReduceSum(world(), x); });

@@ -36,6 +36,16 @@ std::vector<int> Offsets(const std::vector<int>& counts, size_t* total) {
   return offsets;
 }
 
+template <typename T>
+void SumInPlace(MpiHandle world, std::span<T> x, MPI_Datatype type) {
+  constexpr size_t kPiece = size_t{1} << 28;
+  for (size_t from = 0; from < x.size(); from += kPiece) {
+    const int n = static_cast<int>(std::min(kPiece, x.size() - from));
+    CheckMpi(MPI_Allreduce(MPI_IN_PLACE, x.data() + from, n, type, MPI_SUM, MPI_Comm_f2c(world)),
+             "MPI_Allreduce");
+  }
+}
+
 }  // namespace
 
 void Barrier(MpiHandle world) {
@@ -43,12 +53,10 @@ void Barrier(MpiHandle world) {
 }
 
 void AllReduceSum(MpiHandle world, std::span<float> x) {
-  constexpr size_t kPiece = size_t{1} << 28;
-  for (size_t from = 0; from < x.size(); from += kPiece) {
-    const int n = static_cast<int>(std::min(kPiece, x.size() - from));
-    CheckMpi(MPI_Allreduce(MPI_IN_PLACE, x.data() + from, n, MPI_FLOAT, MPI_SUM, MPI_Comm_f2c(world)),
-             "MPI_Allreduce");
-  }
+  SumInPlace(world, x, MPI_FLOAT);
+}
+void AllReduceSum(MpiHandle world, std::span<double> x) {
+  SumInPlace(world, x, MPI_DOUBLE);
 }
 
 void AllGatherColumns(MpiHandle world, float* x, size_t n_rows, std::span<const uint32_t> bounds) {

@@ -15,6 +15,7 @@ namespace onecopy::comm::plain {
 void Barrier(MpiHandle world);
 // MPI_Allreduce: the order of the sum is MPI's (recursive doubling, ring, …, by size and number of ranks).
 void AllReduceSum(MpiHandle world, std::span<float> x);
+void AllReduceSum(MpiHandle world, std::span<double> x);
 void AllGatherColumns(MpiHandle world, float* x, size_t n_rows, std::span<const uint32_t> bounds);
 void Broadcast(MpiHandle world, std::vector<uint8_t>* bytes, int root);
 std::vector<std::vector<uint8_t>> AllGatherBytes(MpiHandle world, const std::vector<uint8_t>& bytes);

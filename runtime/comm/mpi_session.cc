@@ -45,7 +45,18 @@ void CheckMpi(int result, const char* call) {
   throw CommError(-1, fmt::format("{} failed: {}", call, text));
 }
 
-MpiSession::MpiSession(int ranks_per_pretended_host) {
+std::shared_ptr<MpiSession> MpiSession::Acquire(int ranks_per_pretended_host) {
+  static std::weak_ptr<MpiSession> current;
+  std::shared_ptr<MpiSession> session = current.lock();
+  if (session == nullptr) {
+    session.reset(new MpiSession(ranks_per_pretended_host));
+    current = session;
+  }
+  ONECOPY_CHECK(session->ranks_per_pretended_host_ == ranks_per_pretended_host);
+  return session;
+}
+
+MpiSession::MpiSession(int ranks_per_pretended_host) : ranks_per_pretended_host_(ranks_per_pretended_host) {
   int provided = MPI_THREAD_SINGLE;
   CheckMpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
   // An exception from here on leaves MPI running, as no destructor follows; main then aborts the job.

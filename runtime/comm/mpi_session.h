@@ -11,8 +11,9 @@ namespace onecopy::comm {
 // MPI_Init_thread(FUNNELED) … MPI_Finalize, and the three communicators.
 class MpiSession {
  public:
-  // ranks_per_pretended_host: as in CommOptions.
-  explicit MpiSession(int ranks_per_pretended_host);
+  // The session of this process, started by the first call and ended with its last owner: MPI can be started once, but
+  // a benchmark wants two communicators. ranks_per_pretended_host: as in CommOptions, the same in all calls.
+  static std::shared_ptr<MpiSession> Acquire(int ranks_per_pretended_host);
   ~MpiSession();
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
@@ -30,7 +31,10 @@ class MpiSession {
   void Abandon() { abandoned_ = true; }
 
  private:
+  explicit MpiSession(int ranks_per_pretended_host);
   void FindHosts();
+
+  const int ranks_per_pretended_host_;
   bool abandoned_ = false;
 };
 

@@ -8,42 +8,59 @@
 namespace onecopy::comm {
 namespace {
 
-typedef float Float4 __attribute__((vector_size(16)));
-constexpr size_t kBlock = 32;
+template <typename T>
+struct VectorOf;
+template <>
+struct VectorOf<float> {
+  typedef float Type __attribute__((vector_size(16)));
+};
+template <>
+struct VectorOf<double> {
+  typedef double Type __attribute__((vector_size(16)));
+};
 
-inline Float4 Load(const float* from) {
-  Float4 value;
-  memcpy(&value, from, sizeof(value));
-  return value;
-}
-inline void Store(unsigned char* to, Float4 value) {
-  memcpy(to, &value, sizeof(value));
+template <typename T>
+void Sum(void* out, std::span<const T* const> in, size_t n) {
+  using Vector = typename VectorOf<T>::Type;
+  constexpr size_t kLanes = 16 / sizeof(T), kBlock = 8 * kLanes;
+  const auto load = [](const T* from) {
+    Vector value;
+    memcpy(&value, from, sizeof(value));
+    return value;
+  };
+  auto* to = static_cast<unsigned char*>(out);
+  const auto store = [&](size_t at, Vector value) { memcpy(to + at, &value, sizeof(value)); };
+  size_t i = 0;
+  // Named sums rather than an array: g++ 12 keeps an array on the stack and stores it for every rank.
+  for (; i + kBlock <= n; i += kBlock) {
+    const T* x = in[0] + i;
+    Vector s0 = load(x), s1 = load(x + kLanes), s2 = load(x + 2 * kLanes), s3 = load(x + 3 * kLanes);
+    Vector s4 = load(x + 4 * kLanes), s5 = load(x + 5 * kLanes), s6 = load(x + 6 * kLanes),
+           s7 = load(x + 7 * kLanes);
+    for (size_t r = 1; r < in.size(); ++r) {
+      x = in[r] + i;
+      s0 += load(x), s1 += load(x + kLanes), s2 += load(x + 2 * kLanes), s3 += load(x + 3 * kLanes);
+      s4 += load(x + 4 * kLanes), s5 += load(x + 5 * kLanes), s6 += load(x + 6 * kLanes),
+          s7 += load(x + 7 * kLanes);
+    }
+    const size_t at = i * sizeof(T);
+    store(at, s0), store(at + 16, s1), store(at + 32, s2), store(at + 48, s3);
+    store(at + 64, s4), store(at + 80, s5), store(at + 96, s6), store(at + 112, s7);
+  }
+  for (; i < n; ++i) {
+    T sum = in[0][i];
+    for (size_t r = 1; r < in.size(); ++r) sum += in[r][i];
+    memcpy(to + i * sizeof(T), &sum, sizeof(sum));
+  }
 }
 
 }  // namespace
 
 void SumInRankOrder(void* out, std::span<const float* const> in, size_t n) {
-  auto* to = static_cast<unsigned char*>(out);
-  size_t i = 0;
-  // Named sums rather than an array: g++ 12 keeps an array on the stack and stores it for every rank.
-  for (; i + kBlock <= n; i += kBlock) {
-    const float* x = in[0] + i;
-    Float4 s0 = Load(x), s1 = Load(x + 4), s2 = Load(x + 8), s3 = Load(x + 12);
-    Float4 s4 = Load(x + 16), s5 = Load(x + 20), s6 = Load(x + 24), s7 = Load(x + 28);
-    for (size_t r = 1; r < in.size(); ++r) {
-      x = in[r] + i;
-      s0 += Load(x), s1 += Load(x + 4), s2 += Load(x + 8), s3 += Load(x + 12);
-      s4 += Load(x + 16), s5 += Load(x + 20), s6 += Load(x + 24), s7 += Load(x + 28);
-    }
-    unsigned char* at = to + i * sizeof(float);
-    Store(at, s0), Store(at + 16, s1), Store(at + 32, s2), Store(at + 48, s3);
-    Store(at + 64, s4), Store(at + 80, s5), Store(at + 96, s6), Store(at + 112, s7);
-  }
-  for (; i < n; ++i) {
-    float sum = in[0][i];
-    for (size_t r = 1; r < in.size(); ++r) sum += in[r][i];
-    memcpy(to + i * sizeof(float), &sum, sizeof(sum));
-  }
+  Sum(out, in, n);
+}
+void SumInRankOrder(void* out, std::span<const double* const> in, size_t n) {
+  Sum(out, in, n);
 }
 
 }  // namespace onecopy::comm

@@ -16,12 +16,11 @@ namespace {
 // this many bytes the reading costs more.
 constexpr size_t kOnePhaseExtraBytes = 48 << 10;
 
-constexpr size_t kFloatsPerLine = kLineBytes / sizeof(float);
-
 // The slices start on cache lines of their own: two ranks never write one line.
-size_t SliceBegin(size_t n, int rank, int ranks) {
-  const size_t lines = (n + kFloatsPerLine - 1) / kFloatsPerLine;
-  return std::min(n, lines * rank / ranks * kFloatsPerLine);
+size_t SliceBegin(size_t n, int rank, int ranks, size_t element_bytes) {
+  const size_t per_line = kLineBytes / element_bytes;
+  const size_t lines = (n + per_line - 1) / per_line;
+  return std::min(n, lines * rank / ranks * per_line);
 }
 
 // Columns [begin, begin + width) of x: [n_rows][stride], read as one stream, row after row.
@@ -47,55 +46,63 @@ struct ColumnStream {
 }  // namespace
 
 ShmCollectives::ShmCollectives(int rank, std::vector<uint8_t*> regions, const ShmOptions& options)
-    : sync_(rank, std::move(regions), options), window_bytes_(options.window_bytes), inputs_(sync_.size()) {
+    : sync_(rank, std::move(regions), options),
+      window_bytes_(options.window_bytes),
+      barrier_deadline_seconds_(options.barrier_deadline_seconds) {
   ONECOPY_CHECK(window_bytes_ > 0 && window_bytes_ % kLineBytes == 0);
 }
 
 void ShmCollectives::Barrier() {
   sync_.BeginCall();
   sync_.Arrive();
-  sync_.AwaitAll();
+  sync_.AwaitAll(barrier_deadline_seconds_);
 }
 
-void ShmCollectives::AllReduceSum(std::span<float> x) {
+template <typename T>
+void ShmCollectives::ReduceSum(std::span<T> x) {
   sync_.BeginCall();
   if (size() == 1) return;
-  const size_t window_floats = window_bytes_ / sizeof(float);
+  const size_t window_elements = window_bytes_ / sizeof(T);
   auto* at = reinterpret_cast<uint8_t*>(x.data());
   for (size_t left = x.size(); left > 0;) {
-    const size_t n = std::min(left, window_floats);
-    const size_t extra_bytes = static_cast<size_t>(size() - 2) * n * sizeof(float);
-    extra_bytes <= kOnePhaseExtraBytes ? ReduceInOnePhase(at, n) : ReduceInTwoPhases(at, n);
-    at += n * sizeof(float);
+    const size_t n = std::min(left, window_elements);
+    const size_t extra_bytes = static_cast<size_t>(size() - 2) * n * sizeof(T);
+    extra_bytes <= kOnePhaseExtraBytes ? ReduceInOnePhase<T>(at, n) : ReduceInTwoPhases<T>(at, n);
+    at += n * sizeof(T);
     left -= n;
   }
 }
+template void ShmCollectives::ReduceSum(std::span<float> x);
+template void ShmCollectives::ReduceSum(std::span<double> x);
 
-std::span<const float* const> ShmCollectives::Inputs(size_t offset) {
-  for (int r = 0; r < size(); ++r) inputs_[r] = reinterpret_cast<const float*>(sync_.Buffer(r)) + offset;
-  return inputs_;
+template <typename T>
+std::vector<const T*> ShmCollectives::Inputs(size_t offset) const {
+  std::vector<const T*> inputs(size());
+  for (int r = 0; r < size(); ++r) inputs[r] = reinterpret_cast<const T*>(sync_.Buffer(r)) + offset;
+  return inputs;
 }
 
+template <typename T>
 void ShmCollectives::ReduceInOnePhase(uint8_t* x, size_t n) {
-  memcpy(sync_.OpenBuffer(), x, n * sizeof(float));
+  memcpy(sync_.OpenBuffer(), x, n * sizeof(T));
   sync_.Arrive();
   sync_.AwaitAll();
-  SumInRankOrder(x, Inputs(0), n);
+  SumInRankOrder(x, Inputs<T>(0), n);
 }
 
+template <typename T>
 void ShmCollectives::ReduceInTwoPhases(uint8_t* x, size_t n) {
-  memcpy(sync_.OpenBuffer(), x, n * sizeof(float));
+  memcpy(sync_.OpenBuffer(), x, n * sizeof(T));
   sync_.Arrive();
   sync_.AwaitAll();
-  const size_t begin = SliceBegin(n, rank(), size());
-  const size_t end = SliceBegin(n, rank() + 1, size());
-  const auto terms = Inputs(begin);
-  SumInRankOrder(sync_.OpenBuffer() + begin * sizeof(float), terms, end - begin);
+  const auto slice_begin = [&](int r) { return SliceBegin(n, r, size(), sizeof(T)); };
+  const size_t begin = slice_begin(rank()), end = slice_begin(rank() + 1);
+  const auto terms = Inputs<T>(begin);
+  SumInRankOrder(sync_.OpenBuffer() + begin * sizeof(T), terms, end - begin);
   sync_.Arrive();
   sync_.AwaitAll();
   for (int r = 0; r < size(); ++r) {
-    const size_t from = SliceBegin(n, r, size()) * sizeof(float);
-    const size_t to = SliceBegin(n, r + 1, size()) * sizeof(float);
+    const size_t from = slice_begin(r) * sizeof(T), to = slice_begin(r + 1) * sizeof(T);
     memcpy(x + from, sync_.Buffer(r) + from, to - from);
   }
 }

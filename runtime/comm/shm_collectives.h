@@ -25,7 +25,8 @@ class ShmCollectives {
 
   void Barrier();
   // See Communicator for the meaning of each.
-  void AllReduceSum(std::span<float> x);
+  void AllReduceSum(std::span<float> x) { ReduceSum(x); }
+  void AllReduceSum(std::span<double> x) { ReduceSum(x); }
   void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds);
   void Broadcast(std::vector<uint8_t>* bytes, int root);
   std::vector<std::vector<uint8_t>> AllGatherBytes(const std::vector<uint8_t>& bytes);
@@ -36,15 +37,21 @@ class ShmCollectives {
   const ShmSync& sync() const { return sync_; }
 
  private:
-  // x: n floats of any alignment, at most a window.
+  // T: float or double.
+  template <typename T>
+  void ReduceSum(std::span<T> x);
+  // x: n elements of any alignment, at most a window.
+  template <typename T>
   void ReduceInOnePhase(uint8_t* x, size_t n);
+  template <typename T>
   void ReduceInTwoPhases(uint8_t* x, size_t n);
-  // Every rank's published message, plus `offset` floats; valid until the next call.
-  std::span<const float* const> Inputs(size_t offset);
+  // Every rank's published message, plus `offset` elements.
+  template <typename T>
+  std::vector<const T*> Inputs(size_t offset) const;
 
   ShmSync sync_;
   const size_t window_bytes_;
-  std::vector<const float*> inputs_;
+  const double barrier_deadline_seconds_;
 };
 
 }  // namespace onecopy::comm

@@ -29,7 +29,6 @@ ShmSync::ShmSync(int rank, std::vector<uint8_t*> regions, const ShmOptions& opti
     : rank_(rank),
       regions_(std::move(regions)),
       buffer_bytes_(BufferBytes(options.window_bytes)),
-      deadline_ns_(static_cast<int64_t>(options.deadline_seconds * 1e9)),
       deadline_seconds_(options.deadline_seconds),
       policy_(
           ChooseWaitPolicy(static_cast<int>(regions_.size()), options.threads_per_rank, CountCpus(regions_))),
@@ -51,7 +50,7 @@ ShmSync::~ShmSync() {
 }
 
 uint8_t* ShmSync::OpenBuffer() {
-  AwaitAll(phase_);
+  AwaitAll();
   return regions_[rank_] + kHeaderBytes + ((phase_ + 1) & 1) * buffer_bytes_;
 }
 
@@ -85,11 +84,7 @@ bool ShmSync::AllArrived(uint32_t phase) const {
   return true;
 }
 
-void ShmSync::AwaitAll() {
-  AwaitAll(phase_);
-}
-
-void ShmSync::AwaitAll(uint32_t phase) {
+void ShmSync::AwaitAll(uint32_t phase, double deadline_seconds) {
   if (Reached(all_arrived_in_, phase)) return;
   int missing = 0;  // the first peer not yet seen; those before it stay arrived
   const auto ready = [&] {
@@ -108,7 +103,8 @@ void ShmSync::AwaitAll(uint32_t phase) {
         }
         next_check_ns = now_ns + kLivenessNs;
       }
-      if (now_ns - start_ns > deadline_ns_) DeadlinePassed(phase);
+      if (static_cast<double>(now_ns - start_ns) * 1e-9 > deadline_seconds)
+        DeadlinePassed(phase, deadline_seconds);
     });
     wait_ns_ += NowNs() - start_ns;
   }
@@ -156,7 +152,7 @@ void ShmSync::CheckPeer(int peer, bool may_leave) {
   }
 }
 
-void ShmSync::DeadlinePassed(uint32_t phase) {
+void ShmSync::DeadlinePassed(uint32_t phase, double deadline_seconds) {
   std::string late, others;
   int culprit = -1;
   for (int peer = 0; peer < size(); ++peer) {
@@ -170,7 +166,7 @@ void ShmSync::DeadlinePassed(uint32_t phase) {
     const int64_t last_ns = it.last_call_ns.load(std::memory_order_relaxed);
     const std::string seen = last_ns == 0 ? "it has not called yet"
                                           : fmt::format("last call {:.1f} s ago", (NowNs() - last_ns) * 1e-9);
-    late = fmt::format("{} has not arrived within {} s, {}, last stage '{}'", Name(it), deadline_seconds_,
+    late = fmt::format("{} has not arrived within {} s, {}, last stage '{}'", Name(it), deadline_seconds,
                        seen, it.stage.Load());
   }
   GiveUp(culprit, fmt::format("{}{}; the job ends here", late, others));

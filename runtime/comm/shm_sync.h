@@ -20,7 +20,8 @@ namespace onecopy::comm {
 
 struct ShmOptions {
   size_t window_bytes = 1 << 20;
-  double deadline_seconds = 60;
+  double deadline_seconds = 60;  // of a wait in any operation but Barrier
+  double barrier_deadline_seconds = 60;
   int threads_per_rank = 1;
 };
 
@@ -42,7 +43,8 @@ class ShmSync {
   // Enters the next phase: publishes the buffer.
   void Arrive();
   // Until every rank has entered the current phase.
-  void AwaitAll();
+  void AwaitAll() { AwaitAll(phase_, deadline_seconds_); }
+  void AwaitAll(double deadline_seconds) { AwaitAll(phase_, deadline_seconds); }
   // Until `peer` has entered the current phase. For idle times: no deadline, but peers that die are noticed.
   void AwaitRank(int peer);
   // What `peer` published in the current phase.
@@ -62,14 +64,14 @@ class ShmSync {
  private:
   bool HasArrived(int peer, uint32_t phase) const;
   bool AllArrived(uint32_t phase) const;
-  void AwaitAll(uint32_t phase);
+  void AwaitAll(uint32_t phase, double deadline_seconds);
   void WakeEveryone() noexcept;
   void MarkFailed(int culprit, const std::string& message) noexcept;
   [[noreturn]] void GiveUp(int culprit, const std::string& message);
   void CheckFailed() const;
   void CheckPeer(int peer, bool may_leave);
   void CheckIdlePeers(int awaited);
-  [[noreturn]] void DeadlinePassed(uint32_t phase);
+  [[noreturn]] void DeadlinePassed(uint32_t phase, double deadline_seconds);
   RankHeader& header(int peer) const { return *headers_[peer]; }
 
   const int rank_;
@@ -77,7 +79,6 @@ class ShmSync {
   std::vector<RankHeader*> headers_;
   std::vector<bool> watchable_;  // the peer's pid means something to this process, and is not this process
   const size_t buffer_bytes_;
-  const int64_t deadline_ns_;
   const double deadline_seconds_;
   WaitPolicy policy_;
   const int exceptions_at_start_;

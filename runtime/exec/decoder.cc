@@ -80,7 +80,7 @@ std::span<const float> Decoder::Forward(const proto::Step& step) {
   const size_t n = step.tokens_size();
   x_.ReserveAs<float>(n * hidden_);
   normed_.ReserveAs<float>(n * hidden_);
-  partial_.ReserveAs<float>(n * hidden_);
+  partial_.ReserveAs<double>(n * hidden_);
   auto* cos_sin = cos_sin_.ReserveAs<float>(n * rope_half_ * 2);
   for (size_t t = 0; t < n; ++t) {
     for (size_t i = 0; i < rope_half_; ++i) {
@@ -124,12 +124,16 @@ void Decoder::Norm(const float* x, std::span<const float> weight, size_t n) {
   acts_.Set(normed, n, hidden_, hidden_);
 }
 
-// x += sum over ranks of partial.
+// x += sum over ranks of partial. The parts and their sum are double, so that x, whatever the number of ranks, is the
+// same float (kernels.h, MatmulSumFn): a last bit that differed would now and then fall on the other side of a
+// rounding to int8, and from there on the ranks' answers would drift apart by the whole noise of 8-bit activations.
 void Decoder::AllReduceAdd(size_t n) {
-  auto *x = x_.As<float>(), *partial = partial_.As<float>();
+  auto* x = x_.As<float>();
+  auto* partial = partial_.As<double>();
   c_.comm.AllReduceSum({partial, n * hidden_});
-  c_.team.For(n,
-              [&](size_t t, int) { c_.table.axpy(1.0f, partial + t * hidden_, hidden_, x + t * hidden_); });
+  c_.team.For(n, [&](size_t t, int) {
+    for (size_t i = t * hidden_; i < (t + 1) * hidden_; ++i) x[i] = static_cast<float>(x[i] + partial[i]);
+  });
 }
 
 void Decoder::Attention(const proto::Step& step, uint32_t layer) {
@@ -146,11 +150,11 @@ void Decoder::Attention(const proto::Step& step, uint32_t layer) {
 
   auto* attended = attended_.ReserveAs<float>(n * q_cols);
   attention_.Run(step, layer, c_.cache, heads, q, attended);
-  auto* partial = partial_.As<float>();
+  auto* partial = partial_.As<double>();
   const auto& o = c_.store.Matrix(Weight::ATTN_O, layer);
-  if (o.rows == 0) std::fill_n(partial, n * hidden_, 0.0f);
+  if (o.rows == 0) std::fill_n(partial, n * hidden_, 0.0);
   acts_.Set(attended, n, q_cols, q_cols);
-  Linear(c_.table, c_.team, o, &acts_, partial, hidden_);
+  LinearSum(c_.table, c_.team, o, &acts_, partial, hidden_);
   AllReduceAdd(n);
 }
 
@@ -218,7 +222,7 @@ void Decoder::StoreKv(const proto::Step& step, uint32_t layer) {
 
 void Decoder::FeedForward(uint32_t layer, size_t n) {
   Norm(x_.As<float>(), c_.store.Vector(Weight::FFN_NORM, layer), n);
-  auto* partial = partial_.As<float>();
+  auto* partial = partial_.As<double>();
   const auto& router_bounds = kv_layouts_[layer].router;
   if (router_bounds.empty()) {
     ffn_.Run(Ffn::kDense, layer, RouteAll(n), &acts_, partial, hidden_);

@@ -7,7 +7,7 @@
 
 namespace onecopy::exec {
 
-void Ffn::Run(const Roles& roles, uint32_t layer, const Routing& routing, Activations* x, float* out,
+void Ffn::Run(const Roles& roles, uint32_t layer, const Routing& routing, Activations* x, double* out,
               size_t hidden) {
   std::vector<Expert> experts;
   size_t h_stride = 0;
@@ -65,7 +65,7 @@ void Ffn::GateUp(const std::vector<Expert>& experts, const Routing& routing, Act
 
   auto* h = h_.As<float>();
   const size_t scratch_size = most_tokens * step;
-  auto* scratch = scratch_.ReserveAs<float>(team_.size() * scratch_size);
+  auto* scratch = up_.ReserveAs<float>(team_.size() * scratch_size);
   std::vector<std::vector<float*>> y_of(team_.size(), std::vector<float*>(2 * most_tokens));
   team_.For(tasks.size(), [&](size_t i, int thread) {
     const Task& task = tasks[i];
@@ -87,7 +87,7 @@ void Ffn::GateUp(const std::vector<Expert>& experts, const Routing& routing, Act
 // out[token] += weight * (down . h[entry]), one task a piece of rows for all experts in order, so that each
 // sum has one order.
 void Ffn::Down(const std::vector<Expert>& experts, const Routing& routing, size_t h_stride, size_t n_tokens,
-               float* out, size_t hidden) {
+               double* out, size_t hidden) {
   auto* h = h_.As<float>();
   const size_t n_entries = routing.tokens.size();
   std::vector<const void*> h_rows(n_entries), q8_rows(n_entries);
@@ -117,22 +117,24 @@ void Ffn::Down(const std::vector<Expert>& experts, const Routing& routing, size_
 
   const uint32_t step = RowsPerTask(hidden, most_tokens, team_);
   const size_t scratch_size = most_tokens * step;
-  auto* scratch = scratch_.ReserveAs<float>(team_.size() * scratch_size);
-  std::vector<std::vector<float*>> y_of(team_.size(), std::vector<float*>(most_tokens));
+  auto* scratch = down_.ReserveAs<double>(team_.size() * scratch_size);
+  std::vector<std::vector<double*>> y_of(team_.size(), std::vector<double*>(most_tokens));
   team_.For(DivUp(hidden, step), [&](size_t task, int thread) {
     const auto begin = static_cast<uint32_t>(task * step);
     const auto end = static_cast<uint32_t>(std::min<size_t>(hidden, begin + step));
-    for (size_t t = 0; t < n_tokens; ++t) std::fill(out + t * hidden + begin, out + t * hidden + end, 0.0f);
-    float** y = y_of[thread].data();
+    for (size_t t = 0; t < n_tokens; ++t) std::fill(out + t * hidden + begin, out + t * hidden + end, 0.0);
+    double** y = y_of[thread].data();
     for (const Expert& e : experts) {
       const uint32_t n = e.group->size(), n_rows = end - begin;
       for (uint32_t t = 0; t < n; ++t) y[t] = scratch + thread * scratch_size + t * n_rows;
       const auto& rows = KernelOf(table_, *e.down).act == kernels::ActFormat::kQ8 ? q8_rows : h_rows;
       const auto down = RowSlice(*e.down, begin, end);
-      KernelOf(table_, down).matmul(down, rows.data() + e.group->begin, y, n, 0, n_rows);
+      KernelOf(table_, down).matmul_sum(down, rows.data() + e.group->begin, y, n, 0, n_rows);
       for (uint32_t t = 0; t < n; ++t) {
         const uint32_t entry = e.group->begin + t;
-        table_.axpy(routing.weights[entry], y[t], n_rows, out + routing.tokens[entry] * hidden + begin);
+        const double weight = routing.weights[entry];
+        double* to = out + routing.tokens[entry] * hidden + begin;
+        for (uint32_t r = 0; r < n_rows; ++r) to[r] += weight * y[t][r];
       }
     }
   });

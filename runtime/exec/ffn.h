@@ -27,8 +27,8 @@ class Ffn {
   Ffn(const shard::WeightStore& store, const kernels::KernelTable& table, const ThreadTeam& team)
       : store_(store), table_(table), team_(team) {}
 
-  // x: the layer's normalised input; out: [x->n_rows()][hidden], overwritten.
-  void Run(const Roles& roles, uint32_t layer, const Routing& routing, Activations* x, float* out,
+  // x: the layer's normalised input; out: [x->n_rows()][hidden], overwritten; double, as ranks' parts are summed.
+  void Run(const Roles& roles, uint32_t layer, const Routing& routing, Activations* x, double* out,
            size_t hidden);
 
  private:
@@ -39,12 +39,12 @@ class Ffn {
   };
   void GateUp(const std::vector<Expert>& experts, const Routing& routing, Activations* x, size_t h_stride);
   void Down(const std::vector<Expert>& experts, const Routing& routing, size_t h_stride, size_t n_tokens,
-            float* out, size_t hidden);
+            double* out, size_t hidden);
 
   const shard::WeightStore& store_;
   const kernels::KernelTable& table_;
   const ThreadTeam& team_;
-  AlignedBuffer h_, q8_, scratch_;
+  AlignedBuffer h_, q8_, up_, down_;
 };
 
 }  // namespace onecopy::exec

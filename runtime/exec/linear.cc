@@ -67,19 +67,33 @@ uint32_t RowsPerTask(uint64_t rows, size_t n_tokens, const ThreadTeam& team) {
   return static_cast<uint32_t>(std::clamp(even, kTile, most));
 }
 
-void Linear(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,
-            Activations* x, float* y, size_t y_stride) {
+namespace {
+
+template <typename T, typename Matmul>
+void SpreadRows(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,
+                Activations* x, T* y, size_t y_stride, Matmul matmul) {
   const size_t n = x->n_rows();
   if (w.rows == 0 || n == 0) return;
-  const kernels::WeightKernel& kernel = KernelOf(table, w);
-  const void* const* x_rows = x->Rows(kernel.act, table, team);
-  std::vector<float*> y_rows(n);
+  const void* const* x_rows = x->Rows(KernelOf(table, w).act, table, team);
+  std::vector<T*> y_rows(n);
   for (size_t t = 0; t < n; ++t) y_rows[t] = y + t * y_stride;
   const uint32_t step = RowsPerTask(w.rows, n, team);
   team.For(DivUp(w.rows, step), [&](size_t task, int) {
     const auto begin = static_cast<uint32_t>(task * step);
-    kernel.matmul(w, x_rows, y_rows.data(), n, begin, std::min(w.rows, begin + step));
+    matmul(w, x_rows, y_rows.data(), n, begin, std::min(w.rows, begin + step));
   });
+}
+
+}  // namespace
+
+void Linear(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,
+            Activations* x, float* y, size_t y_stride) {
+  SpreadRows(table, team, w, x, y, y_stride, KernelOf(table, w).matmul);
+}
+
+void LinearSum(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,
+               Activations* x, double* y, size_t y_stride) {
+  SpreadRows(table, team, w, x, y, y_stride, KernelOf(table, w).matmul_sum);
 }
 
 }  // namespace onecopy::exec

@@ -66,6 +66,10 @@ uint32_t RowsPerTask(uint64_t rows, size_t n_tokens, const ThreadTeam& team);
 void Linear(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,
             Activations* x, float* y, size_t y_stride);
 
+// The same for a matrix that is cut by columns: this rank's terms of sums over ranks.
+void LinearSum(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,
+               Activations* x, double* y, size_t y_stride);
+
 inline const kernels::WeightKernel& KernelOf(const kernels::KernelTable& table,
                                              const kernels::PackedMatrix& w) {
   return table.weights[static_cast<size_t>(w.type)];

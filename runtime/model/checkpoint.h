@@ -27,7 +27,7 @@ struct TensorInfo {
 
 enum class CheckpointFormat { kGguf, kHuggingFace };
 
-struct Checkpoint {
+struct Checkpoint {  // NOLINT(bugprone-exception-escape): moving a json only asserts
   std::string path;  // as given
   CheckpointFormat format = CheckpointFormat::kGguf;
   std::vector<std::string> files;  // weight files

@@ -20,7 +20,7 @@ inline constexpr uint64_t kMaxGgufKeys = 1ull << 16;
 inline constexpr uint64_t kMaxGgufTensors = 1ull << 20;
 
 // One file; tensors have file = 0.
-struct GgufFile {
+struct GgufFile {  // NOLINT(bugprone-exception-escape): moving a json only asserts
   uint64_t bytes = 0;
   nlohmann::json metadata;
   std::vector<TensorInfo> tensors;

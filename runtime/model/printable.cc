@@ -54,7 +54,7 @@ std::string Printable(std::string_view text, size_t max_bytes) {
     const size_t well_formed = CharacterBytes(text);
     const std::string_view character = text.substr(0, well_formed == 0 ? 1 : well_formed);
     text.remove_prefix(character.size());
-    if (well_formed == 0 || IsControl(character) || character == "\"") {
+    if (well_formed == 0 || IsControl(character)) {
       for (const char c : character)
         fmt::format_to(std::back_inserter(out), "\\x{:02x}", static_cast<uint8_t>(c));
     } else {

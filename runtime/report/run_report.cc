@@ -5,20 +5,10 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "runtime/base/sizes.h"
+
 
 namespace onecopy::report {
-
-std::string FormatBytes(uint64_t bytes) {
-  static constexpr const char* kUnits[] = {"B", "kB", "MB", "GB", "TB", "PB"};
-  double value = static_cast<double>(bytes);
-  size_t unit = 0;
-  while (value >= 999.5 && unit + 1 < std::size(kUnits)) {
-    value /= 1000;
-    ++unit;
-  }
-  if (unit == 0) return fmt::format("{} B", bytes);
-  return fmt::format("{:.{}f} {}", value, value < 9.995 ? 2 : value < 99.95 ? 1 : 0, kUnits[unit]);
-}
 
 std::string ReportTable(const proto::RunReport& report) {
   size_t host_width = 4;

@@ -13,7 +13,4 @@ std::string ReportTable(const proto::RunReport& report);
 // Keys are a contract with programs; numbers are JSON numbers.
 std::string ReportJson(const proto::RunReport& report);
 
-// "1.23 GB", "17.2 MB", "512 B": decimal, three digits.
-std::string FormatBytes(uint64_t bytes);
-
 }  // namespace onecopy::report

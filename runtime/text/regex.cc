@@ -74,11 +74,15 @@ class Translator {
   // "[...]", with at_ on its '['. An intersection with a second class becomes a look-ahead before the first.
   std::string Class() {
     std::string out(1, pattern_[at_++]);
-    if (at_ < pattern_.size() && pattern_[at_] == '^') out += pattern_[at_++];
+    const bool negated = at_ < pattern_.size() && pattern_[at_] == '^';
+    if (negated) out += pattern_[at_++];
     if (at_ < pattern_.size() && pattern_[at_] == ']') out += pattern_[at_++];
     while (at_ < pattern_.size() && pattern_[at_] != ']') {
       const std::string_view rest = pattern_.substr(at_);
-      if (rest.starts_with("&&")) return Intersection(out + "]");
+      if (rest.starts_with("&&")) {
+        if (negated) Refuse("an intersection of a negated class");
+        return Intersection(out + "]");
+      }
       if (rest.starts_with("[:")) {
         const size_t end = rest.find(":]");
         if (end == rest.npos) Refuse("'[:' without ':]'");

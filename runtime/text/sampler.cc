@@ -11,9 +11,6 @@
 namespace onecopy::text {
 namespace {
 
-// How many candidates top-p sorts at first, and the factor for more: most distributions need a handful.
-constexpr size_t kFirstSorted = 64, kSortedGrowth = 8;
-
 void CheckOptions(const SamplerOptions& options, int32_t vocab_size) {
   std::string wrong;
   const auto require = [&wrong](bool holds, const std::string& what) {
@@ -162,20 +159,48 @@ double Sampler::ComputeWeights(float largest) {
   return total;
 }
 
+// Quickselect by mass rather than by count: finds the last token that is kept in linear time, where sorting the 10 000
+// tokens that a flat distribution needs takes ten times as long. Written out, as the order in which std:: algorithms
+// leave elements, and so the rounding of the sums, depends on the library.
 void Sampler::KeepTopP(double total) {
-  const double enough = total * options_.top_p;
-  double sum = 0;
-  size_t kept = 0;
-  for (size_t sorted = 0; kept < candidates_.size() && sum < enough;) {
-    const size_t next = std::min(candidates_.size(), sorted == 0 ? kFirstSorted : sorted * kSortedGrowth);
-    const auto begin = candidates_.begin() + static_cast<ptrdiff_t>(sorted);
-    const auto end = candidates_.begin() + static_cast<ptrdiff_t>(next);
-    if (end != candidates_.end()) std::nth_element(begin, end, candidates_.end(), LargerFirst);
-    std::sort(begin, end, LargerFirst);
-    for (; kept < next && sum < enough; ++kept) sum += candidates_[kept].weight;
-    sorted = next;
+  ranked_ = candidates_;
+  double missing = total * options_.top_p;
+  size_t begin = 0, end = ranked_.size();  // all before begin are kept, none from end on
+  while (end - begin > 1) {
+    const auto [pivot, mass] = PartitionRanked(begin, end);
+    if (mass < missing) {
+      missing -= mass;
+      begin = pivot + 1;
+    } else if (mass - ranked_[pivot].weight < missing) {
+      begin = pivot;
+      break;
+    } else {
+      end = pivot;
+    }
   }
-  candidates_.resize(kept);
+  // Rounding may leave a little of `missing` after the last.
+  const Candidate last = ranked_[begin < end ? begin : begin - 1];
+  std::erase_if(candidates_, [&last](const Candidate& c) { return LargerFirst(last, c); });
+}
+
+Sampler::Pivot Sampler::PartitionRanked(size_t begin, size_t end) {
+  const auto at = [this](size_t i) -> Candidate& { return ranked_[i]; };
+  // The median of three goes last, and back to its place at the end.
+  size_t low = begin, middle = begin + (end - begin) / 2, high = end - 1;
+  if (LargerFirst(at(middle), at(low))) std::swap(low, middle);
+  if (LargerFirst(at(high), at(low))) std::swap(high, low);
+  if (LargerFirst(at(high), at(middle))) std::swap(high, middle);
+  std::swap(at(middle), at(end - 1));
+  const Candidate pivot = at(end - 1);
+  size_t place = begin;
+  double mass = pivot.weight;
+  for (size_t i = begin; i + 1 < end; ++i) {
+    if (!LargerFirst(at(i), pivot)) continue;
+    mass += at(i).weight;
+    std::swap(at(i), at(place++));
+  }
+  std::swap(at(place), at(end - 1));
+  return {place, mass};
 }
 
 int32_t Sampler::Draw() {

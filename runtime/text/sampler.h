@@ -80,13 +80,20 @@ class Sampler {
   void KeepTopK();
   double ComputeWeights(float largest);
   void KeepTopP(double total);
+  // Orders ranked_[begin, end) around one of it: those before it are larger. mass: of it and those before it.
+  struct Pivot {
+    size_t index;
+    double mass;
+  };
+  Pivot PartitionRanked(size_t begin, size_t end);
   int32_t Draw();
 
   SamplerOptions options_;
   Pcg32 random_;
-  std::vector<float> logits_;     // [vocab_size], after bias and penalties
-  std::vector<uint32_t> counts_;  // [vocab_size], zero between calls
-  std::vector<Candidate> candidates_;
+  std::vector<float> logits_;          // [vocab_size], after bias and penalties
+  std::vector<uint32_t> counts_;       // [vocab_size], zero between calls
+  std::vector<Candidate> candidates_;  // in order of ids
+  std::vector<Candidate> ranked_;      // the same, while top-p looks for the last to keep
 };
 
 // exp(x) for x <= 0 within 2 ulp, from +, -, * only: libm's differs between machines in the last bit.

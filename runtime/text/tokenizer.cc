@@ -119,12 +119,12 @@ bool Tokenizer::is_special(int32_t id) const {
   return kind == TokenKind::kControl || kind == TokenKind::kUnknown;
 }
 
-std::vector<std::string> SentencePieces(const Vocabulary& vocabulary) {
+std::vector<std::string> SentencePieces(const Vocabulary& vocabulary, bool byte_fallback) {
   std::vector<std::string> pieces(vocabulary.size());
   for (int32_t id = 0; id < vocabulary.size(); ++id) {
     const std::string& token = vocabulary.text(id);
     const TokenKind kind = vocabulary.kind(id);
-    const int byte = ByteOfToken(token);
+    const int byte = byte_fallback ? ByteOfToken(token) : -1;
     if (kind == TokenKind::kControl || kind == TokenKind::kUnknown) {
       pieces[id] = token;
     } else if (byte >= 0) {

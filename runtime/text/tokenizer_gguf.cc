@@ -132,7 +132,7 @@ KindDefaults BuildSentencePiece(const Json& metadata, TokenizerParts* parts) {
   const bool prefix = BoolField(metadata, Key("add_space_prefix"), true, "metadata");
   if (prefix) parts->normalizer.push_back({NormalizerStep::Kind::kPrepend, {}, " "});
   parts->normalizer.push_back({NormalizerStep::Kind::kReplace, " ", std::string(kSpaceMark)});
-  parts->pieces = SentencePieces(*parts->vocabulary);
+  parts->pieces = SentencePieces(*parts->vocabulary, /*byte_fallback=*/true);
   parts->strips_leading_space = prefix;
   return {.add_bos = true};
 }

@@ -198,6 +198,23 @@ void ApplyAddFlags(const Json& tokenizer_config, TokenizerParts* parts) {
   apply("add_eos_token", parts->eos, &parts->after);
 }
 
+// Sorts the added tokens by where they are looked for. Those that are normalised are also shown so.
+void SetAddedTokens(const std::vector<AddedToken>& added, TokenizerParts* parts) {
+  std::vector<AddedToken> as_given, normalized;
+  for (const AddedToken& token : added) {
+    if (!token.normalized) {
+      as_given.push_back(token);
+      continue;
+    }
+    normalized.push_back(token);
+    std::string& content = normalized.back().content;
+    content = Normalize(parts->normalizer, token.content);
+    if (!token.special) parts->pieces[token.id] = ReplaceAll(content, kSpaceMark, " ");
+  }
+  parts->added = AddedTokenMatcher(std::move(as_given));
+  parts->added_normalized = AddedTokenMatcher(std::move(normalized));
+}
+
 // A string, or a list of {"name", "template"} of which "default" is meant.
 std::string ReadChatTemplate(const Json& tokenizer_config) {
   const Json& value = Member(tokenizer_config, "chat_template");
@@ -220,26 +237,18 @@ Tokenizer Tokenizer::FromHuggingFace(const nlohmann::json& tokenizer_json,
     Fail(ErrorCode::kBadInput, "tokenizer.json: model is a {}, expected an object", model.type_name());
   const ModelKind& kind = FindModelKind(model);
   auto parts = std::make_shared<TokenizerParts>();
-  std::vector<AddedToken> added = ReadAddedTokens(tokenizer_json);
+  const std::vector<AddedToken> added = ReadAddedTokens(tokenizer_json);
   parts->vocabulary = ReadVocabulary(model, added);
   parts->normalizer = ReadNormalizer(tokenizer_json);
   PreTokenizerSpec pre_tokenizer = ReadPreTokenizer(tokenizer_json);
   parts->pre_tokenizer = std::move(pre_tokenizer.steps);
   parts->encode_word = kind.build(model, pre_tokenizer.byte_level, parts->vocabulary);
 
-  std::vector<AddedToken> normalized;
-  for (AddedToken& token : added) {
-    if (!token.normalized) continue;
-    normalized.push_back(token);
-    normalized.back().content = Normalize(parts->normalizer, token.content);
-  }
-  std::erase_if(added, [](const AddedToken& token) { return token.normalized; });
-  parts->added = AddedTokenMatcher(std::move(added));
-  parts->added_normalized = AddedTokenMatcher(std::move(normalized));
-
   const DecoderSpec decoder = ReadDecoder(tokenizer_json);
   const bool byte_level = decoder.byte_level || pre_tokenizer.byte_level;
-  parts->pieces = byte_level ? ByteLevelPieces(*parts->vocabulary) : SentencePieces(*parts->vocabulary);
+  parts->pieces = byte_level ? ByteLevelPieces(*parts->vocabulary)
+                             : SentencePieces(*parts->vocabulary, decoder.byte_fallback);
+  SetAddedTokens(added, parts.get());
   parts->strips_leading_space = decoder.strips_leading_space;
   Surrounding surrounding = ReadPostProcessor(tokenizer_json, parts->vocabulary->size());
   parts->before = std::move(surrounding.before);

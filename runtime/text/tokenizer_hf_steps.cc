@@ -1,6 +1,7 @@
 #include "runtime/text/tokenizer_hf_steps.h"
 
 #include "runtime/text/json_field.h"
+#include "runtime/text/pretokenizer_table.h"
 #include "runtime/text/tokenizer_parts.h"
 #include "runtime/text/utf8.h"
 
@@ -84,59 +85,105 @@ void AddTemplateToken(const Json& item, const Json& component, const std::string
   }
 }
 
+NormalizerStep ReadNormalizerStep(const Json& component, const std::string& where) {
+  using Kind = NormalizerStep::Kind;
+  const std::string type = TypeOf(component, where);
+  if (type == "NFC") return {Kind::kNfc, {}, {}};
+  if (type == "NFD") return {Kind::kNfd, {}, {}};
+  if (type == "NFKC") return {Kind::kNfkc, {}, {}};
+  if (type == "NFKD") return {Kind::kNfkd, {}, {}};
+  if (type == "Prepend") return {Kind::kPrepend, {}, StringField(component, "prepend", where).value_or("")};
+  const std::optional<std::string> literal = StringField(Member(component, "pattern"), "String", where);
+  if (type == "Replace" && literal) {
+    return {Kind::kReplace, *literal, StringField(component, "content", where).value_or("")};
+  }
+  Unsupported(where, type, "NFC, NFD, NFKC, NFKD, Prepend, Replace of a String, Sequence");
+}
+
+void AddByteLevel(const Json& component, const std::string& where, PreTokenizerSpec* spec) {
+  spec->byte_level = true;
+  if (BoolField(component, "add_prefix_space", true, where)) {
+    spec->steps.push_back({PreTokenizerStep::Kind::kPrefix, std::nullopt, " "});
+  }
+  if (BoolField(component, "use_regex", true, where)) {
+    spec->steps.push_back(RegexStep(FindPreTokenizer("gpt-2")->patterns[0], where));
+  }
+}
+
+void AddPreTokenizerSteps(const Json& component, const std::string& where, PreTokenizerSpec* spec) {
+  const std::string type = TypeOf(component, where);
+  if (type == "Split") {
+    const std::string behavior = StringField(component, "behavior", where).value_or("");
+    const auto kind = SplitKind(behavior, BoolField(component, "invert", false, where), where);
+    spec->steps.push_back(RegexStep(PatternOf(component, where), where, kind));
+  } else if (type == "ByteLevel") {
+    AddByteLevel(component, where, spec);
+  } else if (type == "Digits") {
+    const bool individual = BoolField(component, "individual_digits", false, where);
+    spec->steps.push_back(RegexStep(individual ? R"(\p{N})" : R"(\p{N}+)", where));
+  } else if (type == "Metaspace") {
+    AddMetaspace(component, where, &spec->steps);
+  } else {
+    Unsupported(where, type, "Split, ByteLevel, Digits, Metaspace, Sequence");
+  }
+}
+
+void AddSurrounding(const Json& component, const std::string& where, int64_t vocab_size, Surrounding* out) {
+  const std::string type = TypeOf(component, where);
+  if (type == "ByteLevel") return;  // only changes offsets
+  if (type != "TemplateProcessing") Unsupported(where, type, "TemplateProcessing, ByteLevel, Sequence");
+  std::vector<int32_t> before, after;
+  bool seen_text = false;
+  for (const Json& item : ArrayField(component, "single", where)) {
+    if (item.is_object() && item.contains("Sequence")) {
+      seen_text = true;
+    } else {
+      AddTemplateToken(item, component, where, vocab_size, seen_text ? &after : &before);
+    }
+  }
+  // Later processors wrap what earlier ones made.
+  out->before.insert(out->before.begin(), before.begin(), before.end());
+  out->after.insert(out->after.end(), after.begin(), after.end());
+}
+
+void AddDecoder(const Json& component, const std::string& where, DecoderSpec* spec) {
+  const std::string type = TypeOf(component, where);
+  if (type == "ByteLevel") {
+    spec->byte_level = true;
+  } else if (type == "ByteFallback") {
+    spec->byte_fallback = true;
+  } else if (type == "Metaspace") {
+    spec->strips_leading_space =
+        StringField(component, "prepend_scheme", where).value_or("always") != "never";
+  } else if (type == "Strip") {
+    spec->strips_leading_space = Member(component, "start") == 1;
+  } else if (type == "Replace") {
+    const auto from = StringField(Member(component, "pattern"), "String", where);
+    if (from != kSpaceMark || StringField(component, "content", where) != " ") {
+      Unsupported(where, "Replace", "Replace of U+2581 by a space only");
+    }
+  } else if (type != "Fuse") {
+    Unsupported(where, type, "ByteLevel, Metaspace, Replace, ByteFallback, Fuse, Strip, Sequence");
+  }
+}
+
 }  // namespace
 
 std::vector<NormalizerStep> ReadNormalizer(const Json& tokenizer) {
-  using Kind = NormalizerStep::Kind;
   std::vector<NormalizerStep> steps;
-  ForEachComponent(
-      Member(tokenizer, "normalizer"), "normalizers", "tokenizer.json: normalizer",
-      [&](const Json& component, const std::string& where) {
-        const std::string type = TypeOf(component, where);
-        if (type == "NFC") return steps.push_back({Kind::kNfc, {}, {}});
-        if (type == "NFD") return steps.push_back({Kind::kNfd, {}, {}});
-        if (type == "NFKC") return steps.push_back({Kind::kNfkc, {}, {}});
-        if (type == "NFKD") return steps.push_back({Kind::kNfkd, {}, {}});
-        if (type == "Prepend") {
-          return steps.push_back({Kind::kPrepend, {}, StringField(component, "prepend", where).value_or("")});
-        }
-        const std::optional<std::string> literal = StringField(Member(component, "pattern"), "String", where);
-        if (type != "Replace" || !literal) {
-          Unsupported(where, type, "NFC, NFD, NFKC, NFKD, Prepend, Replace of a String, Sequence");
-        }
-        steps.push_back({Kind::kReplace, *literal, StringField(component, "content", where).value_or("")});
-      });
+  ForEachComponent(Member(tokenizer, "normalizer"), "normalizers", "tokenizer.json: normalizer",
+                   [&](const Json& component, const std::string& where) {
+                     steps.push_back(ReadNormalizerStep(component, where));
+                   });
   return steps;
 }
 
 PreTokenizerSpec ReadPreTokenizer(const Json& tokenizer) {
   PreTokenizerSpec spec;
-  ForEachComponent(
-      Member(tokenizer, "pre_tokenizer"), "pretokenizers", "tokenizer.json: pre_tokenizer",
-      [&](const Json& component, const std::string& where) {
-        const std::string type = TypeOf(component, where);
-        if (type == "Split") {
-          const std::string behavior = StringField(component, "behavior", where).value_or("");
-          const auto kind = SplitKind(behavior, BoolField(component, "invert", false, where), where);
-          spec.steps.push_back(RegexStep(PatternOf(component, where), where, kind));
-        } else if (type == "ByteLevel") {
-          spec.byte_level = true;
-          if (BoolField(component, "add_prefix_space", true, where)) {
-            spec.steps.push_back({PreTokenizerStep::Kind::kPrefix, std::nullopt, " "});
-          }
-          if (BoolField(component, "use_regex", true, where)) {
-            spec.steps.push_back(RegexStep(
-                R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)", where));
-          }
-        } else if (type == "Digits") {
-          const bool individual = BoolField(component, "individual_digits", false, where);
-          spec.steps.push_back(RegexStep(individual ? R"(\p{N})" : R"(\p{N}+)", where));
-        } else if (type == "Metaspace") {
-          AddMetaspace(component, where, &spec.steps);
-        } else {
-          Unsupported(where, type, "Split, ByteLevel, Digits, Metaspace, Sequence");
-        }
-      });
+  ForEachComponent(Member(tokenizer, "pre_tokenizer"), "pretokenizers", "tokenizer.json: pre_tokenizer",
+                   [&](const Json& component, const std::string& where) {
+                     AddPreTokenizerSteps(component, where, &spec);
+                   });
   return spec;
 }
 
@@ -144,49 +191,16 @@ Surrounding ReadPostProcessor(const Json& tokenizer, int64_t vocab_size) {
   Surrounding out;
   ForEachComponent(Member(tokenizer, "post_processor"), "processors", "tokenizer.json: post_processor",
                    [&](const Json& component, const std::string& where) {
-                     const std::string type = TypeOf(component, where);
-                     if (type == "ByteLevel") return;  // only changes offsets
-                     if (type != "TemplateProcessing")
-                       Unsupported(where, type, "TemplateProcessing, ByteLevel, Sequence");
-                     std::vector<int32_t> before, after;
-                     bool seen_text = false;
-                     for (const Json& item : ArrayField(component, "single", where)) {
-                       if (item.is_object() && item.contains("Sequence")) {
-                         seen_text = true;
-                       } else {
-                         AddTemplateToken(item, component, where, vocab_size, seen_text ? &after : &before);
-                       }
-                     }
-                     // Later processors wrap what earlier ones made.
-                     out.before.insert(out.before.begin(), before.begin(), before.end());
-                     out.after.insert(out.after.end(), after.begin(), after.end());
+                     AddSurrounding(component, where, vocab_size, &out);
                    });
   return out;
 }
 
 DecoderSpec ReadDecoder(const Json& tokenizer) {
   DecoderSpec spec;
-  ForEachComponent(Member(tokenizer, "decoder"), "decoders", "tokenizer.json: decoder",
-                   [&](const Json& component, const std::string& where) {
-                     const std::string type = TypeOf(component, where);
-                     if (type == "ByteLevel") {
-                       spec.byte_level = true;
-                     } else if (type == "Metaspace") {
-                       spec.strips_leading_space =
-                           StringField(component, "prepend_scheme", where).value_or("always") != "never";
-                     } else if (type == "Replace") {
-                       const auto from = StringField(Member(component, "pattern"), "String", where);
-                       if (from != kSpaceMark || StringField(component, "content", where) != " ") {
-                         Unsupported(where, "Replace of something else than U+2581 by a space",
-                                     "that, ByteLevel, ByteFallback");
-                       }
-                     } else if (type == "Strip") {
-                       spec.strips_leading_space = Member(component, "start") == 1;
-                     } else if (type != "ByteFallback" && type != "Fuse") {
-                       Unsupported(where, type,
-                                   "ByteLevel, Metaspace, Replace, ByteFallback, Fuse, Strip, Sequence");
-                     }
-                   });
+  ForEachComponent(
+      Member(tokenizer, "decoder"), "decoders", "tokenizer.json: decoder",
+      [&](const Json& component, const std::string& where) { AddDecoder(component, where, &spec); });
   return spec;
 }
 

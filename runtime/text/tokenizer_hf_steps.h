@@ -28,6 +28,7 @@ Surrounding ReadPostProcessor(const nlohmann::json& tokenizer, int64_t vocab_siz
 
 struct DecoderSpec {
   bool byte_level = false;
+  bool byte_fallback = false;  // "<0xE4>" is a byte
   bool strips_leading_space = false;
 };
 DecoderSpec ReadDecoder(const nlohmann::json& tokenizer);

@@ -32,10 +32,11 @@ struct TokenizerParts {
   bool strips_leading_space = false;
 };
 
-// The bytes of every token of a sentencepiece vocabulary: U+2581 is a space, "<0xE4>" a byte, control tokens
-// as written.
-std::vector<std::string> SentencePieces(const Vocabulary& vocabulary);
-// Of a byte-level vocabulary: normal tokens are in the byte alphabet, others as written.
+// The bytes of every token of a sentencepiece vocabulary: U+2581 is a space, "<0xE4>" a byte if byte_fallback, control
+// tokens as written.
+std::vector<std::string> SentencePieces(const Vocabulary& vocabulary, bool byte_fallback);
+// Of a byte-level vocabulary: normal tokens are in the byte alphabet, added ones as written. (tokenizers decodes these
+// too, and so shows an added token "é" as a broken byte; llama.cpp does as we do.)
 std::vector<std::string> ByteLevelPieces(const Vocabulary& vocabulary);
 
 // Adds to parts->end_of_generation the control and user-defined tokens that are known by name to end a turn

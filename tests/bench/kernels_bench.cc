@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <limits>
 #include <string>
+#include <type_traits>
 
 #include "kernels/kernels.h"
 #include "kernels/registry.h"
@@ -58,14 +59,16 @@ void ReadBandwidth(benchmark::State& state) {
   ReportRates(state, static_cast<double>(n * sizeof(uint64_t)), 0);
 }
 
+// Y: float for matmul, double for matmul_sum.
+template <typename Y>
 void Matmul(benchmark::State& state, const KernelTable& table, WeightType type, size_t n_tokens) {
   const WeightKernel& kernel = table.weights[static_cast<size_t>(type)];
   const Shard& w = WorkingSet(type, kernel.row_tile);
   const std::vector<float> token = RandomVector(kCols, 2);
   std::vector<AlignedBytes> x;
-  std::vector<std::vector<float>> y(n_tokens, std::vector<float>(w.matrix.rows));
+  std::vector<std::vector<Y>> y(n_tokens, std::vector<Y>(w.matrix.rows));
   std::vector<const void*> in;
-  std::vector<float*> out;
+  std::vector<Y*> out;
   for (size_t t = 0; t < n_tokens; ++t) {
     AlignedBytes& row = x.emplace_back(ActRowBytes(kernel.act, kCols));
     if (kernel.act == ActFormat::kQ8) {
@@ -80,7 +83,11 @@ void Matmul(benchmark::State& state, const KernelTable& table, WeightType type, 
   uint32_t row = 0;
   for (auto _ : state) {
     if (row + slice > w.matrix.rows) row = 0;
-    kernel.matmul(w.matrix, in.data(), out.data(), n_tokens, row, row + slice);
+    if constexpr (std::is_same_v<Y, float>) {
+      kernel.matmul(w.matrix, in.data(), out.data(), n_tokens, row, row + slice);
+    } else {
+      kernel.matmul_sum(w.matrix, in.data(), out.data(), n_tokens, row, row + slice);
+    }
     benchmark::ClobberMemory();
     row += slice;
   }
@@ -153,8 +160,10 @@ void RegisterTable(const TableEntry& entry) {
   for (size_t i = 0; i < static_cast<size_t>(WeightType::kCount); ++i) {
     const auto type = static_cast<WeightType>(i);
     for (const size_t tokens : {1, 4, 64, 512}) {
-      const std::string name = "matmul" + table + "/" + TypeName(type) + "/tokens:" + std::to_string(tokens);
-      benchmark::RegisterBenchmark(name.c_str(), Matmul, kernels, type, tokens)
+      const std::string name = table + "/" + TypeName(type) + "/tokens:" + std::to_string(tokens);
+      benchmark::RegisterBenchmark(("matmul" + name).c_str(), Matmul<float>, kernels, type, tokens)
+          ->Unit(benchmark::kMillisecond);
+      benchmark::RegisterBenchmark(("matmul_sum" + name).c_str(), Matmul<double>, kernels, type, tokens)
           ->Unit(benchmark::kMillisecond);
     }
     benchmark::RegisterBenchmark(("pack" + table + "/" + TypeName(type)).c_str(), Pack, type,

@@ -49,30 +49,41 @@ class Job:
             with open(f"/proc/{pid}/maps") as maps:
                 self.shm_files.update(re.findall(r"/dev/shm/\S+", maps.read()))
 
-    def finish(self, timeout):
-        """The exit code, stdout, stderr and the seconds it took."""
-        start = time.monotonic()
-        try:
-            out, _ = self.process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            for pid in self.pids.values():
+    def close(self):
+        """Ends whatever still runs. For a test that has failed half-way."""
+        for pid in [*self.pids.values(), self.process.pid]:
+            if self.process.poll() is None:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
-            self.process.kill()
-            self.process.communicate()
-            raise AssertionError(f"the job has not ended within {timeout} s:\n" + "".join(self.lines))
-        finally:
-            self.reader.join()
-            self.left = [name for name in self.shm_files if os.path.exists(name)]
-            for folder, _, files in os.walk(self.dir):
-                self.left += [os.path.join(folder, name) for name in files]
-            shutil.rmtree(self.dir, ignore_errors=True)
-        return self.process.returncode, out, "".join(self.lines), time.monotonic() - start
+        self.process.wait()
+        self.reader.join()
+        self.process.stdout.close()
+        self.process.stderr.close()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def finish(self, timeout):
+        """The exit code, stdout, stderr and the seconds it took."""
+        start = time.monotonic()
+        try:
+            out = self.process.stdout.read() if self.process.wait(timeout) is not None else ""
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the job has not ended within {timeout} s:\n" + "".join(self.lines)) from None
+        seconds = time.monotonic() - start
+        self.reader.join()
+        self.left = [name for name in self.shm_files if os.path.exists(name)]
+        for folder, _, files in os.walk(self.dir):
+            self.left += [os.path.join(folder, name) for name in files]
+        return self.process.returncode, out, "".join(self.lines), seconds
 
 
 class JobTest(unittest.TestCase):
+    def start(self, *args):
+        job = Job(*args)
+        self.addCleanup(job.close)
+        return job
+
     def assert_gone(self, job):
         self.assertEqual(job.left, [])
         for rank, pid in job.pids.items():
@@ -84,13 +95,13 @@ class JobTest(unittest.TestCase):
     def test_ten_runs_give_the_same_bits(self):
         digests = set()
         for _ in range(10):
-            code, out, err, _ = Job(3, "collectives").finish(30)
+            code, out, err, _ = self.start(3, "collectives").finish(30)
             self.assertEqual(code, 0, err)
             digests.add(re.fullmatch(r"digest ([0-9a-f]{16})\n", out)[1])
         self.assertEqual(len(digests), 1)
 
     def test_killed_rank_ends_the_job_by_name(self):
-        job = Job(4, "loop")
+        job = self.start(4, "loop")
         job.wait_until_running()
         self.assertTrue(any("osc_sm" in name or "vader" in name for name in job.shm_files),
                         "the job maps no shared memory, so this test would see nothing left behind")
@@ -103,7 +114,7 @@ class JobTest(unittest.TestCase):
 
     def test_stopped_rank_ends_the_job_at_the_deadline_by_name_and_stage(self):
         # mpirun sees nothing wrong with a stopped process: this is the communicator's own doing.
-        job = Job(3, "loop", "--deadline", "1")
+        job = self.start(3, "loop", "--deadline", "1")
         job.wait_until_running()
         os.kill(job.pids[1], signal.SIGSTOP)
         code, _, err, seconds = job.finish(10)
@@ -114,7 +125,7 @@ class JobTest(unittest.TestCase):
         self.assert_gone(job)
 
     def test_stopped_rank_on_another_host_ends_the_job_at_the_deadline(self):
-        job = Job(4, "loop", "--deadline", "1", "--pretend-host", "2")
+        job = self.start(4, "loop", "--deadline", "1", "--pretend-host", "2")
         job.wait_until_running()
         os.kill(job.pids[3], signal.SIGSTOP)
         code, _, err, seconds = job.finish(12)
@@ -124,7 +135,7 @@ class JobTest(unittest.TestCase):
         self.assert_gone(job)
 
     def test_rank_that_fails_ends_the_job_with_its_reason(self):
-        job = Job(3, "abandon")
+        job = self.start(3, "abandon")
         code, _, err, seconds = job.finish(20)
         self.assertIn(code, (1, 5))  # of whichever rank aborts first
         self.assertLess(seconds, 10)
@@ -132,7 +143,7 @@ class JobTest(unittest.TestCase):
         self.assert_gone(job)
 
     def test_agreed_failure_ends_every_rank_with_the_code_of_the_failing_one(self):
-        job = Job(4, "agree")
+        job = self.start(4, "agree")
         code, _, err, _ = job.finish(20)
         self.assertEqual(code, 3)
         self.assertIn("set-up failed: rank 1 (", err)

@@ -48,11 +48,12 @@ inline proto::ModelSpec Shapes(const std::string& file, const std::string& name,
   using proto::Weight;
   const auto shape = nlohmann::json::parse(std::ifstream(file)).at(name);
   const auto get = [&](const char* key, uint32_t otherwise = 0) { return shape.value(key, otherwise); };
-  const uint32_t hidden = get("hidden_size"), layers = get("num_hidden_layers"), heads = get("num_attention_heads"),
-                 kv_heads = get("num_key_value_heads"), vocab = get("vocab_size"),
+  const uint32_t hidden = get("hidden_size"), layers = get("num_hidden_layers"),
+                 heads = get("num_attention_heads"), kv_heads = get("num_key_value_heads"),
+                 vocab = get("vocab_size"),
                  experts = std::max({get("num_experts"), get("num_local_experts"), get("n_routed_experts")}),
-                 inter = get("moe_intermediate_size", get("intermediate_size")), dense = get("first_k_dense_replace"),
-                 head_dim = get("head_dim", 128);
+                 inter = get("moe_intermediate_size", get("intermediate_size")),
+                 dense = get("first_k_dense_replace"), head_dim = get("head_dim", 128);
   SpecBuilder b(type);
   b.spec.set_hidden_dim(hidden);
   b.spec.set_n_layers(layers);
@@ -71,8 +72,8 @@ inline proto::ModelSpec Shapes(const std::string& file, const std::string& name,
     b.Vector(Weight::ATTN_NORM, l, hidden);
     b.Vector(Weight::FFN_NORM, l, hidden);
     if (const uint32_t q_lora = get("q_lora_rank")) {
-      const uint32_t kv_lora = get("kv_lora_rank"), rope = get("qk_rope_head_dim"), nope = get("qk_nope_head_dim"),
-                     v_dim = get("v_head_dim");
+      const uint32_t kv_lora = get("kv_lora_rank"), rope = get("qk_rope_head_dim"),
+                     nope = get("qk_nope_head_dim"), v_dim = get("v_head_dim");
       b.Matrix(Weight::ATTN_Q_A, l, q_lora, hidden);
       b.Matrix(Weight::ATTN_Q_B, l, heads * (nope + rope), q_lora);
       b.Matrix(Weight::ATTN_KV_A, l, kv_lora + rope, hidden);

@@ -107,6 +107,18 @@ TEST(Failure, DelayShorterThanTheDeadlineIsNoFailure) {
   }
 }
 
+// Ranks load at different speeds, so set-up has a deadline of its own.
+TEST(Failure, AgreeWaitsLongerThanAStepDoes) {
+  CommOptions options = Deadline(0.1);
+  options.setup_deadline_seconds = 1;
+  const auto late_for_a_step = RunRanks(WithFaults(3, options, 2, {{0, Fault::Kind::kDelay, 0.4}}),
+                                        [](Communicator& comm) { comm.Agree("load", nullptr); });
+  for (const RankOutcome& outcome : late_for_a_step) EXPECT_EQ(outcome.error, "");
+  const auto late_for_set_up = RunRanks(WithFaults(3, options, 2, {{0, Fault::Kind::kDelay, 1.5}}),
+                                        [](Communicator& comm) { comm.Agree("load", nullptr); });
+  for (const int r : {0, 1}) EXPECT_THAT(late_for_set_up[r].error, HasSubstr("has not arrived within 1 s"));
+}
+
 TEST(Failure, RankThatAbandonsFailsTheOthersAtOnceWithItsReason) {
   const auto comms = WithFaults(4, Deadline(60), 3, {{2, Fault::Kind::kThrow}});
   const auto start = Clock::now();
@@ -230,7 +242,7 @@ class ForkedRanks : public testing::Test {
     for (shared_->attached.fetch_add(1); shared_->attached < ranks;) usleep(100);
     int exit_code = 0;
     try {
-      ShmCollectives comm(rank, regions, {kWindow, 30, 1});
+      ShmCollectives comm(rank, regions, {kWindow, 30, 30, 1});
       std::vector<float> x(300, 1.0f);
       std::vector<uint8_t> bytes;
       for (int step = 0;; ++step) {

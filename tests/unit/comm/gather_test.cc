@@ -1,6 +1,6 @@
 // Gathers, broadcasts and shared buffers. Every value encodes who wrote it and where, so a wrong exchange
 // names its culprit.
-#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include <numeric>
 
@@ -8,10 +8,6 @@
 
 namespace onecopy::comm {
 namespace {
-
-void ExpectAllWell(const std::vector<RankOutcome>& outcomes) {
-  for (size_t r = 0; r < outcomes.size(); ++r) EXPECT_EQ(outcomes[r].error, "") << "rank " << r;
-}
 
 CommOptions SmallWindow(size_t bytes) {
   CommOptions options;
@@ -51,12 +47,13 @@ TEST_P(GatherColumns, EveryRankHoldsWhatTheOwnersWrote) {
       for (size_t row = 0; row < c.n_rows; ++row) {
         for (int owner = 0; owner < ranks; ++owner) {
           for (uint32_t j = c.bounds[owner]; j < c.bounds[owner + 1]; ++j) {
-            ASSERT_EQ(x[row * n_columns + j], Code(owner, row + repeat, j))
-                << "row " << row << " column " << j << " of rank " << owner << " on rank " << comm.rank();
+            const float found = x[row * n_columns + j], expected = Code(owner, row + repeat, j);
+            Demand(found == expected, fmt::format("row {}, column {} of rank {}: expected {}, found {}", row,
+                                                  j, owner, expected, found));
           }
         }
       }
-      ASSERT_EQ(x.back(), -1.0f) << "wrote past the end";
+      Demand(x.back() == -1.0f, "wrote past the end");
     }
   }));
 }
@@ -91,7 +88,7 @@ TEST(Broadcast, RootsBytesArriveAtAnySize) {
         ++key;
         std::vector<uint8_t> bytes = comm.rank() == root ? Pattern(n, key) : Pattern(17, comm.rank());
         comm.Broadcast(&bytes, root);
-        ASSERT_TRUE(bytes == Pattern(n, key)) << n << " bytes from " << root << " on " << comm.rank();
+        Demand(bytes == Pattern(n, key), fmt::format("{} bytes from rank {} differ", n, root));
       }
     }
   }));
@@ -107,7 +104,7 @@ TEST(Broadcast, RootThatRunsAheadOverwritesNothingUnread) {
       if (comm.rank() == 0) bytes = expected;
       if (comm.rank() == 2 && call % 100 == 0) std::this_thread::sleep_for(std::chrono::microseconds(300));
       comm.Broadcast(&bytes, 0);
-      ASSERT_TRUE(bytes == expected) << "call " << call << " on rank " << comm.rank();
+      Demand(bytes == expected, fmt::format("the bytes of call {} differ", call));
     }
   }));
 }
@@ -118,9 +115,9 @@ TEST(AllGatherBytes, SizesMayDiffer) {
     for (uint64_t call = 0; call < 20; ++call) {
       const auto size_of = [&](int rank) { return rank == 2 ? 0 : Mix(call * 8 + rank) % 2000; };
       const auto all = comm.AllGatherBytes(Pattern(size_of(comm.rank()), call * 8 + comm.rank()));
-      ASSERT_EQ(all.size(), 6u);
+      Demand(all.size() == 6, "one part a rank");
       for (int r = 0; r < 6; ++r)
-        ASSERT_TRUE(all[r] == Pattern(size_of(r), call * 8 + r)) << "rank " << r << "'s bytes";
+        Demand(all[r] == Pattern(size_of(r), call * 8 + r), fmt::format("the bytes of rank {} differ", r));
     }
   }));
 }
@@ -136,8 +133,8 @@ TEST(AllocateShared, EveryRankSeesEveryPartAfterABarrier) {
       std::fill_n(buffer.part[comm.rank_on_host()], 5000, static_cast<uint8_t>(round * 4 + comm.rank()));
       comm.HostBarrier();
       for (int r = 0; r < 4; ++r) {
-        ASSERT_EQ(buffer.part[r][0], round * 4 + r);
-        ASSERT_EQ(buffer.part[r][4999], round * 4 + r);
+        Demand(buffer.part[r][0] == round * 4 + r, fmt::format("the first byte of part {} differs", r));
+        Demand(buffer.part[r][4999] == round * 4 + r, fmt::format("the last byte of part {} differs", r));
       }
       comm.HostBarrier();
     }

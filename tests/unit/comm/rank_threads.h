@@ -1,9 +1,12 @@
 // Runs one function per rank on threads of its own, and values that name who wrote them.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <exception>
 #include <functional>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -11,6 +14,15 @@
 #include "runtime/comm/communicator.h"
 
 namespace onecopy::comm {
+
+// Thrown by Demand. The other ranks then end at once, instead of waiting for this one until the deadline.
+struct WrongResult : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+inline void Demand(bool condition, const std::string& what) {
+  if (!condition) throw WrongResult(what);
+}
 
 // What a rank's function ended with: "" or the message of its exception.
 struct RankOutcome {
@@ -34,6 +46,9 @@ inline std::vector<RankOutcome> RunRanks(const Communicators& communicators,
         outcomes[r] = {e.what(), e.culprit(), e.code()};
       } catch (const Error& e) {
         outcomes[r] = {e.what(), -2, e.code()};
+      } catch (const WrongResult& e) {
+        outcomes[r] = {e.what()};
+        communicators[r]->Abandon(e.what());
       } catch (const std::exception& e) {
         outcomes[r] = {e.what()};
       }
@@ -41,6 +56,10 @@ inline std::vector<RankOutcome> RunRanks(const Communicators& communicators,
   }
   for (std::thread& thread : threads) thread.join();
   return outcomes;
+}
+
+inline void ExpectAllWell(const std::vector<RankOutcome>& outcomes) {
+  for (size_t r = 0; r < outcomes.size(); ++r) EXPECT_EQ(outcomes[r].error, "") << "rank " << r;
 }
 
 // splitmix64: a well-mixed 64-bit value of any key.

@@ -66,7 +66,8 @@ class Attend : public PerTable {
         weights[p] += product;
         norm += std::fabs(product);
       }
-      score_error = std::max(score_error, norm * static_cast<double>(shape.head_dim / 8 + 4) / (1 << 24));
+      const size_t roundings = shape.head_dim / 8 + 4;
+      score_error = std::max(score_error, norm * static_cast<double>(roundings) / (1 << 24));
     }
     const double max = *std::max_element(weights.begin(), weights.end());
     EXPECT_NEAR(state.max, max, score_error);

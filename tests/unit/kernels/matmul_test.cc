@@ -81,7 +81,7 @@ class Matmul : public ::testing::TestWithParam<TableAndType> {
   std::vector<std::vector<float>> Tokens(size_t n, uint32_t cols) const {
     std::vector<std::vector<float>> tokens;
     for (size_t t = 0; t < n; ++t) {
-      tokens.push_back(RandomVector(cols, static_cast<uint32_t>(100 * cols + t)));
+      tokens.push_back(RandomVector(cols, 100 * cols + static_cast<uint32_t>(t)));
       // Outliers, as real activations have, and a token with a unit of zeros.
       tokens.back()[cols / 2] = 40.0f;
       if (t % 3 == 1) std::fill_n(tokens.back().begin(), std::min(cols, 32u), 0.0f);
@@ -99,6 +99,7 @@ class Matmul : public ::testing::TestWithParam<TableAndType> {
 struct Bound {
   double seen = 0;      // sum of w * x in float64, x as the kernel sees it
   double given = 0;     // with x as the caller gave it
+  double norm = 0;      // sum of |w * x|, at least: what rounding errors scale with
   double rounding = 0;  // from the float operations
   double step = 0;      // from the quantisation of x: at most half a step per column
 };
@@ -107,7 +108,6 @@ Bound ExactProduct(const std::vector<float>& w, const std::vector<float>& seen,
                    const std::vector<float>& given, const Activations& x, size_t token,
                    const WeightKernel& kernel, WeightType type) {
   Bound bound;
-  double norm = 0;
   // Types with an offset: integer kernels take it off a sum that the weight itself no longer shows. It is
   // about as large as the greatest weight of the unit, so that is what the rounding errors scale with.
   const bool offset = Info(type).block_cols > 1 && type != WeightType::kQ8_0;
@@ -122,13 +122,13 @@ Bound ExactProduct(const std::vector<float>& w, const std::vector<float>& seen,
       sum_w += std::fabs(weight);
       sum_wx += std::fabs(weight * seen[c]);
     }
-    norm += offset ? largest * sum_x : sum_wx;
+    bound.norm += offset ? largest * sum_x : sum_wx;
     if (kernel.act == ActFormat::kQ8) bound.step += 0.5001 * x.Step(token, unit) * sum_w;
   }
   // Float additions that follow each other: one per vector of 8 columns, or two per unit of 32 after integer
   // sums; and a few roundings of scales and totals.
   const size_t chain = kernel.act == ActFormat::kF32 ? seen.size() / 8 : seen.size() / 16;
-  bound.rounding = static_cast<double>(chain + 8) * kUlp * norm;
+  bound.rounding = static_cast<double>(chain + 8) * kUlp * bound.norm;
   return bound;
 }
 
@@ -230,10 +230,9 @@ TEST_P(Matmul, ExtremeQuantsDoNotSaturate) {
   FileMatrix file = RandomMatrix(type_, 8, 256, 13);
   const TypeInfo& info = Info(type_);
   if (info.block_cols == 1) return;
-  const size_t quants = type_ == WeightType::kQ8_0 || type_ == WeightType::kQ4_0 ? 2
-                        : type_ == WeightType::kQ6_K                             ? 0
-                        : type_ == WeightType::kQ4_K                             ? 16
-                                                                                 : 16;
+  // Where the quants of a block begin: after d alone, or after the scales too (Q5_K: the fifth bits).
+  const bool one_scale = type_ == WeightType::kQ8_0 || type_ == WeightType::kQ4_0;
+  const size_t quants = type_ == WeightType::kQ6_K ? 0 : one_scale ? 2 : 16;
   const size_t end = type_ == WeightType::kQ6_K ? 192 : info.block_bytes;
   const uint8_t fill = type_ == WeightType::kQ8_0 ? 0x80 : 0xff;
   for (size_t at = 0; at < file.bytes.size(); at += info.block_bytes) {
@@ -248,6 +247,50 @@ TEST_P(Matmul, ExtremeQuantsDoNotSaturate) {
     for (uint32_t r = 0; r < 8; ++r) {
       const Bound bound = ExactProduct(file.Row(r), x.Dequantised(0), tokens[0], x, 0, kernel_, type_);
       ASSERT_NEAR(y[0][r], bound.seen, bound.rounding) << "row " << r;
+    }
+  }
+}
+
+// Shards cut by columns are summed over ranks: however the matrix is cut, the total is the same but for the rounding of
+// double, and it is the product that float64 gives.
+TEST_P(Matmul, SumOverColumnShardsDoesNotDependOnTheCut) {
+  const uint32_t rows = 11, cols = 768;
+  const size_t n_tokens = 5;
+  const FileMatrix file = RandomMatrix(type_, rows, cols, 16);
+  const std::vector<std::vector<float>> tokens = Tokens(n_tokens, cols);
+  const Activations x(*table_, kernel_.act, tokens);
+  const std::vector<std::vector<uint32_t>> cuts = {
+      {768}, {384, 768}, {32, 96, 288, 320, 768}, {256, 512, 768}};
+  std::vector<std::vector<std::vector<double>>> totals;
+  for (const std::vector<uint32_t>& cut : cuts) {
+    std::vector<std::vector<double>> total(n_tokens, std::vector<double>(rows, 0.0));
+    uint32_t first = 0;
+    for (const uint32_t end : cut) {
+      const Shard w = Pack(file, kernel_.row_tile, first, end - first);
+      std::vector<std::vector<float>> part;
+      for (const auto& token : tokens) part.emplace_back(token.begin() + first, token.begin() + end);
+      const Activations x_part(*table_, kernel_.act, part);
+      std::vector<std::vector<double>> y(n_tokens, std::vector<double>(rows, std::nan("")));
+      std::vector<double*> out;
+      for (auto& values : y) out.push_back(values.data());
+      kernel_.matmul_sum(w.matrix, x_part.pointers(), out.data(), n_tokens, 0, rows);
+      for (size_t t = 0; t < n_tokens; ++t) {
+        for (uint32_t r = 0; r < rows; ++r) total[t][r] += y[t][r];
+      }
+      first = end;
+    }
+    totals.push_back(total);
+  }
+  for (size_t t = 0; t < n_tokens; ++t) {
+    for (uint32_t r = 0; r < rows; ++r) {
+      const Bound bound = ExactProduct(file.Row(r), x.Dequantised(t), tokens[t], x, t, kernel_, type_);
+      ASSERT_NEAR(totals[0][t][r], bound.seen, bound.rounding) << "row " << r << ", token " << t;
+      // 24 terms of one unit, summed in either order: each addition rounds by at most 2^-53 of the norm.
+      const double rounding = 2 * 24 * std::ldexp(bound.norm, -53);
+      for (size_t c = 1; c < cuts.size(); ++c) {
+        ASSERT_NEAR(totals[c][t][r], totals[0][t][r], rounding)
+            << "cut " << c << ", row " << r << ", token " << t;
+      }
     }
   }
 }

@@ -131,7 +131,7 @@ TEST_P(Packing, PaddedRowsAreZero) {
 TEST(PackedLayout, Q4KUnitHoldsNibblesAsDocumented) {
   const FileMatrix file = RandomMatrix(WeightType::kQ4_K, 8, 256, 9);
   const Shard shard = Pack(file, 8, 0, 256);
-  const uint8_t* unit3 = shard.bytes.get() + 8 * 4 + 3 * 8 * 18;
+  const uint8_t* unit3 = shard.bytes.get() + size_t{8 * 4 + 3 * 8 * 18};
   const uint32_t row = 5;
   // Columns 96-127 stand in the high nibbles of bytes 32-63 of the quants, which begin at byte 16.
   const uint8_t* source = file.At(row, 0) + 16 + 32;

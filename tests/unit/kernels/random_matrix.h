@@ -59,7 +59,7 @@ struct FileMatrix {
   // The shard's first block (float types: element) of a row.
   const uint8_t* At(uint32_t row, uint32_t col) const {
     const TypeInfo& info = Info(type);
-    return bytes.data() + row * row_bytes + RowBytes(info, col / info.block_cols * info.block_cols);
+    return bytes.data() + row * row_bytes + uint64_t{col / info.block_cols} * info.block_bytes;
   }
   std::vector<float> Row(uint32_t row) const {
     std::vector<float> out(cols);

@@ -76,7 +76,7 @@ TEST(Registry, ForcedTableOfAnAbsentIsaIsAnErrorNotAFallback) {
 }
 
 // Against the kernel's own view, which also leaves out what the operating system does not save.
-TEST(Isa, Avx2AgreesWithProcCpuinfo) {
+TEST(Isa, AgreesWithProcCpuinfo) {
   std::ifstream in("/proc/cpuinfo");
   std::string line, flags;
   while (flags.empty() && std::getline(in, line)) {
@@ -87,14 +87,22 @@ TEST(Isa, Avx2AgreesWithProcCpuinfo) {
     return flags.find(" " + std::string(flag) + " ") != std::string::npos;
   };
   EXPECT_EQ(HasAvx2(), has("avx2") && has("fma") && has("f16c"));
-  const std::pair<const char*, const char*> names[] = {
-      {"AVX2", "avx2"}, {"AVX-512F", "avx512f"}, {"AVX-512VNNI", "avx512_vnni"}, {"AMX-INT8", "amx_int8"}};
-  for (const IsaFeature& feature : IsaFeatures()) {
-    for (const auto& [name, flag] : names) {
-      if (std::string(feature.name) == name) {
-        EXPECT_EQ(feature.present, has(flag)) << name;
-      }
-    }
+  const std::pair<const char*, const char*> names[] = {{"AVX2", "avx2"},
+                                                       {"FMA", "fma"},
+                                                       {"F16C", "f16c"},
+                                                       {"AVX-512F", "avx512f"},
+                                                       {"AVX-512BW", "avx512bw"},
+                                                       {"AVX-512VL", "avx512vl"},
+                                                       {"AVX-512VNNI", "avx512_vnni"},
+                                                       {"AVX-512BF16", "avx512_bf16"},
+                                                       {"AMX-TILE", "amx_tile"},
+                                                       {"AMX-INT8", "amx_int8"},
+                                                       {"AMX-BF16", "amx_bf16"}};
+  const std::vector<IsaFeature> features = IsaFeatures();
+  ASSERT_EQ(features.size(), std::size(names));
+  for (size_t i = 0; i < features.size(); ++i) {
+    ASSERT_STREQ(features[i].name, names[i].first);
+    EXPECT_EQ(features[i].present, has(names[i].second)) << names[i].first;
   }
 }
 

@@ -25,7 +25,9 @@ const kernels::KernelTable& Table(const std::string& name) {
 }
 
 // Sizes do not depend on the CPU: the widest row tile that this CPU offers, or ref's.
-const kernels::KernelTable& AnyTable() { return Table(""); }
+const kernels::KernelTable& AnyTable() {
+  return Table("");
+}
 
 // Every element of every weight is in the ranges of exactly one rank, at 32-column edges.
 void ExpectOwnedOnce(const proto::ModelSpec& spec, const proto::ShardPlan& plan) {
@@ -33,7 +35,8 @@ void ExpectOwnedOnce(const proto::ModelSpec& spec, const proto::ShardPlan& plan)
   for (int w = 0; w < spec.weights_size(); ++w) {
     const proto::Weight& weight = spec.weights(w);
     if (plan.placements(w).axis() == proto::WeightPlacement::REPLICATED) {
-      EXPECT_LE(weight.rows() * weight.cols(), uint64_t{spec.n_heads()} * 256 + spec.hidden_dim()) << weight.name();
+      EXPECT_LE(weight.rows() * weight.cols(), uint64_t{spec.n_heads()} * 256 + spec.hidden_dim())
+          << weight.name();
       EXPECT_EQ(weight.rows(), 1u) << weight.name() << ": only vectors are replicated";
       continue;
     }
@@ -104,8 +107,8 @@ TEST_P(PublishedShapes, AreOwnedOnceAndBalanced) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, PublishedShapes,
-                         ::testing::Combine(::testing::Values("Qwen3-30B-A3B", "Qwen3-235B-A22B", "DeepSeek-V3",
-                                                              "Mixtral-8x7B"),
+                         ::testing::Combine(::testing::Values("Qwen3-30B-A3B", "Qwen3-235B-A22B",
+                                                              "DeepSeek-V3", "Mixtral-8x7B"),
                                             ::testing::Values(1, 2, 3, 4, 6, 8, 12, 24)));
 
 TEST(ShardPlan, AnyRankCountFrom1To64WorksForASmallModel) {
@@ -128,7 +131,8 @@ TEST(ShardPlan, IsAPureFunction) {
 }
 
 TEST(ShardPlan, SharesWeighTheRanks) {
-  const proto::ModelSpec spec = Shapes(ONECOPY_TEST_DATA "/model-shapes.json", "Qwen3-30B-A3B", WeightType::kQ8_0);
+  const proto::ModelSpec spec =
+      Shapes(ONECOPY_TEST_DATA "/model-shapes.json", "Qwen3-30B-A3B", WeightType::kQ8_0);
   const proto::ShardPlan plan = MakeShardPlan(spec, AnyTable(), {.ranks = 3, .shares = {2, 1, 1}});
   ExpectOwnedOnce(spec, plan);
   const double total = static_cast<double>(plan.weight_bytes());
@@ -137,7 +141,8 @@ TEST(ShardPlan, SharesWeighTheRanks) {
 }
 
 TEST(ShardPlan, NoRanksIsAUsageError) {
-  EXPECT_THROW(MakeShardPlan(test::SmallModel(WeightType::kF32), AnyTable(), {.ranks = 0, .shares = {}}), Error);
+  EXPECT_THROW(MakeShardPlan(test::SmallModel(WeightType::kF32), AnyTable(), {.ranks = 0, .shares = {}}),
+               Error);
 }
 
 }  // namespace

@@ -63,7 +63,8 @@ TEST(Bpe, QueueGivesWhatTheDefinitionGives) {
     std::vector<std::string> known = {"a", "b", "c"};
     Merges merges;
     for (int i = 0; i < 12; ++i) {
-      const std::string left = known[random.Next() % known.size()], right = known[random.Next() % known.size()];
+      const std::string left = known[random.Next() % known.size()],
+                        right = known[random.Next() % known.size()];
       if (left.size() + right.size() > 6) continue;
       merges.emplace_back(left, right);
       known.push_back(left + right);

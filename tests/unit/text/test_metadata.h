@@ -21,7 +21,8 @@ inline nlohmann::json ReadJsonFile(const std::string& path) {
 }
 
 // A byte-level vocabulary: ids 0-255 are the bytes, then the merges' results, then `control`.
-inline nlohmann::json ByteLevelMetadata(const std::vector<std::string>& merges, const std::vector<std::string>& control) {
+inline nlohmann::json ByteLevelMetadata(const std::vector<std::string>& merges,
+                                        const std::vector<std::string>& control) {
   nlohmann::json tokens, types;
   const auto add = [&](const std::string& token, int type) {
     tokens.push_back(token);

@@ -12,7 +12,9 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 // "ab" is 256, "abc" 257; then <s> 258, <|im_end|> 259, <|endoftext|> 260.
-json Valid() { return ByteLevelMetadata({"a b", "ab c"}, {"<s>", "<|im_end|>", "<|endoftext|>"}); }
+json Valid() {
+  return ByteLevelMetadata({"a b", "ab c"}, {"<s>", "<|im_end|>", "<|endoftext|>"});
+}
 
 std::string WhyRefused(const json& metadata) {
   return MessageOf(ErrorCode::kBadInput, [&] { Tokenizer::FromGguf(metadata); });
@@ -111,15 +113,16 @@ TEST(TokenizerGguf, WrongBytesInATextCountAsReplacementCharacters) {
 
 // Sentencepiece: joined while the joined text is a token, highest score first.
 TEST(TokenizerGguf, SentencePieceJoinsByScoreAndFallsBackToBytes) {
-  json metadata = {{"tokenizer.ggml.model", "llama"},
-                   {"tokenizer.ggml.tokens", {"<unk>", "<s>", "</s>", "<0xC3>", "<0xA9>", "▁", "a", "b", "▁a", "ab"}},
-                   {"tokenizer.ggml.token_type", {2, 3, 3, 6, 6, 1, 1, 1, 1, 1}},
-                   {"tokenizer.ggml.scores", {0, 0, 0, 0, 0, -9, -9, -9, -2.0, -1.0}},
-                   {"tokenizer.ggml.bos_token_id", 1},
-                   {"tokenizer.ggml.eos_token_id", 2},
-                   {"tokenizer.ggml.unknown_token_id", 0}};
+  json metadata = {
+      {"tokenizer.ggml.model", "llama"},
+      {"tokenizer.ggml.tokens", {"<unk>", "<s>", "</s>", "<0xC3>", "<0xA9>", "▁", "a", "b", "▁a", "ab"}},
+      {"tokenizer.ggml.token_type", {2, 3, 3, 6, 6, 1, 1, 1, 1, 1}},
+      {"tokenizer.ggml.scores", {0, 0, 0, 0, 0, -9, -9, -9, -2.0, -1.0}},
+      {"tokenizer.ggml.bos_token_id", 1},
+      {"tokenizer.ggml.eos_token_id", 2},
+      {"tokenizer.ggml.unknown_token_id", 0}};
   const Tokenizer tokenizer = Tokenizer::FromGguf(metadata);
-  EXPECT_THAT(tokenizer.Encode("ab", {}), ElementsAre(1, 5, 9));        // "ab" beats "▁a"
+  EXPECT_THAT(tokenizer.Encode("ab", {}), ElementsAre(1, 5, 9));         // "ab" beats "▁a"
   EXPECT_THAT(tokenizer.Encode("a é", {}), ElementsAre(1, 8, 5, 3, 4));  // é as bytes
   EXPECT_THAT(tokenizer.Encode("x", {}), ElementsAre(1, 5, 0));          // no byte token: unknown
   EXPECT_EQ(tokenizer.Decode(std::vector<int32_t>{8, 5, 3, 4}, false), "a é");
@@ -168,7 +171,8 @@ TEST(TokenizerGguf, RefusesWhatItCannotReadAndNamesTheField) {
       {with("eot_token_id", UINT64_MAX), "tokenizer.ggml.eot_token_id is 18446744073709551615"},
       {with("eom_token_id", "259"), "tokenizer.ggml.eom_token_id is string"},
       {with("unknown_token_id", 1e9), "tokenizer.ggml.unknown_token_id is 1000000000.0"},
-      {with("add_bos_token", true), "tokenizer.ggml.add_bos_token is true, but tokenizer.ggml.bos_token_id is missing"},
+      {with("add_bos_token", true),
+       "tokenizer.ggml.add_bos_token is true, but tokenizer.ggml.bos_token_id is missing"},
       {with("add_eos_token", 1), "tokenizer.ggml.add_eos_token is a number, expected a bool"},
   };
   for (const auto& [metadata, message] : cases) EXPECT_THAT(WhyRefused(metadata), HasSubstr(message));

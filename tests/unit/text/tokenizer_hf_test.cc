@@ -14,11 +14,13 @@ using testing::HasSubstr;
 // Byte-level; "ab" is 256; then <s> 257 and </s> 258, both special.
 json Valid() {
   json vocab;
-  for (int byte = 0; byte < 256; ++byte) vocab[std::string(ByteToAlphabet(static_cast<uint8_t>(byte)))] = byte;
+  for (int byte = 0; byte < 256; ++byte)
+    vocab[std::string(ByteToAlphabet(static_cast<uint8_t>(byte)))] = byte;
   vocab["ab"] = 256;
   return {{"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", {"a b"}}}},
-          {"added_tokens", {{{"id", 257}, {"content", "<s>"}, {"special", true}},
-                            {{"id", 258}, {"content", "</s>"}, {"special", true}}}},
+          {"added_tokens",
+           {{{"id", 257}, {"content", "<s>"}, {"special", true}},
+            {{"id", 258}, {"content", "</s>"}, {"special", true}}}},
           {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}}},
           {"decoder", {{"type", "ByteLevel"}}}};
 }
@@ -39,7 +41,7 @@ const json kText = {{"Sequence", {{"id", "A"}}}};
 
 TEST(TokenizerHf, MergesMayBeStringsOrPairs) {
   json pairs = Valid();
-  pairs["model"]["merges"] = {{"a", "b"}};
+  pairs["model"]["merges"] = json::array({json::array({"a", "b"})});
   EXPECT_THAT(Make(Valid()).Encode("abb", {}), ElementsAre(256, 'b'));
   EXPECT_THAT(Make(pairs).Encode("abb", {}), ElementsAre(256, 'b'));
 }
@@ -53,17 +55,20 @@ TEST(TokenizerHf, TemplatePutsTokensAroundTheText) {
 }
 
 TEST(TokenizerHf, AddBosTokenOverridesTheTemplate) {
-  const json config = {{"bos_token", {{"content", "<s>"}}}, {"add_bos_token", true}, {"add_eos_token", false}};
+  const json config = {
+      {"bos_token", {{"content", "<s>"}}}, {"add_bos_token", true}, {"add_eos_token", false}};
   EXPECT_THAT(Make(Valid(), config).Encode("a", {}), ElementsAre(257, 'a'));
   json tokenizer = Valid();
   tokenizer["post_processor"] = Template({kBos, kText});
   EXPECT_THAT(Make(tokenizer, config).Encode("a", {}), ElementsAre(257, 'a'));  // once
-  EXPECT_THAT(Make(tokenizer, {{"bos_token", "<s>"}, {"add_bos_token", false}}).Encode("a", {}), ElementsAre('a'));
+  EXPECT_THAT(Make(tokenizer, {{"bos_token", "<s>"}, {"add_bos_token", false}}).Encode("a", {}),
+              ElementsAre('a'));
 }
 
 TEST(TokenizerHf, EndsOfGenerationComeFromTheFilesThatKnow) {
   // generation_config before config, and the tokenizer's own end with either.
-  EXPECT_THAT(Make(Valid(), {{"eos_token", "</s>"}}, {{"eos_token_id", {7, 5}}}, {{"eos_token_id", 9}}).end_of_generation(),
+  EXPECT_THAT(Make(Valid(), {{"eos_token", "</s>"}}, {{"eos_token_id", {7, 5}}}, {{"eos_token_id", 9}})
+                  .end_of_generation(),
               ElementsAre(5, 7, 258));
   EXPECT_THAT(Make(Valid(), nullptr, nullptr, {{"eos_token_id", 9}}).end_of_generation(), ElementsAre(9));
   // Nobody says: by name.
@@ -86,7 +91,8 @@ TEST(TokenizerHf, ChatTemplateIsTheDefaultOfSeveral) {
 
 TEST(TokenizerHf, AddedTokenMayRepeatAVocabularyEntry) {
   json tokenizer = Valid();
-  tokenizer["added_tokens"].push_back({{"id", 256}, {"content", "ab"}, {"special", false}, {"normalized", false}});
+  tokenizer["added_tokens"].push_back(
+      {{"id", 256}, {"content", "ab"}, {"special", false}, {"normalized", false}});
   EXPECT_THAT(Make(tokenizer).Encode("xab", {.parse_special = false}), ElementsAre('x', 256));
 }
 
@@ -102,7 +108,8 @@ TEST(TokenizerHf, RefusesWhatItCannotReadAndNamesTheField) {
       {json::object(), "tokenizer.json: model is a null"},
       {json::array(), "tokenizer.json: model is a null"},
       {with("/model", "BPE"), "tokenizer.json: model is a string"},
-      {with("/model/type", "Unigram"), "'Unigram', a kind of tokenizer that is not supported; supported are BPE"},
+      {with("/model/type", "Unigram"),
+       "'Unigram', a kind of tokenizer that is not supported; supported are BPE"},
       {with("/model/vocab", json::array()), "model.vocab is a array"},
       {with("/model/vocab", json::object()), "model.vocab is a empty object"},
       {with("/model/vocab/ab", 255), "the id 255 belongs to two tokens"},
@@ -126,14 +133,18 @@ TEST(TokenizerHf, RefusesWhatItCannotReadAndNamesTheField) {
       {with("/normalizer", {{"type", "Precompiled"}}), "normalizer has the type 'Precompiled'"},
       {with("/normalizer", 5), "normalizer has the type '(none)'"},
       {with("/normalizer", nested), "nested too deeply"},
-      {with("/pre_tokenizer", {{"type", "BertPreTokenizer"}}), "pre_tokenizer has the type 'BertPreTokenizer'"},
+      {with("/pre_tokenizer", {{"type", "BertPreTokenizer"}}),
+       "pre_tokenizer has the type 'BertPreTokenizer'"},
       {with("/pre_tokenizer", {{"type", "Sequence"}}), "pre_tokenizer.pretokenizers is a null"},
-      {with("/pre_tokenizer", {{"type", "Split"}, {"behavior", "Isolated"}}), "pattern has neither String nor Regex"},
+      {with("/pre_tokenizer", {{"type", "Split"}, {"behavior", "Isolated"}}),
+       "pattern has neither String nor Regex"},
       {with("/pre_tokenizer", {{"type", "Split"}, {"behavior", "Isolated"}, {"pattern", {{"Regex", "(a"}}}}),
        "'(a' does not compile: missing closing parenthesis"},
-      {with("/pre_tokenizer", {{"type", "Split"}, {"behavior", "Sideways"}, {"pattern", {{"Regex", "a"}}}}), "'Sideways'"},
+      {with("/pre_tokenizer", {{"type", "Split"}, {"behavior", "Sideways"}, {"pattern", {{"Regex", "a"}}}}),
+       "'Sideways'"},
       {with("/post_processor", {{"type", "BertProcessing"}}), "post_processor has the type 'BertProcessing'"},
-      {with("/post_processor", {{"type", "TemplateProcessing"}, {"single", {kBos}}}), "special_tokens has no '<s>'"},
+      {with("/post_processor", {{"type", "TemplateProcessing"}, {"single", {kBos}}}),
+       "special_tokens has no '<s>'"},
       {with("/decoder", {{"type", "WordPiece"}}), "decoder has the type 'WordPiece'"},
   };
   for (const auto& [tokenizer, message] : cases) {
@@ -142,9 +153,12 @@ TEST(TokenizerHf, RefusesWhatItCannotReadAndNamesTheField) {
   const auto refused = [](const json& config, const json& generation) {
     return MessageOf(ErrorCode::kBadInput, [&] { Make(Valid(), config, generation); });
   };
-  EXPECT_THAT(refused(nullptr, {{"eos_token_id", "x"}}), HasSubstr("generation_config.json: eos_token_id is string"));
-  EXPECT_THAT(refused(nullptr, {{"eos_token_id", -5}}), HasSubstr("generation_config.json: eos_token_id is -5"));
-  EXPECT_THAT(refused({{"add_bos_token", true}}, nullptr), HasSubstr("add_bos_token is true, but there is no such token"));
+  EXPECT_THAT(refused(nullptr, {{"eos_token_id", "x"}}),
+              HasSubstr("generation_config.json: eos_token_id is string"));
+  EXPECT_THAT(refused(nullptr, {{"eos_token_id", -5}}),
+              HasSubstr("generation_config.json: eos_token_id is -5"));
+  EXPECT_THAT(refused({{"add_bos_token", true}}, nullptr),
+              HasSubstr("add_bos_token is true, but there is no such token"));
 }
 
 }  // namespace

@@ -13,24 +13,40 @@ TEST(Utf8, ReplacesMaximalSubpartsAsPythonDoes) {
       {"", ""},
       {"plain é中🦙", "plain é中🦙"},
       {"\x80", "\uFFFD"},
-      {"\xC0\xAF", "\uFFFD\uFFFD"},                // overlong
-      {"\xE0\x80\xAF", "\uFFFD\uFFFD\uFFFD"},      // overlong
-      {"\xED\xA0\x80", "\uFFFD\uFFFD\uFFFD"},      // surrogate
+      {"\xC0\xAF", "\uFFFD\uFFFD"},                      // overlong
+      {"\xE0\x80\xAF", "\uFFFD\uFFFD\uFFFD"},            // overlong
+      {"\xED\xA0\x80", "\uFFFD\uFFFD\uFFFD"},            // surrogate
       {"\xF4\x90\x80\x80", "\uFFFD\uFFFD\uFFFD\uFFFD"},  // above U+10FFFF
       {"\xF5", "\uFFFD"},
-      {"\xE4\xB8", "\uFFFD"},                      // cut short
+      {"\xE4\xB8", "\uFFFD"},  // cut short
       {"\xF0\x9F\xA6", "\uFFFD"},
-      {"\xE4\xB8" "a", "\uFFFD" "a"},
-      {"\xF0\x9F" "\xE4\xB8\xAD", "\uFFFD中"},
+      {"\xE4\xB8"
+       "a",
+       "\uFFFD"
+       "a"},
+      {"\xF0\x9F"
+       "\xE4\xB8\xAD",
+       "\uFFFD中"},
       {"\xFF\xFE", "\uFFFD\uFFFD"},
   };
   for (const auto& [bytes, text] : cases) EXPECT_EQ(ReplaceInvalidUtf8(bytes), text);
 }
 
 TEST(Utf8, IncompleteTailIsTheUnfinishedCharacterOnly) {
-  const std::pair<std::string, size_t> cases[] = {{"", 0},           {"a", 0},        {"é", 0},        {"a\xC3", 1},
-                                                  {"\xE4", 1},       {"\xE4\xB8", 2}, {"中\xE4", 1},   {"\xF0\x9F\xA6", 3},
-                                                  {"🦙", 0},          {"\x80", 0},     {"\xE0\x80", 0}, {"\xC3" "a", 0},
+  const std::pair<std::string, size_t> cases[] = {{"", 0},
+                                                  {"a", 0},
+                                                  {"é", 0},
+                                                  {"a\xC3", 1},
+                                                  {"\xE4", 1},
+                                                  {"\xE4\xB8", 2},
+                                                  {"中\xE4", 1},
+                                                  {"\xF0\x9F\xA6", 3},
+                                                  {"🦙", 0},
+                                                  {"\x80", 0},
+                                                  {"\xE0\x80", 0},
+                                                  {"\xC3"
+                                                   "a",
+                                                   0},
                                                   {"\xF0\x9F\xFF", 0}};
   for (const auto& [bytes, tail] : cases) EXPECT_EQ(IncompleteTailBytes(bytes), tail) << bytes;
 }
@@ -51,8 +67,8 @@ TEST(Utf8, EveryCodePointSurvivesItsEncoding) {
                static_cast<char>(0x80 | (code >> 6 & 63)), static_cast<char>(0x80 | (code & 63))};
     }
     const Utf8Char c = DecodeUtf8(bytes);
-    ASSERT_EQ(c.state, Utf8State::kValid) << code;
-    ASSERT_EQ(c.code, code);
+    ASSERT_EQ(c.state, Utf8State::kValid) << static_cast<uint32_t>(code);
+    ASSERT_EQ(static_cast<uint32_t>(c.code), static_cast<uint32_t>(code));
     ASSERT_EQ(c.bytes, bytes.size());
   }
 }

@@ -1,0 +1,235 @@
+#!/usr/bin/env bash
+# Tests of launch/onecopy: what it finds on captured machines, what it composes, and how it runs and ends a job. Jobs run
+# in a copy of launch/ whose build/release/onecopy is a small script, in a folder whose name holds a space.
+#   launch_test.sh [NAME-PATTERN]
+set -uo pipefail
+
+source_tree=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+work=$(mktemp -d "${TMPDIR:-/tmp}/onecopy-launch-test-XXXXXXXX")
+trap 'rm -rf "$work"' EXIT
+tree="$work/a tree"
+mkdir -p "$tree/launch" "$tree/build/release"
+cp "$source_tree"/launch/{onecopy,setup,supervise.bash} "$tree/launch/"
+onecopy=$tree/launch/onecopy
+unset "${!ONECOPY_@}" "${!OMP_@}" "${!SLURM_@}"
+
+# The binary's stand-in: its first argument says what it does. Ranks are numbered by Open MPI.
+cat >"$tree/build/release/onecopy" <<'TEXT'
+#!/usr/bin/env bash
+rank=${OMPI_COMM_WORLD_RANK:-0}
+case $1 in
+  show) echo "rank $rank of ${OMPI_COMM_WORLD_SIZE:-1} bind=$ONECOPY_BIND threads=${ONECOPY_THREADS:-} wait=${OMP_WAIT_POLICY:-} args=${*:2}" ;;
+  input) if [[ $rank == 0 ]]; then cat; fi ;;
+  exit) if [[ $rank == 1 || ${OMPI_COMM_WORLD_SIZE:-1} == 1 ]]; then echo "our one message" >&2 && exit "$2"; fi; sleep 60 ;;
+  kill) if [[ $rank == 1 ]]; then kill -KILL $$; fi; sleep 60 ;;
+  wait) echo "rank $rank is up" && exec sleep 61.75 ;;
+esac
+TEXT
+chmod +x "$tree/build/release/onecopy"
+
+passed=0 failed=0
+equal() {  # WHAT EXPECTED FOUND
+  if [[ $2 == "$3" ]]; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    printf 'FAILED %s\n  expected: %s\n  found:    %s\n' "$1" "$2" "$3"
+  fi
+}
+contains() {  # WHAT PART WHOLE
+  if [[ $3 == *"$2"* ]]; then equal "$1" '' ''; else equal "$1" "... $2 ..." "$3"; fi
+}
+lacks() {  # WHAT PART WHOLE
+  if [[ $3 != *"$2"* ]]; then equal "$1" '' ''; else equal "$1" "no $2" "$3"; fi
+}
+
+# --- What it finds ------------------------------------------------------------------------------------------------------
+
+machine() {  # NAME [CPUS MEMS]: "nodes / cores"
+  local root=$work/machine
+  rm -rf "$root"
+  python3 -B "$source_tree/tests/support/capture_sysfs.py" --unpack "$source_tree/tests/data/sysfs/$1.txt" "$root"
+  mkdir -p "$root/proc/self"
+  if (($# > 1)); then printf 'Cpus_allowed_list:\t%s\nMems_allowed_list:\t%s\n' "$2" "$3" >"$root/proc/self/status"; fi
+  [[ -e $root/proc/self/status ]] || : >"$root/proc/self/status"
+  (
+    # shellcheck source=launch/onecopy
+    source "$onecopy"
+    read_machine "$root"
+    echo "${nodes[*]} / $cores"
+  )
+}
+
+test_machines() {
+  equal "24 nodes, 192 cores, SMT left out" "$(echo {0..23}) / 192" "$(machine 24-node-epyc-9655)"
+  equal "interleaved numbering" "0 1 / 64" "$(machine 2-node-xeon-6338-interleaved)"
+  equal "several nodes of a package" "0 1 2 3 4 5 6 7 / 128" "$(machine 8-node-epyc-7763-nps4)"
+  equal "HBM nodes hold no rank" "0 1 2 3 / 16" "$(machine 8-node-knl-snc4-hbm)"
+  equal "offline CPUs, memory of GPUs, 4-way SMT" "0 8 / 8" "$(machine 8-node-power9-gpu-memory)"
+  equal "gaps in node ids" "0 1 2 33 34 45 72 73 / 48" "$(machine 8-node-opteron-sparse-ids)"
+  equal "CPUs apart from memory" " / 0" "$(machine 11-node-cpus-apart-from-memory)"
+  equal "no NUMA in the kernel" "0 / 2" "$(machine 0-node-s390)"
+  equal "one node" "0 / 8" "$(machine 1-node-xeon)"
+  equal "CPU set over three nodes, memory of two" "1 2 / 32" "$(machine 8-node-epyc-7763-nps4 16-47,160-163 1-2)"
+  equal "more CPUs allowed than exist" "0 1 / 64" "$(machine 2-node-xeon-6338-interleaved 0-8191 0-1023)"
+}
+
+# --- What it composes -----------------------------------------------------------------------------------------------------
+
+dry_run() { "$onecopy" --dry-run "$@" 2>/dev/null; }
+
+test_dry_run() {
+  local line
+  line=$(dry_run -n 1 generate -p "it's a" --json)
+  equal "one rank needs no mpirun" "env ONECOPY_BIND=numa $(printf %q "$tree")/build/release/onecopy generate -p it\\'s\\ a --json" "$line"
+  line=$(dry_run -n 3 --threads 2 --bind none generate -n 5)
+  contains "ranks" "mpirun -n 3 " "$line"
+  contains "the binary binds itself" " --bind-to none " "$line"
+  contains "threads" " -x ONECOPY_THREADS=2 " "$line"
+  contains "binding" " -x ONECOPY_BIND=none " "$line"
+  contains "the command's own options come last" "/build/release/onecopy generate -n 5" "$line"
+  equal "one line" 1 "$(wc -l <<<"$line")"
+  equal "equals sign and joined value" "$line" "$(dry_run -n3 --threads=2 --bind=none generate -n 5)"
+  contains "too many threads wait passively" "-x OMP_WAIT_POLICY=passive" "$(dry_run -n 512 --threads 8 bench)"
+  lacks "threads that fit do not" "OMP_WAIT_POLICY" "$(dry_run -n 1 --threads 1 bench)"
+  contains "the user's OpenMP settings go along" "-x OMP_PLACES=cores" "$(OMP_PLACES=cores dry_run -n 2 bench)"
+  line=$(dry_run --hosts a,b -n 4 generate)
+  contains "hosts" " --host a,b " "$line"
+  contains "ranks a host" "ppr:2:node" "$line"
+  lacks "networks are searched between hosts" "--mca btl" "$line"
+  contains "hosts with ranks" "mpirun -n 5 " "$(dry_run --hosts a:2,b:3 generate)"
+  printf 'a slots=3\n# b slots=9\nc slots = 4' >"$work/hosts"
+  contains "ranks of a host file" "mpirun -n 7 " "$(dry_run --hostfile "$work/hosts" generate)"
+  line=$(dry_run doctor)
+  contains "doctor is one unbound process" "env ONECOPY_BIND=none " "$line"
+  contains "a dry run reads back as the same words" "<it's a>" "$(
+    eval "set -- $(dry_run -n 2 generate -p "it's a")"
+    printf '<%s>' "$@"
+  )"
+}
+
+test_usage() {
+  local out
+  while IFS='|' read -r arguments message; do
+    # shellcheck disable=SC2086  # words on purpose
+    out=$("$onecopy" $arguments 2>&1)
+    equal "exit code of: $arguments" 2 $?
+    contains "message of: $arguments" "$message" "$out"
+  done <<'TEXT'
+|no command given
+-n 2|no command given
+--frobnicate generate|unknown option --frobnicate
+-n 0 generate|-n 0: expected a number
+-n x generate|-n x: expected a number
+-n|option -n needs a value
+--threads 1.5 generate|--threads 1.5: expected a number
+--bind socket generate|--bind socket: expected numa or none
+--hosts a, generate|--hosts a,: expected names
+--hosts a --hostfile /dev/null generate|exclude each other
+--hostfile /nonexistent generate|cannot be read
+TEXT
+  out=$("$onecopy" --help)
+  equal "--help" 0 $?
+  contains "--help has examples" "launch/onecopy doctor" "$out"
+}
+
+# --- How it runs ------------------------------------------------------------------------------------------------------------
+
+leftovers() {
+  pgrep -f 'sleep 61.75'
+  find /dev/shm "${TMPDIR:-/tmp}" -maxdepth 1 -name 'onecopy-run-*' -newer "$work/mark" 2>/dev/null
+}
+
+run() {  # sets out, err, status
+  "$onecopy" "$@" >"$work/out" 2>"$work/err"
+  status=$?
+  out=$(<"$work/out") err=$(<"$work/err")
+}
+
+test_run() {
+  run -n 1 show a "b c"
+  equal "one rank" "rank 0 of 1 bind=numa threads= wait= args=a b c" "$out"
+  run -n 3 --threads 1 show
+  equal "all ranks ran" $'rank 0 of 3\nrank 1 of 3\nrank 2 of 3' "$(cut -d' ' -f1-4 <<<"$out" | sort)"
+  contains "environment" "bind=numa threads=1" "$out"
+  run -n 2 input <<<$'x\ny'
+  equal "standard input goes to rank 0" $'x\ny' "$out"
+  run -n 1 exit 4
+  equal "exit code of one rank" 4 "$status"
+  run -n 3 exit 3
+  equal "exit code of a rank" 3 "$status"
+  equal "one message" "our one message" "$(grep -v warning <<<"$err")"
+  run -n 3 kill
+  equal "a killed rank is a failed rank" 5 "$status"
+  # mpirun adds which rank it was, in most runs; filter_notices is tested to keep that.
+  contains "how it ended" "a rank was ended by signal 9 (KILL)" "$err"
+  mv "$tree/build/release/onecopy" "$work/stand-in"
+  printf '#!/bin/sh\necho setup ran\ncp "%s" "%s"\n' "$work/stand-in" "$tree/build/release/onecopy" >"$tree/launch/setup"
+  run -n 1 show
+  equal "an absent binary is built first" "rank 0 of 1 bind=numa threads= wait= args=" "$out"
+  contains "with its progress on standard error" "setup ran" "$err"
+  rm "$tree/build/release/onecopy"
+  printf '#!/bin/sh\nexit 3\n' >"$tree/launch/setup"
+  run -n 1 show
+  equal "a failed set-up ends the launch with its code" 3 "$status"
+  cp "$work/stand-in" "$tree/build/release/onecopy"
+  equal "nothing is left" "" "$(leftovers)"
+}
+
+interrupt() {  # EXPECTED SIGNAL [TIMES]
+  local pid i before
+  python3 -c 'import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job of a script ignores it, and its children inherit that
+os.execv(sys.argv[1], sys.argv[1:])' "$onecopy" -n 3 wait >"$work/out" 2>/dev/null &
+  pid=$!
+  for ((i = 0; i < 100; i++)); do
+    if [[ $(grep -c up "$work/out") == 3 ]]; then break; fi
+    sleep 0.1
+  done
+  before=$SECONDS
+  for ((i = 0; i < ${3:-1}; i++)); do kill "-$2" "$pid" && sleep 0.05; done
+  wait "$pid"
+  equal "exit code after $2 x ${3:-1}" "$1" $?
+  equal "nothing is left after $2 x ${3:-1}" "" "$(leftovers)"
+  if ((SECONDS - before > 8)); then equal "$2 ends the job quickly" "8 s" "$((SECONDS - before)) s"; fi
+}
+
+test_signals() {
+  interrupt 130 INT
+  interrupt 130 INT 2
+  interrupt 143 TERM
+  interrupt 143 TERM 3
+}
+
+test_filter() {
+  local dashes
+  dashes=$(printf -- '-%.0s' {1..74})
+  # shellcheck source=launch/onecopy
+  filter() { (source "$onecopy" && filter_notices); }
+  equal "what repeats our message is left out" $'before\nafter' "$(printf '%s\n' before "$dashes" \
+    'Primary job  terminated normally, but 1 process returned' 'a non-zero exit code.' "$dashes" after | filter)"
+  equal "other notices stay" "$dashes"$'\nmpirun noticed that process rank 1\n'"$dashes" \
+    "$(printf '%s\n' "$dashes" 'mpirun noticed that process rank 1' "$dashes" | filter)"
+  equal "a notice that does not end stays" "$dashes"$'\nmpirun detected' \
+    "$(printf '%s\n' "$dashes" 'mpirun detected' | filter)"
+  equal "empty lines and a last line without newline stay" $'a\n\n  b' "$(printf 'a\n\n  b' | filter)"
+  equal "dashes and backslashes stay" $'---- \\n x' "$(printf '%s\n' '---- \n x' | filter)"
+  # A progress display has no newline: it is seen while its writer still works.
+  equal "partial lines pass at once" "loading 5 %" \
+    "$({ printf 'loading 5 %%' && sleep 3; } | filter | { IFS= read -r -t 1.5 -N 11 seen; printf '%s' "$seen"; })"
+}
+
+test_shellcheck() {
+  if ! command -v shellcheck >/dev/null; then
+    echo "SKIPPED shellcheck: not installed"
+    return
+  fi
+  equal "shellcheck" "" "$(cd "$source_tree" && shellcheck -x launch/onecopy launch/supervise.bash launch/setup tests/launch/launch_test.sh .ci/run 2>&1)"
+}
+
+touch "$work/mark"
+for name in machines dry_run usage run signals filter shellcheck; do
+  if [[ $name == *"${1:-}"* ]]; then "test_$name"; fi
+done
+echo "$passed passed, $failed failed"
+((failed == 0 && passed > 0))

@@ -1,0 +1,190 @@
+// Logits and greedy tokens against transformers' (tests/data/goldens), for every kernel table this CPU has and several
+// rank counts, threads as ranks.
+
+#include "tests/support/golden.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "kernels/registry.h"
+#include "runtime/cli/model_session.h"
+#include "tests/support/local_ranks.h"
+
+namespace onecopy {
+namespace {
+
+struct Case {
+  const char* model;   // below tests/data/goldens
+  const char* golden;  // folder there
+};
+
+constexpr Case kCases[] = {
+    {"qwen3_moe", "qwen3_moe"},
+    {"qwen3_moe_nonorm", "qwen3_moe_nonorm"},
+    {"gguf/qwen3_moe-Q8_0/model.gguf", "gguf/qwen3_moe-Q8_0"},
+    {"gguf/qwen3_moe-Q4_K_M/model.gguf", "gguf/qwen3_moe-Q4_K_M"},
+};
+
+const std::string kGoldens = ONECOPY_TEST_DATA "/goldens/";
+
+using Body = std::function<void(exec::Engine&)>;
+
+void WithModel(const std::string& path, int ranks, const Body& body) {
+  test::ExpectNoErrors(test::RunRanks(ranks, [&](comm::Communicator& comm) {
+    cli::ModelOptions options;
+    options.model = path;
+    cli::ModelSession session(comm, options,
+                              [](const Checkpoint&, const proto::ModelSpec&, proto::EngineOptions* engine) {
+                                engine->set_kv_tokens(256);
+                              });
+    session.Run(body);
+  }));
+}
+
+int32_t Argmax(std::span<const float> logits) {
+  return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+std::vector<int32_t> Greedy(exec::Engine& engine, const std::vector<int32_t>& prompt, size_t n) {
+  std::vector<int32_t> tokens;
+  auto logits = engine.Append(0, 0, prompt);
+  while (true) {
+    tokens.push_back(Argmax(logits));
+    if (tokens.size() == n) break;
+    logits =
+        engine.Append(0, static_cast<uint32_t>(prompt.size() + tokens.size() - 1), std::span(tokens).last(1));
+  }
+  engine.Release(0);
+  return tokens;
+}
+
+struct Difference {
+  double max = 0, mean = 0, kl = 0;  // kl: largest over the rows
+};
+
+Difference Compare(std::span<const float> got, std::span<const float> want, size_t vocab) {
+  Difference d;
+  for (size_t row = 0; row < want.size(); row += vocab) {
+    double got_sum = 0, want_sum = 0, kl = 0;
+    for (size_t i = row; i < row + vocab; ++i) {
+      d.max = std::max(d.max, std::fabs(double{got[i]} - want[i]));
+      d.mean += std::fabs(double{got[i]} - want[i]) / static_cast<double>(want.size());
+      got_sum += std::exp(double{got[i]});
+      want_sum += std::exp(double{want[i]});
+    }
+    for (size_t i = row; i < row + vocab; ++i)
+      kl += std::exp(want[i]) / want_sum * ((want[i] - std::log(want_sum)) - (got[i] - std::log(got_sum)));
+    d.kl = std::max(d.kl, kl);
+  }
+  return d;
+}
+
+// The first layer whose hidden state is off, for the message of a failure.
+std::string FirstWrongLayer(exec::Engine& engine, const test::Golden& golden, size_t prompt) {
+  const auto want = golden.Floats("hidden_" + std::to_string(prompt));
+  const size_t hidden = engine.spec().hidden_dim();
+  std::string found = "all hidden states agree: the head is at fault";
+  bool done = false;
+  engine.decoder().SetObserver([&](uint32_t layer, std::span<const float> x) {
+    const auto last = x.last(hidden);
+    for (size_t i = 0; i < hidden && !done; ++i) {
+      if (std::fabs(last[i] - want[layer * hidden + i]) <= 1e-3) continue;
+      found =
+          "first wrong hidden state: after layer " + std::to_string(layer) + ", element " + std::to_string(i);
+      done = true;
+    }
+  });
+  engine.Append(0, 0, golden.prompts()[prompt]);
+  engine.Release(0);
+  engine.decoder().SetObserver(nullptr);
+  return found;
+}
+
+class Goldens : public ::testing::TestWithParam<std::tuple<const char*, size_t, int>> {};
+
+TEST_P(Goldens, LogitsAndGreedyTokensMatch) {
+  const auto& [table, case_index, ranks] = GetParam();
+  const Case& c = kCases[case_index];
+  std::string error;
+  if (!kernels::SelectTable(table, &error)) GTEST_SKIP() << error;
+  setenv("ONECOPY_KERNELS", table, 1);
+  const bool exact = std::string(table) == "ref";
+  const test::Golden golden(kGoldens + c.golden);
+  WithModel(kGoldens + c.model, ranks, [&](exec::Engine& engine) {
+    const size_t vocab = engine.spec().vocab_size();
+    for (size_t p = 0; p < golden.prompts().size(); ++p) {
+      SCOPED_TRACE("prompt " + std::to_string(p));
+      const auto want = golden.Floats("logits_" + std::to_string(p));
+      const auto got = engine.Append(0, 0, golden.prompts()[p], static_cast<uint32_t>(want.size() / vocab));
+      ASSERT_EQ(got.size(), want.size());
+      const Difference d = Compare(got, want, vocab);
+      engine.Release(0);
+      if (exact) {
+        EXPECT_LE(d.max, golden.atol()) << FirstWrongLayer(engine, golden, p);
+        EXPECT_EQ(Greedy(engine, golden.prompts()[p], 32), golden.greedy()[p]);
+      } else {
+        EXPECT_LT(d.mean, 0.06);
+        EXPECT_LT(d.kl, 0.02);
+      }
+    }
+  });
+}
+
+std::vector<const char*> TableNames() {
+  std::vector<const char*> names;
+  for (const auto& entry : kernels::AllTables()) names.push_back(entry.name);
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Goldens,
+                         ::testing::Combine(::testing::ValuesIn(TableNames()),
+                                            ::testing::Range<size_t>(0, std::size(kCases)),
+                                            ::testing::Values(1, 2, 3, 4, 24)),
+                         [](const auto& info) {
+                           std::string name = std::string(std::get<0>(info.param)) + "_" +
+                                              kCases[std::get<1>(info.param)].golden + "_" +
+                                              std::to_string(std::get<2>(info.param)) + "ranks";
+                           for (char& ch : name)
+                             if (!std::isalnum(static_cast<unsigned char>(ch))) ch = '_';
+                           return name;
+                         });
+
+// One prompt in pieces, two sequences side by side: the same logits as in one go.
+TEST(Decoder, ChunksAndNeighboursDoNotChangeASequence) {
+  setenv("ONECOPY_KERNELS", "ref", 1);
+  const test::Golden golden(kGoldens + "qwen3_moe");
+  const auto prompt = golden.prompts()[2];
+  WithModel(kGoldens + "qwen3_moe", 3, [&](exec::Engine& engine) {
+    const auto whole = engine.Append(0, 0, prompt);
+    const std::vector<float> want(whole.begin(), whole.end());
+    engine.Release(0);
+    std::span<const float> got;
+    for (size_t at = 0; at < prompt.size(); at += 13)
+      got = engine.Append(0, static_cast<uint32_t>(at),
+                          std::span(prompt).subspan(at, std::min<size_t>(13, prompt.size() - at)));
+    const Difference d = Compare(got, want, want.size());
+    EXPECT_LE(d.max, golden.atol());
+  });
+}
+
+TEST(Decoder, TheSameRankCountGivesTheSameBitsTenTimes) {
+  unsetenv("ONECOPY_KERNELS");
+  const test::Golden golden(kGoldens + "gguf/qwen3_moe-Q4_K_M");
+  for (int ranks : {1, 3, 6}) {
+    std::vector<float> first;
+    for (int run = 0; run < 10; ++run) {
+      WithModel(kGoldens + "gguf/qwen3_moe-Q4_K_M/model.gguf", ranks, [&](exec::Engine& engine) {
+        const auto logits = engine.Append(0, 0, golden.prompts()[2], 4);
+        if (run == 0) first.assign(logits.begin(), logits.end());
+        ASSERT_EQ(std::memcmp(first.data(), logits.data(), logits.size_bytes()), 0)
+            << ranks << " ranks, run " << run << " differs from run 0";
+      });
+    }
+  }
+}
+
+}  // namespace
+}  // namespace onecopy
