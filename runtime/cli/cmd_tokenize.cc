@@ -4,10 +4,10 @@
 
 #include <cstdio>
 #include <fstream>
-#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <sstream>
 #include <string>
 
 #include "runtime/cli/command.h"
@@ -28,9 +28,11 @@ struct TokenizeOptions {
 
 std::string ReadText(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (!file) Fail(ErrorCode::kBadInput, "{}: the text file cannot be read", path);
-  return text;
+  std::ostringstream text;
+  text << file.rdbuf();  // an error, a directory's too, sets a bit of one of the two
+  if (!file.is_open() || file.bad() || text.bad())
+    Fail(ErrorCode::kBadInput, "{}: the text file cannot be read", path);
+  return text.str();
 }
 
 // Ids with commas, which is what --tokens of the other commands takes; or ids and pieces as JSON.

@@ -178,6 +178,7 @@ test_run() {
 
 interrupt() {  # EXPECTED SIGNAL [TIMES]
   local pid i before
+  : >"$work/out"
   python3 -c 'import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job of a script ignores it, and its children inherit that
 os.execv(sys.argv[1], sys.argv[1:])' "$onecopy" -n 3 wait >"$work/out" 2>/dev/null &
@@ -187,7 +188,7 @@ os.execv(sys.argv[1], sys.argv[1:])' "$onecopy" -n 3 wait >"$work/out" 2>/dev/nu
     sleep 0.1
   done
   before=$SECONDS
-  for ((i = 0; i < ${3:-1}; i++)); do kill "-$2" "$pid" && sleep 0.05; done
+  for ((i = 0; i < ${3:-1}; i++)); do kill "-$2" "$pid" 2>/dev/null && sleep 0.05; done
   wait "$pid"
   equal "exit code after $2 x ${3:-1}" "$1" $?
   equal "nothing is left after $2 x ${3:-1}" "" "$(leftovers)"

@@ -1,0 +1,130 @@
+// Attention over the paged cache against a plain float64 softmax.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "kernels/registry.h"
+#include "runtime/exec/attention_gqa.h"
+#include "tests/support/model_shapes.h"
+
+namespace onecopy::exec {
+namespace {
+
+struct Rig {
+  explicit Rig(const kernels::KernelTable& kernel_table, int ranks, int rank, uint32_t tokens)
+      : table(kernel_table),
+        spec(test::SmallModel(kernels::WeightType::kQ8_0)),
+        plan(shard::MakeShardPlan(spec, table, {.ranks = ranks, .shares = {}})),
+        heads(shard::OwnedHeads(plan, 0, rank)),
+        cache(spec, plan, table, rank, -1, tokens, 2) {}
+  const kernels::KernelTable& table;
+  const proto::ModelSpec spec;
+  const proto::ShardPlan plan;
+  const shard::Range heads;
+  KvCache cache;
+};
+
+const kernels::KernelTable& Ref() {
+  std::string error;
+  return *kernels::SelectTable("ref", &error);
+}
+
+// Positions 0 … n - 1 in slot 1, the last `queries` of them ask; n crosses pages and chunks.
+void ExpectSoftmax(int ranks, int rank, uint32_t n, uint32_t queries, int threads) {
+  SCOPED_TRACE(std::to_string(ranks) + " ranks, rank " + std::to_string(rank) + ", " + std::to_string(n) +
+               " tokens");
+  Rig s(Ref(), ranks, rank, n + 64);
+  const size_t dim = s.spec.head_dim(), group = s.spec.n_heads() / s.spec.n_kv_heads();
+  const shard::Range kv = s.cache.heads(0);
+  std::mt19937 random(n);
+  std::normal_distribution<float> normal;
+  ASSERT_TRUE(s.cache.Grow(0, 10));  // another sequence has pages in between
+  ASSERT_TRUE(s.cache.Grow(1, n));
+  std::vector<float> k(kv.size() * n * dim), v(k.size());
+  for (float& value : k) value = normal(random);
+  for (float& value : v) value = normal(random);
+  for (uint32_t h = 0; h < kv.size(); ++h) {
+    for (uint32_t p = 0; p < n; ++p) {
+      s.table.store_kv(&k[(h * n + p) * dim], dim, s.cache.Key(0, h, 1, p));
+      s.table.store_kv(&v[(h * n + p) * dim], dim, s.cache.Value(0, h, 1, p));
+    }
+  }
+  std::vector<float> q(queries * s.heads.size() * dim), out(q.size());
+  for (float& value : q) value = 0.3f * normal(random);
+  proto::Step step;
+  for (uint32_t i = 0; i < queries; ++i) {
+    step.add_tokens(0);
+    step.add_slots(1);
+    step.add_positions(n - queries + i);
+  }
+  const ThreadTeam team(threads);
+  GqaAttention attention(s.spec, s.table, team);
+  attention.Run(step, 0, s.cache, s.heads, q.data(), out.data());
+
+  for (uint32_t i = 0; i < queries; ++i) {
+    for (uint32_t h = 0; h < s.heads.size(); ++h) {
+      const uint32_t kv_head = static_cast<uint32_t>((s.heads.begin + h) / group) - kv.begin;
+      const float* query = &q[(i * s.heads.size() + h) * dim];
+      const uint32_t seen = step.positions(static_cast<int>(i)) + 1;
+      std::vector<double> weight(seen), want(dim);
+      double sum = 0;
+      for (uint32_t p = 0; p < seen; ++p) {
+        double dot = 0;
+        for (size_t d = 0; d < dim; ++d) dot += double{query[d]} * k[(kv_head * n + p) * dim + d];
+        sum += weight[p] = std::exp(dot);
+      }
+      for (uint32_t p = 0; p < seen; ++p)
+        for (size_t d = 0; d < dim; ++d) want[d] += weight[p] / sum * v[(kv_head * n + p) * dim + d];
+      for (size_t d = 0; d < dim; ++d)
+        ASSERT_NEAR(out[(i * s.heads.size() + h) * dim + d], want[d], 2e-5) << "query " << i << " head " << h;
+    }
+  }
+}
+
+TEST(GqaAttention, IsTheSoftmaxOverAllEarlierPositions) {
+  for (uint32_t n : {1u, 63u, 64u, 65u, 513u, 1100u}) ExpectSoftmax(1, 0, n, 1, 2);
+  ExpectSoftmax(1, 0, 700, 37, 2);
+}
+
+TEST(GqaAttention, RanksComputeTheirHeadsOnly) {
+  for (int ranks : {2, 3, 8})
+    for (int rank = 0; rank < ranks; ++rank) ExpectSoftmax(ranks, rank, 130, 3, 1);
+}
+
+TEST(GqaAttention, ThreadsDoNotChangeTheBits) {
+  // 1 thread: a task goes through its chunks; 8 threads: a task is a chunk.
+  std::vector<float> results[2];
+  for (int i : {0, 1}) {
+    Rig s(Ref(), 1, 0, 2048);
+    const size_t dim = s.spec.head_dim();
+    std::mt19937 random(3);
+    std::normal_distribution<float> normal;
+    ASSERT_TRUE(s.cache.Grow(0, 1500));
+    std::vector<float> row(dim);
+    for (uint32_t h = 0; h < 2; ++h) {
+      for (uint32_t p = 0; p < 1500; ++p) {
+        for (float& value : row) value = normal(random);
+        s.table.store_kv(row.data(), dim, s.cache.Key(0, h, 0, p));
+        s.table.store_kv(row.data(), dim, s.cache.Value(0, h, 0, p));
+      }
+    }
+    proto::Step step;
+    std::vector<float> q;
+    for (int t = 0; t < 5; ++t) {
+      step.add_tokens(0);
+      step.add_slots(0);
+      step.add_positions(1490 + t);
+      for (size_t d = 0; d < 8 * dim; ++d) q.push_back(normal(random));
+    }
+    results[i].resize(q.size());
+    const ThreadTeam team(i == 0 ? 1 : 8);
+    GqaAttention attention(s.spec, s.table, team);
+    attention.Run(step, 0, s.cache, s.heads, q.data(), results[i].data());
+  }
+  EXPECT_EQ(std::memcmp(results[0].data(), results[1].data(), results[0].size() * sizeof(float)), 0);
+}
+
+}  // namespace
+}  // namespace onecopy::exec

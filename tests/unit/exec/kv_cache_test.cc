@@ -1,0 +1,56 @@
+#include "runtime/exec/kv_cache.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <set>
+
+#include "kernels/registry.h"
+#include "tests/support/model_shapes.h"
+
+namespace onecopy::exec {
+namespace {
+
+KvCache MakeCache(uint64_t tokens, uint32_t slots) {
+  std::string error;
+  const auto& table = *kernels::SelectTable("ref", &error);
+  static const proto::ModelSpec spec = test::SmallModel(kernels::WeightType::kQ8_0);
+  const auto plan = shard::MakeShardPlan(spec, table, {.ranks = 1, .shares = {}});
+  return KvCache(spec, plan, table, 0, -1, tokens, slots);
+}
+
+TEST(KvCache, RowsOfAllSequencesLayersAndHeadsAreApart) {
+  KvCache cache = MakeCache(512, 2);
+  ASSERT_TRUE(cache.Grow(0, 130));
+  ASSERT_TRUE(cache.Grow(1, 65));
+  std::set<uint8_t*> rows;
+  size_t n = 0;
+  for (uint32_t slot : {0u, 1u})
+    for (uint32_t p = 0; p < (slot == 0 ? 130u : 65u); ++p)
+      for (uint32_t layer = 0; layer < 4; ++layer)
+        for (uint32_t head = 0; head < 2; ++head, n += 2) {
+          rows.insert(cache.Key(layer, head, slot, p));
+          rows.insert(cache.Value(layer, head, slot, p));
+        }
+  ASSERT_EQ(rows.size(), n);
+  uint8_t* last = nullptr;
+  for (uint8_t* row : rows) {
+    if (last) {
+      ASSERT_GE(row - last, 64 * 4) << "rows of 64 floats overlap";
+    }
+    last = row;
+  }
+}
+
+TEST(KvCache, FullChangesNothingAndReleaseMakesRoom) {
+  KvCache cache = MakeCache(256, 2);  // 4 pages
+  ASSERT_TRUE(cache.Grow(0, 129));    // 3 pages
+  EXPECT_FALSE(cache.Grow(1, 65));    // would need 2
+  EXPECT_TRUE(cache.Grow(1, 64));
+  EXPECT_FALSE(cache.HasRoom(0, 193));
+  cache.Release(1);
+  EXPECT_TRUE(cache.Grow(0, 193));
+}
+
+}  // namespace
+}  // namespace onecopy::exec
