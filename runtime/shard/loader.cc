@@ -115,7 +115,7 @@ class Packer {
     uint8_t* out = store_.MatrixData(item.weight, item.expert);
     if (plan_.placements(item.weight).axis() == proto::WeightPlacement::COLS) {
       const uint64_t first = uint64_t{matrix.first_col} / info.block_cols * info.block_bytes;
-      kernels::PackRows(matrix, out, item.row_begin, item.row_end - item.row_begin, task.src + first,
+      kernels::PackRows(matrix, out, task.row_begin, task.row_end - task.row_begin, task.src + first,
                         row_bytes);
       return;
     }

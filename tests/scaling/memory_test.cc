@@ -48,6 +48,7 @@ struct Seen {
   uint64_t pss = 0;   // bytes, the most at any one time, of all ranks together
   uint64_t read = 0;  // bytes, of all ranks together
   size_t ranks = 0;
+  std::string tokens;
 };
 
 Seen Watch(int ranks) {
@@ -67,9 +68,10 @@ Seen Watch(int ranks) {
     seen.ranks = std::max(seen.ranks, processes.size());
   };
   const auto result = test::OnecopyRanks(
-      ranks, {"generate", "-m", BigModel(), "--tokens", "5,6,7", "-n", "12", "--temp", "0", "--ignore-eos"},
+      ranks, {"generate", "-m", BigModel(), "--tokens", "5,6,7", "-n", "60", "--temp", "0", "--ignore-eos"},
       options);
   EXPECT_EQ(result.exit_code, 0) << result.err;
+  seen.tokens = result.out;
   for (const auto& [process, bytes] : read) seen.read += bytes;
   return seen;
 }
@@ -80,6 +82,8 @@ TEST(Memory, FourRanksTakeNoMoreThanOneAndReadTheFileOnce) {
   const Seen one = Watch(1), four = Watch(4);
   ASSERT_EQ(one.ranks, 1u);
   ASSERT_EQ(four.ranks, 4u);
+  EXPECT_EQ(one.tokens, four.tokens);
+  EXPECT_GT(one.tokens.size(), 20u);
   const double growth = (static_cast<double>(four.pss) - static_cast<double>(one.pss)) / model_bytes;
   printf("model %.0f MB; PSS of 1 rank %.0f MB, of 4 ranks %.0f MB: growth %.1f %% of the model\n",
          model_bytes / 1e6, static_cast<double>(one.pss) / 1e6, static_cast<double>(four.pss) / 1e6,

@@ -3,7 +3,9 @@
 #include "runtime/shard/loader.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
@@ -15,6 +17,18 @@
 
 namespace onecopy::shard {
 namespace {
+
+// Matrices of several megabytes, so that blocks, items and packing tasks are cut within them. Made once.
+const std::string& WideModel() {
+  static const std::string path = [] {
+    const std::string file = ::testing::TempDir() + "/onecopy-wide-" + std::to_string(getpid()) + ".gguf";
+    const std::string command = "python3 " ONECOPY_SOURCE_DIR "/tests/support/make_synthetic_moe.py " + file +
+                                " --layers 1 --experts 2 --top-k 1 --inter 4096 --heads 16 --vocab 4096";
+    EXPECT_EQ(std::system(command.c_str()), 0);
+    return file;
+  }();
+  return path;
+}
 
 const std::string kModels[] = {ONECOPY_TEST_DATA "/goldens/gguf/qwen3_moe-Q4_K_M/model.gguf",
                                ONECOPY_TEST_DATA "/goldens/qwen3_moe",
@@ -63,7 +77,9 @@ void ExpectShardIsTheFiles(const proto::ModelSpec& spec, const proto::ShardPlan&
 }
 
 TEST(Loader, ShardsAreTheFilesBlocksForAnyRankCount) {
-  for (const std::string& path : kModels) {
+  std::vector<std::string> models(std::begin(kModels), std::end(kModels));
+  models.push_back(WideModel());
+  for (const std::string& path : models) {
     const proto::ModelSpec spec = BuildModelSpec(OpenCheckpoint(path));
     for (const auto& entry : kernels::AllTables()) {
       if (!entry.supported()) continue;
@@ -87,6 +103,7 @@ TEST(Loader, ShardsAreTheFilesBlocksForAnyRankCount) {
       }
     }
   }
+  std::filesystem::remove(WideModel());
 }
 
 TEST(Loader, AFileThatShrankIsNamedOnEveryRank) {
