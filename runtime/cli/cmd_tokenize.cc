@@ -65,7 +65,7 @@ Command TokenizeCommand() {
       "onecopy tokenize -m model.gguf -p 'Hello world'\nonecopy tokenize -m model.gguf -f text.txt --json";
   command.add_options = [options](CLI::App* app) {
     AddModelOption(app, &options->model);
-    CLI::Option_group* text = app->add_option_group("Text", "one of");
+    CLI::Option_group* text = app->add_option_group("Text");
     text->add_option("-p,--prompt", options->prompt, "the text");
     text->add_option("-f,--file", options->file, "the file with the text");
     text->require_option(1);

@@ -149,6 +149,15 @@ class JobTest(unittest.TestCase):
         self.assertIn("set-up failed: rank 1 (", err)
         self.assert_gone(job)
 
+    def test_window_that_does_not_fit_is_refused_with_what_to_do(self):
+        # A million gigabytes: without the check, the first touch would be a bus error.
+        job = self.start(2, "collectives", "--window", str(10**15))
+        code, _, err, _ = job.finish(20)
+        self.assertEqual(code, 4)
+        self.assertRegex(err, r"/dev/shm has [\d.]+ MB free, but the 2 ranks of this host need")
+        self.assertIn("--shm-size", err)
+        self.assert_gone(job)
+
 
 if __name__ == "__main__":
     unittest.main(argv=[sys.argv[0], *sys.argv[3:]], verbosity=2)
