@@ -1,10 +1,8 @@
+include(GoogleTest)
+
 # onecopy_library(NAME DEPS...): every .cc of this folder (not of its sub-folders) as one static library onecopy_NAME.
 function(onecopy_library name)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
-  if(NOT sources)
-    add_library(onecopy_${name} INTERFACE)
-    return()
-  endif()
   add_library(onecopy_${name} STATIC ${sources})
   target_include_directories(onecopy_${name} PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
   target_link_libraries(onecopy_${name} PUBLIC ${ARGN})
@@ -13,9 +11,6 @@ endfunction()
 # onecopy_test(AREA LABEL DEPS...): every *_test.cc of this folder as one GoogleTest program AREA, a CTest test per case.
 function(onecopy_test area label)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_test.cc)
-  if(NOT sources)
-    return()
-  endif()
   add_executable(${area} ${sources})
   target_include_directories(${area} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
   target_compile_definitions(${area} PRIVATE
@@ -27,4 +22,3 @@ function(onecopy_test area label)
   endif()
   gtest_discover_tests(${area} TEST_PREFIX "${label}." PROPERTIES LABELS ${label} TIMEOUT 120 DISCOVERY_TIMEOUT 60)
 endfunction()
-include(GoogleTest)

@@ -69,31 +69,57 @@ void Tile(const uint8_t* w, size_t row_bytes, size_t cols, const void* const* x,
   }
 }
 
-// The same as sums in double of one float term a unit of 32 columns (MatmulSumFn): lane i of a unit's term has its
-// columns i, 8 + i, 16 + i, 24 + i in this order.
+// Adds up to 32 columns from c on: four FMAs a lane, then one addition in double.
+template <class W, int R, int T>
+inline void AddUnit(const uint8_t* w, size_t row_bytes, size_t c, size_t end, const float* const* tokens,
+                    __m256d (*low)[T], __m256d (*high)[T]) {
+  __m256 term[R][T];
+  for (int r = 0; r < R; ++r) {
+    for (int t = 0; t < T; ++t) term[r][t] = _mm256_setzero_ps();
+  }
+  for (; c + 8 <= end; c += 8) {
+    for (int r = 0; r < R; ++r) {
+      const __m256 weight = W::Load(w + r * row_bytes + c * W::kBytes);
+      for (int t = 0; t < T; ++t) {
+        term[r][t] = _mm256_fmadd_ps(weight, _mm256_loadu_ps(tokens[t] + c), term[r][t]);
+      }
+    }
+  }
+  if (c < end) {
+    for (int r = 0; r < R; ++r) {
+      const __m256 weight = W::LoadTail(w + r * row_bytes + c * W::kBytes, end - c);
+      for (int t = 0; t < T; ++t) {
+        const __m256 in = _mm256_maskload_ps(tokens[t] + c, TailMask(end - c));
+        term[r][t] = _mm256_fmadd_ps(weight, in, term[r][t]);
+      }
+    }
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int t = 0; t < T; ++t) {
+      low[r][t] = _mm256_add_pd(low[r][t], _mm256_cvtps_pd(_mm256_castps256_ps128(term[r][t])));
+      high[r][t] = _mm256_add_pd(high[r][t], _mm256_cvtps_pd(_mm256_extractf128_ps(term[r][t], 1)));
+    }
+  }
+}
+
+// The same as sums in double of one float term a unit of 32 columns (MatmulSumFn): lane i of a unit's term has
+// its columns i, 8 + i, 16 + i, 24 + i in this order.
 template <class W, int R, int T>
 void Tile(const uint8_t* w, size_t row_bytes, size_t cols, const void* const* x, double* const* y,
           size_t row) {
+  __m256d low[R][T], high[R][T];
   for (int r = 0; r < R; ++r) {
-    const uint8_t* weights = w + r * row_bytes;
+    for (int t = 0; t < T; ++t) low[r][t] = high[r][t] = _mm256_setzero_pd();
+  }
+  const float* tokens[T];
+  for (int t = 0; t < T; ++t) tokens[t] = static_cast<const float*>(x[t]);
+  size_t c = 0;
+  for (; c + 32 <= cols; c += 32) AddUnit<W, R, T>(w, row_bytes, c, c + 32, tokens, low, high);
+  if (c < cols) AddUnit<W, R, T>(w, row_bytes, c, cols, tokens, low, high);
+  for (int r = 0; r < R; ++r) {
     for (int t = 0; t < T; ++t) {
-      const auto* in = static_cast<const float*>(x[t]);
-      __m256d low = _mm256_setzero_pd(), high = _mm256_setzero_pd();
-      for (size_t c = 0; c < cols; c += 32) {
-        __m256 term = _mm256_setzero_ps();
-        const size_t end = cols - c < 32 ? cols : c + 32;
-        size_t i = c;
-        for (; i + 8 <= end; i += 8)
-          term = _mm256_fmadd_ps(W::Load(weights + i * W::kBytes), _mm256_loadu_ps(in + i), term);
-        if (i < end) {
-          term = _mm256_fmadd_ps(W::LoadTail(weights + i * W::kBytes, end - i),
-                                 _mm256_maskload_ps(in + i, TailMask(end - i)), term);
-        }
-        low = _mm256_add_pd(low, _mm256_cvtps_pd(_mm256_castps256_ps128(term)));
-        high = _mm256_add_pd(high, _mm256_cvtps_pd(_mm256_extractf128_ps(term, 1)));
-      }
       double lanes[4];
-      _mm256_storeu_pd(lanes, _mm256_add_pd(low, high));
+      _mm256_storeu_pd(lanes, _mm256_add_pd(low[r][t], high[r][t]));
       y[t][row + r] = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
     }
   }

@@ -90,7 +90,7 @@ int Run(const Command& command, comm::CommOptions comm_options) {
     comm.reset();
     return Exit(ErrorCode::kOk);
   } catch (const comm::CommError& e) {
-    log::error("{}", e.what());
+    log::error("{}", e.what());  // each rank says what it saw
     comm::AbortMpi(Exit(e.code()));
   } catch (const Error& e) {
     if (e.code() == ErrorCode::kInternal && comm &&
@@ -101,7 +101,8 @@ int Run(const Command& command, comm::CommOptions comm_options) {
     }
     // Set-up errors are agreed on: every rank is here with the same message, and rank 0 says it. Later ones
     // are rank 0's alone, whose engine has let the others go.
-    if (!comm || comm->rank() == 0) log::error("{}", e.what());
+    if (LauncherRank() == 0) log::error("{}", e.what());
+    if (!comm) comm::AbortMpi(Exit(e.code()));  // others may still wait in the making of theirs
     comm.reset();
     return Exit(e.code());
   } catch (const std::bad_alloc&) {

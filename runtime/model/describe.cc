@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/model/printable.h"
+#include "runtime/base/printable.h"
 
 namespace onecopy {
 namespace {

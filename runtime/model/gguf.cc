@@ -8,7 +8,7 @@
 
 #include "kernels/types.h"
 #include "runtime/base/check.h"
-#include "runtime/model/printable.h"
+#include "runtime/base/printable.h"
 
 namespace onecopy {
 namespace {

@@ -4,8 +4,8 @@
 #include <string_view>
 #include <utility>
 
+#include "runtime/base/printable.h"
 #include "runtime/model/gguf.h"
-#include "runtime/model/printable.h"
 
 namespace onecopy {
 namespace {

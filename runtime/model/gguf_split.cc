@@ -3,8 +3,8 @@
 #include <filesystem>
 #include <utility>
 
+#include "runtime/base/printable.h"
 #include "runtime/model/gguf.h"
-#include "runtime/model/printable.h"
 
 namespace onecopy {
 namespace {

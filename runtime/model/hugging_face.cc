@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "runtime/base/error.h"
+#include "runtime/base/printable.h"
 #include "runtime/model/json_file.h"
-#include "runtime/model/printable.h"
 #include "runtime/model/safetensors.h"
 
 namespace onecopy {

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "runtime/base/error.h"
+#include "runtime/base/printable.h"
 #include "runtime/model/header_file.h"
-#include "runtime/model/printable.h"
 
 namespace onecopy {
 namespace {

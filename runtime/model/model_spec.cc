@@ -7,8 +7,8 @@
 
 #include "runtime/base/error.h"
 #include "runtime/base/log.h"
+#include "runtime/base/printable.h"
 #include "runtime/model/families/families.h"
-#include "runtime/model/printable.h"
 
 namespace onecopy {
 namespace {

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "runtime/base/error.h"
-#include "runtime/model/printable.h"
+#include "runtime/base/printable.h"
 
 namespace onecopy {
 namespace {

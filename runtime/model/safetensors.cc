@@ -8,9 +8,9 @@
 
 #include "kernels/types.h"
 #include "runtime/base/check.h"
+#include "runtime/base/printable.h"
 #include "runtime/model/header_file.h"
 #include "runtime/model/json_file.h"
-#include "runtime/model/printable.h"
 
 namespace onecopy {
 namespace {

@@ -233,13 +233,14 @@ Finding CheckSharedMemory(const DoctorInput& input) {
   const char* advice =
       "sudo mount -o remount,size=4G /dev/shm; in containers docker run --shm-size 4g, in Kubernetes "
       "an emptyDir with medium Memory at /dev/shm";
-  if (!input.shm_bytes)
+  if (!input.shm_bytes) {
     return ranks < 2 ? Ok("/dev/shm is absent, and one rank needs none") : Bad("/dev/shm is absent", advice);
+  }
+  const std::string available = FormatBytes(*input.shm_bytes) + " free in /dev/shm";
+  if (ranks < 2) return Ok(available + ", and one rank needs none");
   const uint64_t needed = kBytesPerHost + ranks * kBytesPerRank;
-  const std::string found = fmt::format("{} free in /dev/shm; {} ranks use up to {}",
-                                        FormatBytes(*input.shm_bytes), ranks, FormatBytes(needed));
-  if (*input.shm_bytes >= needed) return Ok(found);
-  return ranks < 2 ? Warn(found, advice) : Bad(found, advice);
+  const std::string found = fmt::format("{}; {} ranks use up to {}", available, ranks, FormatBytes(needed));
+  return *input.shm_bytes >= needed ? Ok(found) : Bad(found, advice);
 }
 
 Finding CheckMpi(const DoctorInput& input) {

@@ -85,6 +85,7 @@ std::vector<Fragment> AddedTokenMatcher::Split(std::string_view text, bool parse
       continue;
     }
     size_t begin = at, end = at + token->content.size();
+    // Also past a token that does not count, as the reference does: no other may begin inside it.
     at = end;
     if (token->special && !parse_special) continue;
     if (token->single_word && TouchesWord(text.substr(0, begin), text.substr(end))) continue;

@@ -23,6 +23,8 @@ uint64_t PairKey(int32_t left, int32_t right) {
   return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
 }
 
+// Works on ids, not on texts: a look-up hashes eight bytes however long the tokens are. That needs every merge to be a
+// token, which is checked; llama.cpp, which joins texts, would also accept merges through texts that are none.
 class BpeEncoder {
  public:
   BpeEncoder(std::shared_ptr<const Vocabulary> vocabulary,

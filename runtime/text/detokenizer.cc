@@ -12,6 +12,7 @@ std::string Detokenizer::Push(int32_t id) {
     strip_space_ = false;
   }
   pending_ += piece;
+  // Only an unfinished character waits; bytes that can no longer become one are shown at once.
   const size_t complete = pending_.size() - IncompleteTailBytes(pending_);
   std::string out = ReplaceInvalidUtf8(std::string_view(pending_).substr(0, complete));
   pending_.erase(0, complete);

@@ -66,6 +66,7 @@ void MergeSymbols(MergeScratch* scratch, const Lookup& lookup) {
     queue.pop_back();
     MergeSymbol& left = symbols[best.left];
     MergeSymbol& right = symbols[best.right];
+    // Stale entries are skipped here rather than removed when they become so: a heap cannot find them.
     if (left.bytes == 0 || right.bytes == 0 || left.bytes + right.bytes != best.bytes) continue;
     left.bytes += right.bytes;
     left.id = best.id;

@@ -6,7 +6,7 @@
 #include <new>
 
 #include "runtime/base/error.h"
-#include "runtime/text/utf8.h"
+#include "runtime/base/printable.h"
 
 namespace onecopy::text {
 namespace {
@@ -59,7 +59,7 @@ class Translator {
  private:
   [[noreturn]] void Refuse(std::string_view what) const {
     Fail(ErrorCode::kBadInput, "{}: the regular expression '{}' uses {} at byte {}, which is not supported",
-         where_, Shown(pattern_), what, at_);
+         where_, Printable(pattern_), what, at_);
   }
 
   // A backslash and the character after it; the rest of \p{...} or \x{...} follows as plain text.
@@ -153,7 +153,7 @@ Regex::Regex(std::string_view pattern, std::string_view where) : where_(where) {
                                        &code, &offset, nullptr);
   if (compiled == nullptr) {
     Fail(ErrorCode::kBadInput, "{}: the regular expression '{}' does not compile: {} at byte {}", where,
-         Shown(translated), PcreMessage(code), offset);
+         Printable(translated), PcreMessage(code), offset);
   }
   code_ = std::shared_ptr<void>(compiled, [](void* p) { pcre2_code_free(static_cast<pcre2_code*>(p)); });
   pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE);  // where JIT is missing, matching is slower and the same

@@ -120,6 +120,7 @@ void Sampler::ApplyBias() {
   for (const auto& [id, bias] : options_.logit_bias) logits_[id] += bias;
 }
 
+// Linear in the history: counts_ has an entry per token, and those touched are set back to zero on the way.
 void Sampler::ApplyPenalties(std::span<const int32_t> history) {
   const bool off =
       options_.repetition_penalty == 1 && options_.presence_penalty == 0 && options_.frequency_penalty == 0;

@@ -21,6 +21,8 @@ constexpr std::string_view kEndNames[] = {
     "<|call|>",   "<|endoftext|>", "<|end_of_text|>", "<end_of_turn>", "<eos>",
     "</s>",       "<EOT>",         "[EOT]",           "[EOS]",         "<｜end▁of▁sentence｜>"};
 
+// One call of Encode. The order is that of Hugging Face: added tokens of the raw text, normaliser, added tokens of the
+// normalised text, pre-tokenizer, merges. What an added token stands for is thus never normalised or merged with text.
 class Encoding {
  public:
   Encoding(const TokenizerParts& parts, bool parse_special) : parts_(parts), parse_special_(parse_special) {}

@@ -3,13 +3,13 @@
 #include <cmath>
 
 #include "runtime/base/error.h"
+#include "runtime/base/printable.h"
 #include "runtime/text/bpe.h"
 #include "runtime/text/json_field.h"
 #include "runtime/text/pretokenizer_table.h"
 #include "runtime/text/spm.h"
 #include "runtime/text/tokenizer.h"
 #include "runtime/text/tokenizer_parts.h"
-#include "runtime/text/utf8.h"
 
 namespace onecopy::text {
 namespace {
@@ -95,7 +95,7 @@ KindDefaults BuildByteLevelBpe(const Json& metadata, TokenizerParts* parts) {
   const PreTokenizerPreset* preset = FindPreTokenizer(pre);
   if (preset == nullptr) {
     Fail(ErrorCode::kBadInput, "{}.pre is '{}', a pre-tokenizer that is not supported; supported are {}",
-         kGgml, Shown(pre), PreTokenizerNames());
+         kGgml, Printable(pre), PreTokenizerNames());
   }
   if (preset->nfc) parts->normalizer.push_back({NormalizerStep::Kind::kNfc, {}, {}});
   for (const std::string_view pattern : preset->patterns) {
@@ -152,7 +152,7 @@ const ModelKind& FindModelKind(const Json& metadata) {
     known += fmt::format("{}{}", known.empty() ? "" : ", ", kind.name);
   }
   Fail(ErrorCode::kBadInput, "{}.model is '{}', a kind of tokenizer that is not supported; supported are {}",
-       kGgml, Shown(*name), known);
+       kGgml, Printable(*name), known);
 }
 
 void ReadAddedTokens(TokenizerParts* parts) {

@@ -3,12 +3,12 @@
 #include <algorithm>
 
 #include "runtime/base/error.h"
+#include "runtime/base/printable.h"
 #include "runtime/text/bpe.h"
 #include "runtime/text/json_field.h"
 #include "runtime/text/tokenizer.h"
 #include "runtime/text/tokenizer_hf_steps.h"
 #include "runtime/text/tokenizer_parts.h"
-#include "runtime/text/utf8.h"
 
 namespace onecopy::text {
 namespace {
@@ -45,7 +45,7 @@ class VocabularyBuilder {
     }
     if (!text_[id].empty() && text_[id] != token) {
       Fail(ErrorCode::kBadInput, "{}: the id {} belongs to two tokens, '{}' and '{}'", where, id,
-           Shown(text_[id]), Shown(token));
+           Printable(text_[id]), Printable(token));
     }
     text_[id] = token;
     kind_[id] = kind;
@@ -68,7 +68,7 @@ std::shared_ptr<const Vocabulary> ReadVocabulary(const Json& model, const std::v
   }
   VocabularyBuilder builder;
   for (const auto& [token, id] : vocab.items()) {
-    const auto where = [&token = token] { return fmt::format("{}.vocab['{}']", kModel, Shown(token)); };
+    const auto where = [&token = token] { return fmt::format("{}.vocab['{}']", kModel, Printable(token)); };
     builder.Set(TokenId(id, kMaxVocabulary, where), token, TokenKind::kNormal, kModel + ".vocab");
   }
   for (const AddedToken& token : added) {
@@ -113,7 +113,7 @@ WordEncoder ReadBpe(const Json& model, bool byte_level, const std::shared_ptr<co
     options.unknown_id = vocabulary->Find(*unknown);
     if (options.unknown_id < 0) {
       Fail(ErrorCode::kBadInput, "{}.unk_token is '{}', which the vocabulary does not have", kModel,
-           Shown(*unknown));
+           Printable(*unknown));
     }
   }
   return MakeBpeEncoder(vocabulary, ReadMerges(model), options, kModel + ".merges");
@@ -136,7 +136,7 @@ const ModelKind& FindModelKind(const Json& model) {
     known += fmt::format("{}{}", known.empty() ? "" : ", ", kind.name);
   }
   Fail(ErrorCode::kBadInput, "{}.type is '{}', a kind of tokenizer that is not supported; supported are {}",
-       kModel, Shown(name), known);
+       kModel, Printable(name), known);
 }
 
 // A special token in tokenizer_config.json is a string, or an object with its content.

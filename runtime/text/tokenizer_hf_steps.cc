@@ -1,9 +1,9 @@
 #include "runtime/text/tokenizer_hf_steps.h"
 
+#include "runtime/base/printable.h"
 #include "runtime/text/json_field.h"
 #include "runtime/text/pretokenizer_table.h"
 #include "runtime/text/tokenizer_parts.h"
-#include "runtime/text/utf8.h"
 
 namespace onecopy::text {
 namespace {
@@ -14,7 +14,7 @@ std::string TypeOf(const Json& component, std::string_view where) {
 
 [[noreturn]] void Unsupported(std::string_view where, std::string_view type, std::string_view supported) {
   Fail(ErrorCode::kBadInput, "{} has the type '{}', which is not supported; supported are {}", where,
-       Shown(type), supported);
+       Printable(type), supported);
 }
 
 // Calls visit(component, where) for a component, or for each of a Sequence's under `list_key`; not for null.
@@ -47,8 +47,8 @@ PreTokenizerStep::Kind SplitKind(const std::string& behavior, bool invert, const
   if (behavior == "Removed") return invert ? Kind::kMatchesOnly : Kind::kRemove;
   if (behavior == "MergedWithPrevious" && !invert) return Kind::kMergeWithPrevious;
   if (behavior == "MergedWithNext" && !invert) return Kind::kMergeWithNext;
-  Fail(ErrorCode::kBadInput, "{}: the behavior '{}'{} of a Split is not supported", where, Shown(behavior),
-       invert ? " inverted" : "");
+  Fail(ErrorCode::kBadInput, "{}: the behavior '{}'{} of a Split is not supported", where,
+       Printable(behavior), invert ? " inverted" : "");
 }
 
 PreTokenizerStep RegexStep(std::string_view pattern, const std::string& where,
@@ -77,11 +77,12 @@ void AddTemplateToken(const Json& item, const Json& component, const std::string
   const std::string name = StringField(Member(item, "SpecialToken"), "id", where).value_or("");
   const Json& entry = Member(Member(component, "special_tokens"), name);
   if (!entry.is_object()) {
-    Fail(ErrorCode::kBadInput, "{}.special_tokens has no '{}', which its template uses", where, Shown(name));
+    Fail(ErrorCode::kBadInput, "{}.special_tokens has no '{}', which its template uses", where,
+         Printable(name));
   }
   for (const Json& id : ArrayField(entry, "ids", where + ".special_tokens")) {
-    ids->push_back(TokenId(id, vocab_size,
-                           [&] { return fmt::format("{}.special_tokens['{}'].ids", where, Shown(name)); }));
+    ids->push_back(TokenId(
+        id, vocab_size, [&] { return fmt::format("{}.special_tokens['{}'].ids", where, Printable(name)); }));
   }
 }
 

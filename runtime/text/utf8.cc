@@ -65,25 +65,6 @@ size_t IncompleteTailBytes(std::string_view text) {
   return 0;
 }
 
-std::string Shown(std::string_view text) {
-  constexpr size_t kMaxBytes = 80;
-  std::string out;
-  while (!text.empty()) {
-    if (out.size() >= kMaxBytes) return out + "…";
-    const Utf8Char c = DecodeUtf8(text);
-    // C0 and C1 controls steer terminals.
-    const bool control = c.code < 0x20 || (c.code >= 0x7F && c.code < 0xA0);
-    if (c.state == Utf8State::kValid && !control) {
-      out += text.substr(0, c.bytes);
-    } else {
-      for (const char byte : text.substr(0, c.bytes))
-        out += fmt::format("\\x{:02X}", static_cast<uint8_t>(byte));
-    }
-    text.remove_prefix(c.bytes);
-  }
-  return out;
-}
-
 bool IsWhiteSpace(char32_t code) {
   if (code < 0x80) return code == ' ' || (code >= '\t' && code <= '\r');
   const utf8proc_category_t category = utf8proc_category(static_cast<utf8proc_int32_t>(code));

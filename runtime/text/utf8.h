@@ -29,10 +29,6 @@ std::string ReplaceInvalidUtf8(std::string_view text);
 // Bytes at the end of `text` that may be the beginning of a character: 0 to 3.
 size_t IncompleteTailBytes(std::string_view text);
 
-// Text of a file or a user, made fit for a message: control characters and wrong bytes as \xHH, cut after 80
-// bytes.
-std::string Shown(std::string_view text);
-
 bool IsWhiteSpace(char32_t code);     // Unicode property White_Space
 bool IsWordCharacter(char32_t code);  // letters, marks, decimal and letter numbers, connectors: \w of UTS #18
 

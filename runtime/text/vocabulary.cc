@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "runtime/base/error.h"
-#include "runtime/text/utf8.h"
+#include "runtime/base/printable.h"
 
 namespace onecopy::text {
 
@@ -19,8 +19,8 @@ std::shared_ptr<const Vocabulary> Vocabulary::Build(std::vector<std::string> tex
     out->max_token_bytes_ = std::max(out->max_token_bytes_, token.size());
     const auto [it, inserted] = out->ids_.emplace(token, id);
     if (!inserted) {
-      Fail(ErrorCode::kBadInput, "{}: the token '{}' has two ids, {} and {}", where, Shown(token), it->second,
-           id);
+      Fail(ErrorCode::kBadInput, "{}: the token '{}' has two ids, {} and {}", where, Printable(token),
+           it->second, id);
     }
   }
   return out;

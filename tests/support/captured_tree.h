@@ -43,7 +43,9 @@ class CapturedTree {
 
   void Write(const std::string& path, const std::string& text) const {
     const std::filesystem::path full = std::filesystem::path(root_) / path;
-    std::filesystem::create_directories(full.parent_path());
+    // Thousands of files in few folders: asking for each whether its folder exists takes most of the time.
+    if (full.parent_path() != last_folder_) std::filesystem::create_directories(full.parent_path());
+    last_folder_ = full.parent_path();
     std::ofstream(full) << text;
   }
   void Remove(const std::string& path) const {
@@ -81,6 +83,7 @@ class CapturedTree {
   }
 
   std::string root_;
+  mutable std::filesystem::path last_folder_;
 };
 
 }  // namespace onecopy::testing

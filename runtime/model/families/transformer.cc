@@ -4,8 +4,8 @@
 
 #include <utility>
 
+#include "runtime/base/printable.h"
 #include "runtime/model/families/families.h"
-#include "runtime/model/printable.h"
 
 namespace onecopy {
 namespace {

@@ -268,10 +268,12 @@ TEST_P(Matmul, SumOverColumnShardsDoesNotDependOnTheCut) {
     for (const uint32_t end : cut) {
       const Shard w = Pack(file, kernel_.row_tile, first, end - first);
       std::vector<std::vector<float>> part;
+      part.reserve(n_tokens);
       for (const auto& token : tokens) part.emplace_back(token.begin() + first, token.begin() + end);
       const Activations x_part(*table_, kernel_.act, part);
       std::vector<std::vector<double>> y(n_tokens, std::vector<double>(rows, std::nan("")));
       std::vector<double*> out;
+      out.reserve(n_tokens);
       for (auto& values : y) out.push_back(values.data());
       kernel_.matmul_sum(w.matrix, x_part.pointers(), out.data(), n_tokens, 0, rows);
       for (size_t t = 0; t < n_tokens; ++t) {

@@ -1,6 +1,6 @@
 #include "runtime/model/describe.h"
 
-#include "runtime/model/printable.h"
+#include "runtime/base/printable.h"
 #include "tests/unit/model/model_test_support.h"
 
 namespace onecopy {

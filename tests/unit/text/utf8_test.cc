@@ -73,11 +73,6 @@ TEST(Utf8, EveryCodePointSurvivesItsEncoding) {
   }
 }
 
-TEST(Utf8, ShownTextHasNoControlCharactersAndAnEnd) {
-  EXPECT_EQ(Shown("é\x1B[2J\n\xC2\x85\xFF"), "é\\x1B[2J\\x0A\\xC2\\x85\\xFF");
-  EXPECT_EQ(Shown(std::string(1000, 'x')), std::string(80, 'x') + "…");
-}
-
 // Rows of the Unicode Character Database's NormalizationTest.txt.
 TEST(Normalizer, MakesTheNormalFormsOfUnicode) {
   using Kind = NormalizerStep::Kind;

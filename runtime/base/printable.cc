@@ -1,4 +1,4 @@
-#include "runtime/model/printable.h"
+#include "runtime/base/printable.h"
 
 #include <fmt/format.h>
 
