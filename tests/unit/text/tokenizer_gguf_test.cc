@@ -194,7 +194,7 @@ TEST(TokenizerGguf, RefusesScoresThatAreNoNumbers) {
 TEST(TokenizerGguf, MessagesHoldNoControlCharactersOfTheFile) {
   json metadata = Valid();
   metadata["tokenizer.ggml.pre"] = "\x1B[2J\xFF";
-  EXPECT_THAT(WhyRefused(metadata), HasSubstr("'\\x1B[2J\\xFF'"));
+  EXPECT_THAT(WhyRefused(metadata), HasSubstr("'\\x1b[2J\\xff'"));
 }
 
 }  // namespace
