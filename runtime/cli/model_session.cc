@@ -195,11 +195,21 @@ void ModelSession::MakeReport() {
 
 void ModelSession::Run(const std::function<void(exec::Engine&)>& body) {
   comm_.SetStage("running");
-  if (leads()) {
-    if (!options_.report.empty()) WriteFile(options_.report, report::ReportJson(report_));
-    body(*engine_);
-  } else {
-    engine_->Serve();
+  try {
+    if (leads()) {
+      if (!options_.report.empty()) WriteFile(options_.report, report::ReportJson(report_));
+      body(*engine_);
+    } else {
+      engine_->Serve();
+    }
+  } catch (const comm::CommError&) {
+    throw;
+  } catch (const Error& e) {
+    // Between steps rank 0 may fail alone: its engine's destructor lets the others go. In the middle of a step they
+    // wait for this rank, and must be told.
+    if (comm_.size() == 1 || (leads() && engine_->healthy())) throw;
+    comm_.Abandon(e.what());
+    throw comm::CommError(comm_.rank(), e.what());
   }
   engine_.reset();  // lets the other ranks leave
 }

@@ -1,6 +1,7 @@
 #include "runtime/exec/engine.h"
 
 #include <algorithm>
+#include <map>
 
 #include "proto/control.pb.h"
 #include "runtime/base/check.h"
@@ -47,51 +48,64 @@ std::span<const float> Engine::Run(const proto::Step& step) {
   return decoder_.Forward(step);
 }
 
-void Engine::CheckInput(uint32_t slot, uint32_t position, std::span<const int32_t> tokens) const {
-  if (slot >= options_.slots())
-    Fail(ErrorCode::kUsage, "slot {} of {} does not exist", slot, options_.slots());
-  for (size_t i = 0; i < tokens.size(); ++i)
-    if (tokens[i] < 0 || static_cast<uint32_t>(tokens[i]) >= spec_.vocab_size())
-      Fail(ErrorCode::kUsage,
-           "token id {} (number {} of the input) is outside the model's vocabulary, 0 … {}", tokens[i], i,
+void Engine::CheckStep(const proto::Step& step) const {
+  std::map<uint32_t, uint64_t> end_of_slot;
+  for (int t = 0; t < step.tokens_size(); ++t) {
+    if (step.slots(t) >= options_.slots())
+      Fail(ErrorCode::kUsage, "slot {} of {} does not exist", step.slots(t), options_.slots());
+    if (step.tokens(t) < 0 || static_cast<uint32_t>(step.tokens(t)) >= spec_.vocab_size())
+      Fail(ErrorCode::kUsage, "token id {} is outside the model's vocabulary, 0 … {}", step.tokens(t),
            spec_.vocab_size() - 1);
-  const uint64_t end = uint64_t{position} + tokens.size();
-  if (end > spec_.context_length())
-    Fail(ErrorCode::kUsage,
-         "{} tokens do not fit the model's context of {}; shorten the prompt or ask for fewer tokens", end,
-         spec_.context_length());
-  if (!cache_.HasRoom(slot, static_cast<uint32_t>(end)))
-    Fail(ErrorCode::kUsage, "{} tokens do not fit the KV cache of {}; raise --context", end,
+    uint64_t& end = end_of_slot[step.slots(t)];
+    end = std::max<uint64_t>(end, step.positions(t) + 1ull);
+  }
+  uint64_t new_pages = 0;
+  for (const auto& [slot, end] : end_of_slot) {
+    if (end > spec_.context_length())
+      Fail(ErrorCode::kUsage,
+           "{} tokens do not fit the model's context of {}; shorten the prompt or ask for fewer tokens", end,
+           spec_.context_length());
+    new_pages += cache_.NewPages(slot, static_cast<uint32_t>(end));
+  }
+  if (new_pages > cache_.free_pages())
+    Fail(ErrorCode::kUsage, "the step's tokens do not fit the KV cache of {}; raise --context",
          options_.kv_tokens());
+}
+
+std::span<const float> Engine::Forward(const proto::Step& step) {
+  ONECOPY_CHECK(comm_.rank() == 0);
+  CheckStep(step);
+  proto::Control control;
+  *control.mutable_step() = step;
+  failed_ = true;  // until all is through: a throw below comes from the middle of a step
+  Send(control);
+  const std::span<const float> logits = Run(step);
+  failed_ = false;
+  return logits;
 }
 
 std::span<const float> Engine::Append(uint32_t slot, uint32_t position, std::span<const int32_t> tokens,
                                       uint32_t n_logits) {
-  CheckInput(slot, position, tokens);
   n_logits = std::min(n_logits, static_cast<uint32_t>(tokens.size()));
   const size_t first_logit = tokens.size() - n_logits;
   logits_.clear();
   std::span<const float> last;
-  failed_ = true;  // until all is through: a throw below comes from a collective
   for (size_t begin = 0; begin < tokens.size(); begin += options_.chunk_tokens()) {
     const size_t end = std::min(tokens.size(), begin + options_.chunk_tokens());
-    proto::Control control;
-    proto::Step* step = control.mutable_step();
+    proto::Step step;
     for (size_t t = begin; t < end; ++t) {
-      step->add_tokens(tokens[t]);
-      step->add_slots(slot);
-      step->add_positions(position + static_cast<uint32_t>(t));
-      if (t >= first_logit) step->add_logit_rows(static_cast<uint32_t>(t - begin));
+      step.add_tokens(tokens[t]);
+      step.add_slots(slot);
+      step.add_positions(position + static_cast<uint32_t>(t));
+      if (t >= first_logit) step.add_logit_rows(static_cast<uint32_t>(t - begin));
     }
-    Send(control);
-    last = Run(*step);
+    last = Forward(step);
     // Logits of one chunk are handed on as they are; those of several are put together.
-    if (step->logit_rows_size() < static_cast<int>(n_logits)) {
+    if (step.logit_rows_size() < static_cast<int>(n_logits)) {
       logits_.insert(logits_.end(), last.begin(), last.end());
       last = logits_;
     }
   }
-  failed_ = false;
   return last;
 }
 

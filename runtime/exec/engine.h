@@ -22,6 +22,11 @@ class Engine {
          const proto::EngineOptions& options);
   ~Engine();
 
+  // Rank 0: runs one step of tokens of any sequences: prefill chunks, decoded tokens, side by side. Tokens of one slot
+  // ascend in position. Returns the logits of step.logit_rows, [rows][vocab], valid until the next call.
+  // Errors: kUsage for a token id, slot or position out of range, or where the cache is full; nothing was run then.
+  // CommError when a rank failed.
+  std::span<const float> Forward(const proto::Step& step);
   // Rank 0: appends tokens to the sequence in `slot`, which holds `position` tokens so far. Returns the
   // logits of the last `n_logits` tokens, [n_logits][vocab], valid until the next call. Errors: kUsage for a
   // token id, slot or position out of range, or where the cache is full; nothing was run then. CommError when
@@ -34,6 +39,8 @@ class Engine {
   // Other ranks: follow rank 0 until its engine is destroyed.
   void Serve();
 
+  // False after a step broke off in the middle: the other ranks cannot be told anything more.
+  bool healthy() const { return !failed_; }
   uint64_t kv_bytes() const { return cache_.bytes(); }
   uint64_t kv_tokens() const { return options_.kv_tokens(); }
   const proto::ModelSpec& spec() const { return spec_; }
@@ -42,14 +49,14 @@ class Engine {
  private:
   void Send(const proto::Control& control);
   std::span<const float> Run(const proto::Step& step);
-  void CheckInput(uint32_t slot, uint32_t position, std::span<const int32_t> tokens) const;
+  void CheckStep(const proto::Step& step) const;
 
   comm::Communicator& comm_;
   const proto::ModelSpec& spec_;
   const proto::EngineOptions options_;
   KvCache cache_;
   Decoder decoder_;
-  bool failed_ = false;  // a collective failed: the others cannot be told anything more
+  bool failed_ = false;
   std::vector<float> logits_;
 };
 

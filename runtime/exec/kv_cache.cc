@@ -18,13 +18,13 @@ KvCache::KvCache(const proto::ModelSpec& spec, const proto::ShardPlan& plan,
   for (uint64_t p = pages; p > 0; --p) free_pages_.push_back(static_cast<uint32_t>(p - 1));
 }
 
-bool KvCache::HasRoom(uint32_t slot, uint32_t n_positions) const {
+uint64_t KvCache::NewPages(uint32_t slot, uint32_t n_positions) const {
   const uint64_t pages = DivUp(n_positions, kPageTokens), held = slots_[slot].size();
-  return pages <= held || pages - held <= free_pages_.size();
+  return pages > held ? pages - held : 0;
 }
 
 bool KvCache::Grow(uint32_t slot, uint32_t n_positions) {
-  if (!HasRoom(slot, n_positions)) return false;
+  if (NewPages(slot, n_positions) > free_pages()) return false;
   auto& pages = slots_[slot];
   while (pages.size() * kPageTokens < n_positions) {
     pages.push_back(free_pages_.back());

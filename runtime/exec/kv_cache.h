@@ -30,8 +30,9 @@ class KvCache {
   // Positions [0, n) of the slot have pages after it; false, with nothing changed, where the cache is full.
   bool Grow(uint32_t slot, uint32_t n_positions);
   void Release(uint32_t slot);
-  // Would Grow succeed?
-  bool HasRoom(uint32_t slot, uint32_t n_positions) const;
+  // Pages that Grow would take, and those there are.
+  uint64_t NewPages(uint32_t slot, uint32_t n_positions) const;
+  uint64_t free_pages() const { return free_pages_.size(); }
 
   // One position's vector; kv_head counts from the rank's first head of that layer.
   uint8_t* Key(uint32_t layer, uint32_t kv_head, uint32_t slot, uint32_t position) const {

@@ -157,9 +157,11 @@ Finding CheckNumaBalancing(const DoctorInput& input) {
 }
 
 Finding CheckPlacement(const DoctorInput& input) {
-  if (input.placement_error.empty())
-    return Ok("memory can be bound to a node, and the kernel says where it lies");
-  return Bad(input.placement_error, "allow these system calls, or start with --bind none");
+  if (!input.placement_error.empty()) {
+    return Bad(input.placement_error, "allow these system calls, or start with --bind none");
+  }
+  if (input.topology.nodes.size() < 2) return Ok("one node: all memory lies there");
+  return Ok("memory can be bound to a node, and the kernel says where it lies");
 }
 
 Finding CheckGovernor(const DoctorInput& input) {
