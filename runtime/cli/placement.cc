@@ -28,7 +28,7 @@ PlacementWish WishFromEnvironment() {
 Placement Place(const numa::Topology& topology, const PlacementWish& wish, int rank_on_host,
                 int ranks_on_host) {
   const auto nodes = topology.RankNodes();
-  if (nodes.empty())
+  if (nodes.empty() && wish.bind)
     Fail(ErrorCode::kCommunication,
          "host {} has no NUMA node with both CPUs and memory that this process may use; check its cpuset "
          "(cpuset.cpus, cpuset.mems)",
@@ -52,8 +52,8 @@ Placement Place(const numa::Topology& topology, const PlacementWish& wish, int r
     }
     cores = numa::Topology::CpusOf(*placement.node, /*smt=*/false);
   } else {
-    for (const numa::Node* node : nodes)
-      for (int cpu : numa::Topology::CpusOf(*node, /*smt=*/false)) cores.push_back(cpu);
+    for (const numa::Node& node : topology.nodes)
+      for (int cpu : numa::Topology::CpusOf(node, /*smt=*/false)) cores.push_back(cpu);
   }
 
   const auto n_cores = static_cast<int>(cores.size());

@@ -27,7 +27,7 @@ bool RefusalIsHarmless(int error, int node) {
 }
 
 std::string Explain(int error, int node) {
-  const std::string reason = std::generic_category().message(error);
+  std::string reason = std::generic_category().message(error);
   switch (error) {
     case EPERM:
       return reason +

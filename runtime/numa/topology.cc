@@ -76,7 +76,8 @@ std::vector<int> OnlineNodes(const std::string& root) {
   if (const auto text = ReadText(root, folder + "/online")) return ParseIdList(*text, folder + "/online");
   std::vector<int> ids;
   std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(root + "/" + folder, ignored)) {
+  const std::filesystem::path directory = std::filesystem::path(root) / folder;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, ignored)) {
     const std::string name = entry.path().filename();
     const bool is_node = name.rfind("node", 0) == 0 && name.size() > 4 &&
                          name.find_first_not_of("0123456789", 4) == std::string::npos;
@@ -148,6 +149,7 @@ std::vector<int> Topology::CpusOf(const Node& node, bool smt) {
   }
   std::sort(rank_cpu.begin(), rank_cpu.end());
   std::vector<int> out;
+  out.reserve(rank_cpu.size());
   for (const auto& [sibling, id] : rank_cpu) out.push_back(id);
   return out;
 }
