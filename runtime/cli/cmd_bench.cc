@@ -43,32 +43,42 @@ Figures FiguresOf(std::vector<double> samples) {
 
 struct Row {
   uint32_t tokens = 0, depth = 0;
-  Figures rate;                // tokens a second
-  double bytes_per_token = 0;  // decode only: weights and cache that one token reads
+  Figures rate;                   // tokens a second
+  double bytes_per_token = 0;     // decode only: weights and cache that one token reads
+  double collective_seconds = 0;  // of one token: time that rank 0 waited for others in collectives, the mean
 };
 
 class Bench {
  public:
-  Bench(const Options& options, exec::Engine& engine, const shard::TokenCost& cost)
-      : options_(options), engine_(engine), cost_(cost) {}
+  Bench(const Options& options, const comm::Communicator& comm, exec::Engine& engine,
+        const shard::TokenCost& cost)
+      : options_(options), comm_(comm), engine_(engine), cost_(cost) {}
 
   Row Prefill(uint32_t n) {
-    return {n, 0, Repeat(n, [&] { engine_.Append(0, 0, RandomTokens(n)); }), 0};
+    Row row{n, 0, {}, 0, 0};
+    const double before = comm_.stats().wait_seconds;
+    row.rate = Repeat(n, [&] { engine_.Append(0, 0, RandomTokens(n)); });
+    row.collective_seconds = (comm_.stats().wait_seconds - before) / n / (options_.repetitions + 1);
+    return row;
   }
 
   // n single tokens after `depth` others.
   Row Decode(uint32_t n, uint32_t depth) {
     const std::vector<int32_t> before = RandomTokens(std::max(1u, depth)), tokens = RandomTokens(n);
-    Row row{n, depth, {}, 0};
+    Row row{n, depth, {}, 0, 0};
     std::vector<double> samples;
+    double waited = 0;
     for (int r = -1; r < options_.repetitions; ++r) {  // the first is a warm-up
       if (depth > 0) engine_.Append(0, 0, before);
+      const double before = comm_.stats().wait_seconds;
       const auto start = std::chrono::steady_clock::now();
       for (uint32_t i = 0; i < n; ++i) engine_.Append(0, depth + i, std::span(tokens).subspan(i, 1));
       const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      if (r >= 0) waited += comm_.stats().wait_seconds - before;
       engine_.Release(0);
       if (r >= 0) samples.push_back(n / seconds);
     }
+    row.collective_seconds = waited / n / options_.repetitions;
     row.rate = FiguresOf(samples);
     row.bytes_per_token = cost_.weight_bytes + cost_.kv_bytes_per_position * (depth + (n + 1) / 2.0);
     return row;
@@ -96,6 +106,7 @@ class Bench {
   }
 
   const Options& options_;
+  const comm::Communicator& comm_;
   exec::Engine& engine_;
   const shard::TokenCost& cost_;
   std::mt19937 random_{1};
@@ -132,7 +143,9 @@ std::string Json(const Results& results, const ModelSession& session) {
   json["kernels"] = session.report().kernels();
   json["prefill"] = nlohmann::ordered_json::array();
   for (const Row& row : results.prefill)
-    json["prefill"].push_back({{"tokens", row.tokens}, {"tokens_per_second", ToJson(row.rate)}});
+    json["prefill"].push_back({{"tokens", row.tokens},
+                               {"tokens_per_second", ToJson(row.rate)},
+                               {"collective_seconds_per_token", row.collective_seconds}});
   json["decode"] = nlohmann::ordered_json::array();
   for (const Row& row : results.decode)
     json["decode"].push_back(
@@ -140,6 +153,7 @@ std::string Json(const Results& results, const ModelSession& session) {
          {"depth", row.depth},
          {"batch", 1},
          {"tokens_per_second", ToJson(row.rate)},
+         {"collective_seconds_per_token", row.collective_seconds},
          {"bytes_per_token", static_cast<uint64_t>(row.bytes_per_token)},
          {"bandwidth_share", row.rate.median * row.bytes_per_token / results.read_bandwidth}});
   json["machine"] = {{"read_bytes_per_second", results.read_bandwidth},
@@ -190,8 +204,8 @@ Command BenchCommand() {
         ->check(CLI::Range(1, 1000));
     app->add_flag("--json", options->json, "print JSON");
   };
-  command.run = [options](comm::Communicator& comm) {
-    ModelSession session(comm, options->model,
+  command.run = [options](comm::Communicator& comm, const Seat& seat) {
+    ModelSession session(comm, seat, options->model,
                          [&](const Checkpoint&, const proto::ModelSpec&, proto::EngineOptions* engine) {
                            uint64_t most = 1;
                            for (uint64_t p : options->prompts) most = std::max(most, p);
@@ -203,7 +217,7 @@ Command BenchCommand() {
     for (const auto& rank : session.report().ranks()) results.threads += static_cast<int>(rank.threads());
     const shard::TokenCost cost = shard::CostOfToken(session.spec(), session.plan(), ChooseKernels());
     session.Run([&](exec::Engine& engine) {
-      Bench bench(*options, engine, cost);
+      Bench bench(*options, comm, engine, cost);
       for (uint32_t p : options->prompts)
         if (p > 0) results.prefill.push_back(bench.Prefill(p));
       for (uint32_t n : options->decodes)

@@ -12,6 +12,7 @@
 #include "runtime/base/error.h"
 #include "runtime/cli/command.h"
 #include "runtime/numa/arena.h"
+#include "runtime/numa/places.h"
 #include "runtime/numa/residency.h"
 #include "runtime/numa/topology.h"
 #include "runtime/report/doctor.h"
@@ -34,15 +35,15 @@ std::string MpirunVersion() {
 
 // Binds a page to a node and asks where it lies, as loading does with every page.
 std::string TryPlacement(const numa::Topology& topology) {
-  const auto nodes = topology.RankNodes();
-  if (nodes.empty() || !topology.sysfs_numa) return "";
+  const auto places = numa::FindPlaces(topology);
+  if (places.empty() || !topology.sysfs_numa) return "";
   constexpr uint64_t kProbeBytes = 4096;
   try {
-    const numa::Arena arena("doctor's probe", kProbeBytes, nodes.back()->id);
+    const numa::Arena arena("doctor's probe", kProbeBytes, places.back().id);
     arena.data()[0] = 1;
     const numa::Residency residency = numa::AuditResidency(arena.data(), arena.bytes());
-    if (residency.resident_bytes > 0 && residency.ShareOn(nodes.back()->id) == 1) return "";
-    return fmt::format("a page bound to node {} does not lie there", nodes.back()->id);
+    if (residency.resident_bytes > 0 && residency.ShareOn(places.back().id) == 1) return "";
+    return fmt::format("a page bound to node {} does not lie there", places.back().id);
   } catch (const Error& e) {
     return e.what();
   }
@@ -86,7 +87,7 @@ Command DoctorCommand() {
   command.add_options = [json](CLI::App* app) {
     app->add_flag("--json", *json, "one JSON object instead of text");
   };
-  command.run = [json](comm::Communicator& comm) {
+  command.run = [json](comm::Communicator& comm, const Seat&) {
     OnFirstRank(comm, "doctor", [&] {
       const report::DoctorInput input = Gather();
       const report::Diagnosis diagnosis = report::Diagnose(input);

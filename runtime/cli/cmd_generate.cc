@@ -214,10 +214,10 @@ Command GenerateCommand() {
     app->add_flag("--json", options->json,
                   "print one JSON object at the end: tokens (the new ones), text, timings");
   };
-  command.run = [options](comm::Communicator& comm) {
+  command.run = [options](comm::Communicator& comm, const Seat& seat) {
     Input input;
     ModelSession session(
-        comm, options->model,
+        comm, seat, options->model,
         [&](const Checkpoint& checkpoint, const proto::ModelSpec& spec, proto::EngineOptions* engine) {
           input = Prepare(*options, checkpoint, spec);
           engine->set_kv_tokens(input.prompt.size() + options->n);

@@ -36,7 +36,7 @@ Command InspectCommand() {
     AddModelOption(app, &options->model);
     app->add_flag("--json", options->json, "one JSON object");
   };
-  command.run = [options](comm::Communicator& comm) {
+  command.run = [options](comm::Communicator& comm, const Seat&) {
     OnFirstRank(comm, "inspect", [&] { Inspect(*options); });
   };
   return command;

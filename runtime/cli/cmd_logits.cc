@@ -54,8 +54,8 @@ Command LogitsCommand() {
         ->check(CLI::PositiveNumber);
     app->add_option("-o,--output", options->output, "file to write")->required();
   };
-  command.run = [options](comm::Communicator& comm) {
-    ModelSession session(comm, options->model,
+  command.run = [options](comm::Communicator& comm, const Seat& seat) {
+    ModelSession session(comm, seat, options->model,
                          [&](const Checkpoint&, const proto::ModelSpec&, proto::EngineOptions* e) {
                            e->set_kv_tokens(options->tokens.size());
                          });

@@ -117,12 +117,12 @@ Command PerplexityCommand() {
     app->add_flag("--json", options->json, "print JSON");
     app->add_option("--report", options->model.report, "write what this run measured of itself, as JSON");
   };
-  command.run = [options](comm::Communicator& comm) {
+  command.run = [options](comm::Communicator& comm, const Seat& seat) {
     std::vector<int32_t> tokens;
     std::vector<Window> windows;
     std::optional<int32_t> bos;
     ModelSession session(
-        comm, options->model,
+        comm, seat, options->model,
         [&](const Checkpoint& checkpoint, const proto::ModelSpec&, proto::EngineOptions* engine) {
           const text::Tokenizer tokenizer = MakeTokenizer(checkpoint);
           tokens =

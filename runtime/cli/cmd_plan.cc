@@ -13,6 +13,7 @@
 #include "runtime/cli/model_session.h"
 #include "runtime/cli/placement.h"
 #include "runtime/model/model_spec.h"
+#include "runtime/numa/places.h"
 #include "runtime/report/machine.h"
 #include "runtime/report/run_report.h"
 #include "runtime/shard/fit.h"
@@ -48,12 +49,12 @@ Prediction Predict(const PlanResult& result, const kernels::KernelTable& table,
                    const numa::Topology& topology) {
   constexpr double kBandwidthShare = 0.6, kMatmulShare = 0.5;
   int cores = 0;
-  for (const numa::Node* node : topology.RankNodes())
-    cores += static_cast<int>(numa::Topology::CpusOf(*node, false).size());
+  const auto places = numa::FindPlaces(topology);
+  for (const numa::Place& place : places) cores += static_cast<int>(numa::CpuIds(place.cpus, false).size());
   cores = std::max(1, cores);
   const shard::TokenCost cost = shard::CostOfToken(result.spec, result.plan, table);
   const double ranks = result.plan.ranks();
-  const double machine_nodes = std::max<double>(1, static_cast<double>(topology.RankNodes().size()));
+  const double machine_nodes = std::max<double>(1, static_cast<double>(places.size()));
   // More ranks than this machine has nodes share it, unless the plan is for another machine of like nodes.
   const double scale = result.other_machine ? ranks / machine_nodes : 1;
   const double bandwidth = report::MeasureReadBandwidth(cores) * scale;
@@ -77,7 +78,8 @@ PlanResult MakePlan(const Options& options) {
   result.spec = BuildModelSpec(OpenCheckpoint(ResolveModelPath(options.model)));
   const kernels::KernelTable& table = ChooseKernels();
   const numa::Topology topology = numa::ReadTopology();
-  const auto nodes = topology.RankNodes();
+  std::vector<const numa::Node*> nodes;
+  for (const numa::Place& place : numa::FindPlaces(topology)) nodes.push_back(topology.Find(place.id));
   const int ranks = options.nodes > 0 ? options.nodes : std::max(1, static_cast<int>(nodes.size()));
   result.other_machine = !options.node_memory.empty();
   result.plan = shard::MakeShardPlan(result.spec, table, {.ranks = ranks, .shares = {}});
@@ -186,7 +188,7 @@ Command PlanCommand() {
     app->add_option("--context", options->context, "positions of KV cache")->check(CLI::Range(1u, 1u << 26));
     app->add_flag("--json", options->json, "print JSON");
   };
-  command.run = [options](comm::Communicator& comm) {
+  command.run = [options](comm::Communicator& comm, const Seat&) {
     OnFirstRank(comm, "plan", [&] {
       const PlanResult result = MakePlan(*options);
       Print(options->json ? Json(result) : Text(result, *options));

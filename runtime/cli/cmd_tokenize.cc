@@ -73,7 +73,7 @@ Command TokenizeCommand() {
                   "add no BOS or EOS, and read special tokens as plain text");
     app->add_flag("--json", options->json, "print one JSON object with tokens and pieces");
   };
-  command.run = [options](comm::Communicator& comm) {
+  command.run = [options](comm::Communicator& comm, const Seat&) {
     std::optional<Error> error;
     if (comm.rank() == 0) {
       try {

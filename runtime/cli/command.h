@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 
+#include "runtime/cli/placement.h"
 #include "runtime/comm/communicator.h"
 
 namespace onecopy::cli {
@@ -17,7 +18,7 @@ struct Command {
   // Adds options to the subcommand's parser; what they fill lives in the closure that `run` shares.
   std::function<void(CLI::App* app)> add_options;
   // Called on every rank after parsing. Throws Error; results go to stdout on rank 0 only.
-  std::function<void(comm::Communicator& comm)> run;
+  std::function<void(comm::Communicator& comm, const Seat& seat)> run;
 };
 
 // Runs body on rank 0 alone; all ranks agree on its outcome. For commands without a loaded model.

@@ -79,14 +79,20 @@ std::optional<int> Parse(int argc, char** argv, bool speaks, const std::vector<C
 int Run(const Command& command, comm::CommOptions comm_options) {
   std::unique_ptr<comm::Communicator> comm;
   try {
+    const PlacementWish wish = WishFromEnvironment();
+    Seat seat;
+    comm_options.bind = [&](int rank_on_host, int ranks_on_host) {
+      seat = TakeSeat(wish, rank_on_host, ranks_on_host);
+    };
     if (comm::LaunchedByMpi()) {
-      comm_options.threads_per_rank = std::max(1, WishFromEnvironment().threads);
+      comm_options.threads_per_rank = std::max(1, wish.threads);
       comm = comm::MakeMpiCommunicator(comm_options);
     } else {
+      comm_options.bind(0, 1);
       comm = comm::MakeSingleCommunicator();
     }
     log::Init(comm->rank(), comm->size(), /*verbose=*/false);
-    command.run(*comm);
+    command.run(*comm, seat);
     comm.reset();
     return Exit(ErrorCode::kOk);
   } catch (const comm::CommError& e) {

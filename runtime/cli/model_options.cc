@@ -1,8 +1,11 @@
 #include "runtime/cli/model_options.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <functional>
 
 #include "runtime/base/error.h"
+#include "runtime/base/sizes.h"
 
 namespace onecopy::cli {
 
@@ -20,6 +23,60 @@ void AddModelOptions(CLI::App* app, ModelOptions* options) {
       ->type_name("TOKENS");
   app->add_option("--report", options->report, "write what this run measured of itself, as JSON")
       ->type_name("FILE");
+  const auto add = [&](const char* name, const char* help, const std::function<bool(const std::string&)>& set,
+                       const char* values) {
+    app->add_option_function<std::string>(
+           name,
+           [name, set, values](const std::string& text) {
+             if (!set(text)) throw CLI::ValidationError(name, "'" + text + "' is not one of " + values);
+           },
+           help)
+        ->type_name(values)
+        ->group("Memory");
+  };
+  add(
+      "--balance", "how large each rank's part is: even, by the memory of its node, or by its bandwidth",
+      [options](const std::string& text) {
+        const auto balance = shard::ParseBalance(text);
+        if (balance) options->balance = *balance;
+        return balance.has_value();
+      },
+      "even|memory|bandwidth");
+  app->add_option("--bandwidth", options->bandwidth,
+                  "read bandwidth of each rank's node, e.g. 46GB/s or 46GB/s,23GB/s, for --balance "
+                  "bandwidth; default: "
+                  "measured at start")
+      ->type_name("LIST")
+      ->group("Memory");
+  add(
+      "--hugepages",
+      "pages of weights and KV cache: transparent huge pages (default), a pool's, or 4 KiB ones",
+      [options](const std::string& text) {
+        const auto pages = numa::ParseHugePages(text);
+        if (pages) options->memory.pages = *pages;
+        return pages.has_value();
+      },
+      "thp|2m|1g|off");
+  app->add_flag("--mlock", options->memory.lock, "lock weights and KV cache in memory: never swapped")
+      ->group("Memory");
+  app->add_flag("--replicate", options->replicate,
+                "a full copy of the model on every rank, only to compare with")
+      ->group("Debugging");
+}
+
+std::vector<double> ParseBandwidths(const std::string& text, int ranks) {
+  std::vector<double> out;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t comma = std::min(text.find(',', begin), text.size());
+    std::string item = text.substr(begin, comma - begin);
+    if (item.size() > 2 && item.compare(item.size() - 2, 2, "/s") == 0) item.resize(item.size() - 2);
+    out.push_back(static_cast<double>(ParseBytes(item)));
+    begin = comma + 1;
+  }
+  if (out.size() == 1) out.resize(static_cast<size_t>(ranks), out[0]);
+  if (out.size() != static_cast<size_t>(ranks))
+    Fail(ErrorCode::kUsage, "--bandwidth {}: expected one value, or one for each of {} ranks", text, ranks);
+  return out;
 }
 
 std::string ResolveModelPath(const std::string& path) {

@@ -4,6 +4,10 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <string>
+#include <vector>
+
+#include "runtime/numa/arena.h"
+#include "runtime/shard/balance.h"
 
 namespace onecopy::cli {
 
@@ -12,12 +16,19 @@ struct ModelOptions {
   uint32_t context = 0;  // positions of KV cache; 0: what the command needs
   std::string report;    // where the RunReport goes as JSON; empty: nowhere
   std::string collectives = "shared";
+  shard::Balance balance = shard::Balance::kEven;
+  std::string bandwidth;  // "46GB/s", or one a rank with commas; empty: measured where needed
+  numa::ArenaOptions memory;
+  bool replicate = false;  // every rank holds a full copy, to compare
 };
 
 // -m alone, for commands that read headers only.
 void AddModelOption(CLI::App* app, std::string* model);
-// -m, --context, --report, --collectives.
+// -m, --context, --report, and how the model is laid over the nodes.
 void AddModelOptions(CLI::App* app, ModelOptions* options);
+
+// "46GB/s" or "46GB/s,23GB/s" in bytes a second, one for each of `ranks` ranks. Errors: kUsage.
+std::vector<double> ParseBandwidths(const std::string& text, int ranks);
 
 // The path given, or the shipped model's where it is empty. Errors: kBadInput where that is not installed.
 std::string ResolveModelPath(const std::string& path);

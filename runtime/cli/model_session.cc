@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 
 #include "kernels/registry.h"
@@ -14,6 +15,8 @@
 #include "runtime/base/progress.h"
 #include "runtime/model/model_spec.h"
 #include "runtime/numa/residency.h"
+#include "runtime/numa/sysfs.h"
+#include "runtime/report/machine.h"
 #include "runtime/report/run_report.h"
 #include "runtime/shard/fit.h"
 #include "runtime/shard/loader.h"
@@ -33,6 +36,21 @@ uint64_t PeakBytes() {
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
 }
 
+// What this process can still take of the host's memory.
+uint64_t HostAvailable(const numa::Topology& topology) {
+  uint64_t bytes = 0;
+  for (const numa::Node& node : topology.nodes)
+    if (node.memory_allowed) bytes += node.free_bytes;
+  return std::min(bytes, topology.cgroup_available_bytes);
+}
+
+numa::NumaStat NumaStatOf(const Placement& placement) {
+  numa::NumaStat sum;
+  if (!placement.place) return sum;
+  for (int node : placement.place->nodes) sum += numa::ReadNumaStat(node);
+  return sum;
+}
+
 }  // namespace
 
 const kernels::KernelTable& ChooseKernels() {
@@ -43,20 +61,21 @@ const kernels::KernelTable& ChooseKernels() {
   return *table;
 }
 
-ModelSession::ModelSession(comm::Communicator& comm, const ModelOptions& options, const Prepare& prepare)
-    : comm_(comm), options_(options) {
+ModelSession::ModelSession(comm::Communicator& comm, const Seat& seat, const ModelOptions& options,
+                           const Prepare& prepare)
+    : comm_(comm),
+      seat_(seat),
+      options_(options),
+      compute_(options.replicate ? *single_ : comm),
+      numastat_before_(NumaStatOf(seat.placement)) {
   Stage("reading the model's headers", [&] { ReadHeaders(prepare); });
   ShareHeaders();
-  Stage("planning", [&] {
-    table_ = &ChooseKernels();
-    plan_ = shard::MakeShardPlan(spec_, *table_, {.ranks = comm_.size(), .shares = {}});
-  });
-  Stage("binding", [&] { Bind(); });
+  Stage("starting threads", [&] { StartThreads(); });
+  MakePlan();
   CheckFit();
   Load();
   Stage("making the KV cache", [&] {
-    engine_.emplace(comm_, spec_, plan_, *store_, *table_, *team_, placement_.node ? placement_.node->id : -1,
-                    engine_options_);
+    engine_.emplace(comm_, compute_, spec_, plan_, *store_, *table_, *team_, &memory_, engine_options_);
   });
   MakeReport();
 }
@@ -110,27 +129,64 @@ void ModelSession::ShareHeaders() {
   engine_options_.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
 }
 
-void ModelSession::Bind() {
-  topology_ = numa::ReadTopology();
-  placement_ = Place(topology_, WishFromEnvironment(), comm_.rank_on_host(), comm_.ranks_on_host());
-  if (placement_.node)
-    numa::BindProcess(*placement_.node, placement_.cpus, /*bind_memory=*/topology_.sysfs_numa);
-  team_.emplace(placement_.threads, placement_.pin_threads ? placement_.cpus : std::vector<int>());
+void ModelSession::StartThreads() {
+  const Placement& placement = seat_.placement;
+  team_.emplace(placement.threads, placement.pin_threads ? placement.cpus : std::vector<int>());
+  table_ = &ChooseKernels();
+}
+
+shard::RankMeans ModelSession::MyMeans() const {
+  shard::RankMeans means;
+  means.available_bytes = std::min(seat_.Homes(0).available(), HostAvailable(seat_.topology));
+  if (options_.balance == shard::Balance::kBandwidth && options_.bandwidth.empty())
+    means.read_bandwidth = report::MeasureReadBandwidth(team_->size());
+  return means;
+}
+
+// Every rank makes the same plan, from the same means of all ranks.
+void ModelSession::MakePlan() {
+  std::vector<shard::RankMeans> ranks;
+  if (options_.balance != shard::Balance::kEven && !options_.replicate) {
+    shard::RankMeans mine;
+    Stage("measuring the ranks' memory", [&] { mine = MyMeans(); });
+    std::vector<uint8_t> bytes(sizeof mine);
+    std::memcpy(bytes.data(), &mine, sizeof mine);
+    for (const auto& from : comm_.AllGatherBytes(bytes)) {
+      ranks.emplace_back();
+      std::memcpy(&ranks.back(), from.data(), sizeof mine);
+    }
+  }
+  Stage("planning", [&] {
+    std::vector<double> shares;
+    if (!ranks.empty()) {
+      if (!options_.bandwidth.empty()) {
+        const auto given = ParseBandwidths(options_.bandwidth, comm_.size());
+        for (size_t r = 0; r < ranks.size(); ++r) ranks[r].read_bandwidth = given[r];
+      }
+      shares = shard::SharesOf(options_.balance, ranks, shard::ReserveBytes(spec_, comm_.ranks_on_host()));
+    }
+    plan_ = shard::MakeShardPlan(spec_, *table_, {.ranks = compute_.size(), .shares = std::move(shares)});
+  });
 }
 
 void ModelSession::CheckFit() {
   Stage("checking that the model fits", [&] {
     proto::RankNeeds mine =
-        shard::NeedsOf(spec_, plan_, comm_.rank(),
+        shard::NeedsOf(spec_, plan_, compute_.rank(),
                        {engine_options_.kv_tokens(), engine_options_.chunk_tokens(), comm_.ranks_on_host()});
-    mine.set_host(topology_.host);
-    mine.set_node(placement_.node_id);
-    uint64_t host_available = 0;
-    for (const numa::Node& node : topology_.nodes) {
-      if (node.id == placement_.node_id) mine.set_node_available(node.free_bytes);
-      if (node.memory_allowed) host_available += node.free_bytes;
-    }
-    mine.set_host_available(std::min(host_available, topology_.cgroup_limit_bytes));
+    const Placement& placement = seat_.placement;
+    mine.set_host(seat_.topology.host);
+    mine.set_node(placement.node_id);
+    mine.set_host_available(HostAvailable(seat_.topology));
+    const numa::Homes homes = seat_.Homes(mine.workspace_bytes());
+    uint64_t pools = 0;
+    if (placement.place)
+      for (int node : placement.place->nodes) pools += numa::FreePoolBytes(node, options_.memory.pages);
+    mine.set_host_available(mine.host_available() + pools);
+    mine.set_node_available(placement.place && seat_.topology.sysfs_numa
+                                ? homes.available() * static_cast<uint64_t>(placement.sharers) + pools
+                                : mine.host_available());
+    memory_ = numa::ArenaSource(homes, options_.memory);
     std::vector<proto::RankNeeds> ranks;
     for (const auto& bytes : comm_.AllGatherBytes(Serialize(mine))) {
       ranks.emplace_back();
@@ -141,43 +197,84 @@ void ModelSession::CheckFit() {
 }
 
 void ModelSession::Load() {
-  Stage("allocating the weights", [&] {
-    store_.emplace(spec_, plan_, *table_, comm_.rank(), placement_.node ? placement_.node->id : -1);
-  });
+  Stage("allocating the weights", [&] { store_.emplace(spec_, plan_, *table_, compute_.rank(), &memory_); });
   Progress bar("loading");
-  const shard::LoadStats stats = shard::LoadWeights(
-      comm_, spec_, plan_, *store_, [&](uint64_t done, uint64_t total) { bar.Update(done, total); });
+  const shard::LoadStats stats =
+      shard::LoadWeights(comm_, spec_, plan_, *store_, compute_.rank(),
+                         [&](uint64_t done, uint64_t total) { bar.Update(done, total); });
   bar.Finish();
   bytes_read_ = stats.bytes_read;
   load_seconds_ = stats.seconds;
 }
 
-void ModelSession::MakeReport() {
-  comm_.SetStage("auditing");
+// Asks the kernel where this rank's memory lies. Less than 99.9 % in place is an error, not a warning.
+void ModelSession::Audit(proto::RankReport* mine) const {
+  const Placement& placement = seat_.placement;
+  const numa::Residency weights = numa::AuditArena(store_->arena());
+  numa::Residency all = weights;
+  all.Add(numa::AuditArena(store_->vector_arena()));
+  all.Add(numa::AuditArena(engine_->kv_arena()));
+  mine->set_arena_bytes(weights.resident_bytes);
+  mine->set_huge_page_bytes(all.huge_bytes);
+  for (const auto& [node, bytes] : all.node_bytes) (*mine->mutable_node_bytes())[node] = bytes;
+  mine->set_pages_on_node(all.ShareInPlace());
+  numa::Residency windows;
+  for (const auto part : comm_.OwnSharedMemory()) windows.Add(numa::AuditResidency(part.data(), part.size()));
+  double window_share = 1;
+  if (placement.place && seat_.topology.sysfs_numa && windows.resident_bytes > 0) {
+    window_share = 0;
+    for (int node : placement.place->nodes) window_share += windows.ShareOn(node);
+  }
+  mine->set_window_on_node(window_share);
+  constexpr double kLeastShare = 0.999;
+  if (placement.place && mine->pages_on_node() < kLeastShare)
+    Fail(ErrorCode::kCommunication,
+         "only {:.2f} % of the weights of rank {} lie on NUMA node {} of host {}; expected at least 99.9 %; "
+         "free "
+         "memory on that node or use fewer ranks on it",
+         100 * mine->pages_on_node(), comm_.rank(), numa::FormatIdList(placement.place->nodes),
+         seat_.topology.host);
+}
+
+proto::RankReport ModelSession::MyReport() const {
+  const Placement& placement = seat_.placement;
   proto::RankReport mine;
-  Stage("auditing where the pages are", [&] {
-    const auto residency = numa::AuditResidency(store_->arena().data(), store_->arena().bytes());
-    mine.set_rank(comm_.rank());
-    mine.set_host(topology_.host);
-    mine.set_node(placement_.node_id);
-    mine.set_threads(placement_.threads);
-    mine.set_weight_bytes(store_->matrix_bytes());
-    mine.set_replicated_bytes(plan_.replicated_bytes());
-    mine.set_kv_bytes(engine_->kv_bytes());
-    mine.set_arena_bytes(residency.resident_bytes);
-    mine.set_huge_page_bytes(residency.huge_bytes);
-    mine.set_pages_on_node(placement_.node_id < 0 ? 1.0 : residency.ShareOn(placement_.node_id));
-    mine.set_bytes_read(bytes_read_);
-    mine.set_load_seconds(load_seconds_);
-    mine.set_peak_bytes(PeakBytes());
-    constexpr double kLeastShare = 0.999;
-    if (placement_.node && mine.pages_on_node() < kLeastShare)
-      Fail(ErrorCode::kCommunication,
-           "only {:.2f} % of the weights of rank {} lie on NUMA node {} of host {}; expected at least 99.9 "
-           "%; free "
-           "memory on that node or use fewer ranks on it",
-           100 * mine.pages_on_node(), comm_.rank(), placement_.node->id, topology_.host);
-  });
+  mine.set_rank(comm_.rank());
+  mine.set_host(seat_.topology.host);
+  mine.set_node(placement.node_id);
+  if (placement.place) {
+    mine.mutable_nodes()->Add(placement.place->nodes.begin(), placement.place->nodes.end());
+    std::vector<int> cpus = placement.cpus;
+    std::sort(cpus.begin(), cpus.end());
+    mine.set_cpus(numa::FormatIdList(cpus));
+  }
+  mine.set_threads(placement.threads);
+  mine.set_weight_bytes(store_->matrix_bytes());
+  mine.set_replicated_bytes(plan_.replicated_bytes());
+  mine.set_kv_bytes(engine_->kv_bytes());
+  mine.set_bytes_read(bytes_read_);
+  mine.set_load_seconds(load_seconds_);
+  mine.set_peak_bytes(PeakBytes());
+  const numa::NumaStat stat = NumaStatOf(placement) - numastat_before_;
+  mine.set_numa_hit(stat.hit);
+  mine.set_numa_miss(stat.miss);
+  mine.set_numa_foreign(stat.foreign);
+  try {
+    Audit(&mine);
+  } catch (const Error& e) {
+    // Where nothing is bound, nothing is promised: a kernel that does not tell is no reason to end.
+    if (placement.place) throw;
+    log::debug("{}", e.what());
+    mine.set_pages_on_node(1);
+    mine.set_window_on_node(1);
+    mine.set_arena_bytes(store_->arena().bytes());
+  }
+  return mine;
+}
+
+void ModelSession::MakeReport() {
+  proto::RankReport mine;
+  Stage("auditing where the pages are", [&] { mine = MyReport(); });
   uint64_t resident = 0;
   for (const auto& bytes : comm_.AllGatherBytes(Serialize(mine))) {
     auto* rank = report_.add_ranks();

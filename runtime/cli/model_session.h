@@ -12,6 +12,8 @@
 #include "runtime/comm/communicator.h"
 #include "runtime/exec/engine.h"
 #include "runtime/model/checkpoint.h"
+#include "runtime/numa/numastat.h"
+#include "runtime/shard/balance.h"
 #include "runtime/shard/plan.h"
 #include "runtime/shard/weight_store.h"
 
@@ -24,7 +26,8 @@ class ModelSession {
   using Prepare = std::function<void(const Checkpoint&, const proto::ModelSpec&, proto::EngineOptions*)>;
 
   // Collective. Errors: as design's exit codes say; the same on every rank.
-  ModelSession(comm::Communicator& comm, const ModelOptions& options, const Prepare& prepare);
+  ModelSession(comm::Communicator& comm, const Seat& seat, const ModelOptions& options,
+               const Prepare& prepare);
 
   bool leads() const { return comm_.rank() == 0; }
   // Rank 0: runs body with the engine. Other ranks: serve it. Ends with the report written where asked.
@@ -34,30 +37,38 @@ class ModelSession {
   const proto::ShardPlan& plan() const { return plan_; }
   const proto::RunReport& report() const { return report_; }
   const Checkpoint& checkpoint() const { return *checkpoint_; }  // rank 0
+  const Placement& placement() const { return seat_.placement; }
   const exec::ThreadTeam& team() const { return *team_; }
   comm::Communicator& comm() { return comm_; }
 
  private:
   void ReadHeaders(const Prepare& prepare);
   void ShareHeaders();
-  void SelectKernels();
-  void Bind();
+  void StartThreads();
+  void MakePlan();
+  shard::RankMeans MyMeans() const;
   void CheckFit();
   void Load();
+  void Audit(proto::RankReport* mine) const;
+  proto::RankReport MyReport() const;
   void MakeReport();
   // Runs one stage of set-up on this rank; all ranks agree on its outcome.
   void Stage(const char* name, const std::function<void()>& body);
 
   comm::Communicator& comm_;
+  const Seat& seat_;
   const ModelOptions options_;
+  const std::unique_ptr<comm::Communicator> single_ = comm::MakeSingleCommunicator();
+  // Among whom the plan divides the model: all ranks, or each alone where every rank holds a copy.
+  comm::Communicator& compute_;
+  const numa::NumaStat numastat_before_;
   std::optional<Checkpoint> checkpoint_;
   proto::EngineOptions engine_options_;
   proto::ModelSpec spec_;
   proto::ShardPlan plan_;
   const kernels::KernelTable* table_ = nullptr;
-  numa::Topology topology_;
-  Placement placement_;
   std::optional<exec::ThreadTeam> team_;
+  numa::ArenaSource memory_;
   std::optional<shard::WeightStore> store_;
   std::optional<exec::Engine> engine_;
   uint64_t bytes_read_ = 0;

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -70,6 +71,8 @@ class Communicator {
     size_t bytes_per_rank;
   };
   virtual SharedBuffer AllocateShared(size_t bytes_per_rank) = 0;
+  // This rank's parts of the shared memory made so far, for an audit of where they lie. Empty without shared memory.
+  virtual std::vector<std::span<const uint8_t>> OwnSharedMemory() const { return {}; }
   // Barrier over the ranks of this host, which also orders accesses to shared buffers.
   virtual void HostBarrier() = 0;
 
@@ -102,6 +105,9 @@ struct CommOptions {
   // Waits spin only where the ranks of a host times this fit the CPUs that they may use; otherwise they sleep
   // at once.
   int threads_per_rank = 1;
+  // Called once the rank knows its place on its host, before it touches shared memory: binds the process, so that the
+  // pages come to its node. May throw Error, on which all ranks then agree.
+  std::function<void(int rank_on_host, int ranks_on_host)> bind = nullptr;
   // > 0: treat every so many ranks of a host as a host of their own, to test the path between hosts on one
   // machine.
   int ranks_per_pretended_host = 0;

@@ -61,6 +61,7 @@ class FaultyCommunicator : public Communicator {
   SharedBuffer AllocateShared(size_t bytes_per_rank) override {
     return inner_->AllocateShared(bytes_per_rank);
   }
+  std::vector<std::span<const uint8_t>> OwnSharedMemory() const override { return inner_->OwnSharedMemory(); }
   void SetStage(const char* stage) override { inner_->SetStage(stage); }
   void Abandon(const std::string& reason) noexcept override { inner_->Abandon(reason); }
   Stats stats() const override { return inner_->stats(); }

@@ -138,6 +138,13 @@ class MpiCommunicator : public Communicator {
     agreed_to_end_ = false;
   }
 
+  std::vector<std::span<const uint8_t>> OwnSharedMemory() const override {
+    std::vector<std::span<const uint8_t>> parts;
+    for (const auto& window : windows_)
+      parts.emplace_back(window->parts()[mpi_.rank_on_host], window->bytes_per_rank());
+    return parts;
+  }
+
   SharedBuffer AllocateShared(size_t bytes_per_rank) override {
     return Guarded([&] {
       RequireSharedMemoryEverywhere(bytes_per_rank, [&](const std::vector<uint8_t>& outcome) {
@@ -182,6 +189,17 @@ class MpiCommunicator : public Communicator {
     const ShmOptions shm = {RoundUp(options.window_bytes, kLineBytes), options.deadline_seconds,
                             options.setup_deadline_seconds, options.threads_per_rank};
     const size_t bytes = RegionBytes(shm.window_bytes);
+    if (options.bind) {
+      std::optional<Error> error;
+      try {
+        options.bind(mpi_.rank_on_host, mpi_.ranks_on_host);
+      } catch (const Error& e) {
+        error = e;
+      }
+      AgreeOn("binding ranks to their nodes", error, [&](const std::vector<uint8_t>& outcome) {
+        return plain::AllGatherBytes(mpi_.world, outcome);
+      });
+    }
     RequireSharedMemoryEverywhere(bytes, [&](const std::vector<uint8_t>& outcome) {
       return plain::AllGatherBytes(mpi_.world, outcome);
     });
@@ -206,9 +224,15 @@ class MpiCommunicator : public Communicator {
     } catch (const Error& e) {
       error = e;
     }
+    AgreeOn("getting memory for messages between ranks", error, gather);
+  }
+
+  // gather: as above.
+  template <typename Gather>
+  void AgreeOn(const char* stage, const std::optional<Error>& error, Gather gather) {
     const ByteVectors outcomes = gather(EncodeOutcome(error ? &*error : nullptr));
     agreed_to_end_ = true;
-    ThrowIfAnyFailed("getting memory for messages between ranks", outcomes);
+    ThrowIfAnyFailed(stage, outcomes);
     agreed_to_end_ = false;
   }
 

@@ -28,7 +28,8 @@ struct MpiWindow::Handle {
   MPI_Win win = MPI_WIN_NULL;
 };
 
-MpiWindow::MpiWindow(MpiHandle host_comm, size_t bytes_per_rank) : handle_(std::make_unique<Handle>()) {
+MpiWindow::MpiWindow(MpiHandle host_comm, size_t bytes_per_rank)
+    : handle_(std::make_unique<Handle>()), bytes_per_rank_(bytes_per_rank) {
   const MPI_Comm comm = MPI_Comm_f2c(host_comm);
   int ranks;
   MPI_Comm_size(comm, &ranks);

@@ -22,6 +22,7 @@ class MpiWindow {
 
   // By rank on host, page-aligned. Nobody has touched this rank's part yet, except where MPI does.
   const std::vector<uint8_t*>& parts() const { return parts_; }
+  size_t bytes_per_rank() const { return bytes_per_rank_; }
   // From now on destruction does nothing: the peers will not take part. The kernel frees the memory with the
   // process.
   void Abandon() { abandoned_ = true; }
@@ -30,6 +31,7 @@ class MpiWindow {
   struct Handle;  // holds the MPI_Win
   std::unique_ptr<Handle> handle_;
   std::vector<uint8_t*> parts_;
+  const size_t bytes_per_rank_;
   bool abandoned_ = false;
 };
 

@@ -16,10 +16,11 @@ proto::EngineOptions DefaultEngineOptions(uint64_t kv_tokens);
 
 class Engine {
  public:
-  // node: of the KV cache; -1 unbound. The references outlive the engine.
-  Engine(comm::Communicator& comm, const proto::ModelSpec& spec, const proto::ShardPlan& plan,
-         const shard::WeightStore& store, const kernels::KernelTable& table, const ThreadTeam& team, int node,
-         const proto::EngineOptions& options);
+  // comm: the ranks that run each step; compute: those among which `plan` divides the model: the same, or a single one
+  // where every rank holds a copy. memory: of the KV cache. The references outlive the engine.
+  Engine(comm::Communicator& comm, comm::Communicator& compute, const proto::ModelSpec& spec,
+         const proto::ShardPlan& plan, const shard::WeightStore& store, const kernels::KernelTable& table,
+         const ThreadTeam& team, numa::ArenaSource* memory, const proto::EngineOptions& options);
   ~Engine();
 
   // Rank 0: runs one step of tokens of any sequences: prefill chunks, decoded tokens, side by side. Tokens of one slot
@@ -42,6 +43,7 @@ class Engine {
   // False after a step broke off in the middle: the other ranks cannot be told anything more.
   bool healthy() const { return !failed_; }
   uint64_t kv_bytes() const { return cache_.bytes(); }
+  const numa::Arena& kv_arena() const { return cache_.arena(); }
   uint64_t kv_tokens() const { return options_.kv_tokens(); }
   const proto::ModelSpec& spec() const { return spec_; }
   Decoder& decoder() { return decoder_; }

@@ -7,14 +7,15 @@
 namespace onecopy::exec {
 
 KvCache::KvCache(const proto::ModelSpec& spec, const proto::ShardPlan& plan,
-                 const kernels::KernelTable& table, int rank, int node, uint64_t tokens, uint32_t slots)
+                 const kernels::KernelTable& table, int rank, numa::ArenaSource* memory, uint64_t tokens,
+                 uint32_t slots)
     : row_bytes_(spec.head_dim() * kernels::KvBytes(table.kv_type)), slots_(slots) {
   for (uint32_t l = 0; l < spec.n_layers(); ++l) {
     layers_.push_back({shard::OwnedKvHeads(spec, plan, l, rank), page_bytes_});
     page_bytes_ += 2ull * layers_.back().kv_heads.size() * kPageTokens * row_bytes_;
   }
   const uint64_t pages = DivUp(tokens, kPageTokens);
-  arena_ = numa::Arena("KV cache", pages * page_bytes_, node);
+  arena_ = memory->Make("KV cache", pages * page_bytes_);
   for (uint64_t p = pages; p > 0; --p) free_pages_.push_back(static_cast<uint32_t>(p - 1));
 }
 

@@ -22,10 +22,10 @@ class KvCache {
  public:
   static constexpr uint32_t kPageTokens = 64;
 
-  // Room for `tokens` positions (rounded up to pages) over all sequences, at most `slots` sequences, on
-  // `node`.
+  // Room for `tokens` positions (rounded up to pages) over all sequences, at most `slots` sequences,
+  // taken from `memory`. Errors: as numa::Arena.
   KvCache(const proto::ModelSpec& spec, const proto::ShardPlan& plan, const kernels::KernelTable& table,
-          int rank, int node, uint64_t tokens, uint32_t slots);
+          int rank, numa::ArenaSource* memory, uint64_t tokens, uint32_t slots);
 
   // Positions [0, n) of the slot have pages after it; false, with nothing changed, where the cache is full.
   bool Grow(uint32_t slot, uint32_t n_positions);
@@ -44,6 +44,7 @@ class KvCache {
 
   uint32_t n_slots() const { return static_cast<uint32_t>(slots_.size()); }
   uint64_t bytes() const { return arena_.bytes(); }
+  const numa::Arena& arena() const { return arena_; }
   const shard::Range& heads(uint32_t layer) const { return layers_[layer].kv_heads; }
 
  private:

@@ -59,13 +59,14 @@ void BindCpus(std::vector<int> wanted, const std::string& what) {
   }
 }
 
-void BindMemory(int node) {
-  const NodeMask mask(node);
+void BindMemory(const std::vector<int>& nodes) {
+  const NodeMask mask(nodes);
+  const std::string where = FormatIdList(nodes);
   if (set_mempolicy(MPOL_BIND, mask.words.data(), mask.max_node()) != 0) {
     const int error = errno;
-    if (RefusalIsHarmless(error, node)) return;
-    Fail(ErrorCode::kCommunication, "binding the memory of this rank to node {}: set_mempolicy: {}", node,
-         Explain(error, node));
+    if (nodes.size() == 1 && RefusalIsHarmless(error, nodes[0])) return;
+    Fail(ErrorCode::kCommunication, "binding the memory of this rank to node {}: set_mempolicy: {}", where,
+         Explain(error, nodes[0]));
   }
   // get_mempolicy wants room for every node the kernel was built for, at most 1024.
   int mode = -1;
@@ -73,17 +74,31 @@ void BindMemory(int node) {
   if (get_mempolicy(&mode, found.data(), found.size() * 8 * sizeof(unsigned long) + 1, nullptr, 0) != 0) {
     const int error = errno;
     Fail(ErrorCode::kCommunication,
-         "reading back the memory binding of this rank to node {}: get_mempolicy: {}", node,
-         Explain(error, node));
+         "reading back the memory binding of this rank to node {}: get_mempolicy: {}", where,
+         Explain(error, nodes[0]));
   }
   std::vector<unsigned long> wanted = mask.words;
   wanted.resize(found.size());
   if (mode != MPOL_BIND || found != wanted) {
     Fail(ErrorCode::kCommunication,
-         "binding the memory of this rank to node {}: expected policy {} (MPOL_BIND) on this "
-         "node alone, found policy {}, first nodes {:#x}; another library sets the policy too",
-         node, static_cast<int>(MPOL_BIND), mode, found[0]);
+         "binding the memory of this rank to node {}: expected policy {} (MPOL_BIND) on these "
+         "nodes alone, found policy {}, first nodes {:#x}; another library sets the policy too",
+         where, static_cast<int>(MPOL_BIND), mode, found[0]);
   }
+}
+
+// What was allocated before the binding (the stack, MPI's start) follows; pages shared with other processes stay. Best
+// effort: a container may forbid it, and it is little.
+void BringMemory(const std::vector<int>& nodes) {
+  std::vector<int> others;
+  for (const int node : MemoryNodes())
+    if (std::find(nodes.begin(), nodes.end(), node) == nodes.end()) others.push_back(node);
+  if (others.empty()) return;
+  NodeMask from(others), to(nodes);
+  const size_t words = std::max(from.words.size(), to.words.size());
+  from.words.resize(words);
+  to.words.resize(words);
+  (void)migrate_pages(0, from.max_node(), from.words.data(), to.words.data());
 }
 
 }  // namespace
@@ -97,9 +112,11 @@ std::vector<int> CurrentCpus() {
   return set.List();
 }
 
-void BindProcess(const Node& node, const std::vector<int>& cpus, bool bind_memory) {
-  BindCpus(cpus, fmt::format("rank to node {}", node.id));
-  if (bind_memory) BindMemory(node.id);
+void BindProcess(const std::vector<int>& cpus, const std::vector<int>& nodes) {
+  BindCpus(cpus, nodes.empty() ? "rank" : "rank to node " + FormatIdList(nodes));
+  if (nodes.empty()) return;
+  BindMemory(nodes);
+  BringMemory(nodes);
 }
 
 void PinThread(int cpu) {

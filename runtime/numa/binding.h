@@ -4,13 +4,12 @@
 #include <string>
 #include <vector>
 
-#include "runtime/numa/topology.h"
-
 namespace onecopy::numa {
 
-// Binds the calling thread, and so all threads made after, to `cpus`; memory policy: MPOL_BIND to the node
-// where `bind_memory`. Reads both back from the kernel. Errors: kCommunication naming node, wanted and found.
-void BindProcess(const Node& node, const std::vector<int>& cpus, bool bind_memory);
+// Binds the calling thread, and so all threads made after, to `cpus`; memory policy: MPOL_BIND to `nodes` unless that
+// is empty, and what the process already has elsewhere is moved there. Reads CPUs and policy back from the kernel.
+// Errors: kCommunication naming nodes, wanted and found.
+void BindProcess(const std::vector<int>& cpus, const std::vector<int>& nodes);
 
 // Pins the calling thread to one CPU and reads it back. Errors: as above.
 void PinThread(int cpu);

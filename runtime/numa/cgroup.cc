@@ -23,6 +23,14 @@ void LowerCpus(CgroupLimits* limits, double quota, double period) {
 void ReadGroupV2(const std::string& root, const std::string& group, CgroupLimits* limits) {
   if (const auto bytes = ReadNumber(root, group + "/memory.max")) {
     limits->memory_bytes = std::min(limits->memory_bytes, *bytes);
+    // "file 123": bytes of page cache, which the kernel gives back before it kills.
+    std::istringstream stat(ReadText(root, group + "/memory.stat").value_or(""));
+    uint64_t cache = 0, value = 0;
+    for (std::string key; stat >> key >> value;)
+      if (key == "inactive_file" || key == "active_file") cache += value;
+    const uint64_t current = ReadNumber(root, group + "/memory.current").value_or(0);
+    const uint64_t used = current - std::min(current, cache);
+    limits->available_bytes = std::min(limits->available_bytes, *bytes - std::min(*bytes, used));
   }
   if (const auto text =
           ReadText(root, group + "/cpu.max")) {  // "max 100000" or "200000 100000", microseconds
@@ -34,7 +42,10 @@ void ReadGroupV2(const std::string& root, const std::string& group, CgroupLimits
 
 void ReadGroupV1(const std::string& root, const std::string& group, CgroupLimits* limits) {
   const auto bytes = ReadNumber(root, group + "/memory.limit_in_bytes");
-  if (bytes && *bytes < kNoLimitV1) limits->memory_bytes = std::min(limits->memory_bytes, *bytes);
+  if (bytes && *bytes < kNoLimitV1) {
+    limits->memory_bytes = std::min(limits->memory_bytes, *bytes);
+    limits->available_bytes = std::min(limits->available_bytes, *bytes);
+  }
   const auto quota = ReadNumber(root, group + "/cpu.cfs_quota_us");  // -1, no number here, when unlimited
   const auto period = ReadNumber(root, group + "/cpu.cfs_period_us");
   if (quota && period) LowerCpus(limits, static_cast<double>(*quota), static_cast<double>(*period));

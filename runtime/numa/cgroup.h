@@ -10,7 +10,8 @@
 namespace onecopy::numa {
 
 struct CgroupLimits {
-  uint64_t memory_bytes = UINT64_MAX;                     // UINT64_MAX: no limit
+  uint64_t memory_bytes = UINT64_MAX;     // UINT64_MAX: no limit
+  uint64_t available_bytes = UINT64_MAX;  // what its groups do not use yet; page cache counts as free
   double cpus = std::numeric_limits<double>::infinity();  // CPU seconds per second
 };
 

@@ -12,8 +12,12 @@ namespace {
 constexpr size_t kWordBits = 8 * sizeof(unsigned long);
 }
 
-NodeMask::NodeMask(int node) : words(static_cast<size_t>(node) / kWordBits + 1) {
-  words[static_cast<size_t>(node) / kWordBits] = 1ul << (static_cast<size_t>(node) % kWordBits);
+NodeMask::NodeMask(const std::vector<int>& nodes) {
+  for (const int node : nodes) {
+    const size_t word = static_cast<size_t>(node) / kWordBits;
+    if (words.size() <= word) words.resize(word + 1);
+    words[word] |= 1ul << (static_cast<size_t>(node) % kWordBits);
+  }
 }
 
 std::vector<int> MemoryNodes() {

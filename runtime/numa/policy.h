@@ -10,7 +10,7 @@ namespace onecopy::numa {
 // Bit mask for set_mempolicy(2) and mbind(2), and its length as they want it (they read one bit less than
 // told).
 struct NodeMask {
-  explicit NodeMask(int node);
+  explicit NodeMask(const std::vector<int>& nodes);
   std::vector<unsigned long> words;
   unsigned long max_node() const { return words.size() * 8 * sizeof(unsigned long) + 1; }
 };

@@ -73,8 +73,8 @@ void QueryBatch(const std::vector<void*>& pages, uint64_t page_bytes, Residency*
   Fail(ErrorCode::kInternal, "residency audit: move_pages: {}", Explain(error, nodes.empty() ? 0 : nodes[0]));
 }
 
-// AnonHugePages of the mappings that overlap [begin, end). smaps counts per mapping, not per address: exact
-// for an Arena, which is a mapping of its own.
+// AnonHugePages, and pages of a pool, of the mappings that overlap [begin, end). smaps counts per mapping, not per
+// address: exact for an Arena, which shares no mapping with others.
 uint64_t HugeBytes(uint64_t begin, uint64_t end) {
   std::ifstream smaps("/proc/self/smaps");
   uint64_t huge = 0;
@@ -84,13 +84,26 @@ uint64_t HugeBytes(uint64_t begin, uint64_t end) {
     if (std::sscanf(line.c_str(), "%" SCNx64 "-%" SCNx64 " ", &from, &to) == 2) {
       inside = from < end && begin < to;
     } else if (inside) {
-      huge += MeminfoBytes(line, "AnonHugePages").value_or(0);
+      huge +=
+          MeminfoBytes(line, "AnonHugePages").value_or(0) + MeminfoBytes(line, "Private_Hugetlb").value_or(0);
     }
   }
   return std::min(huge, end - begin);
 }
 
 }  // namespace
+
+void Residency::Add(const Residency& other) {
+  resident_bytes += other.resident_bytes;
+  huge_bytes += other.huge_bytes;
+  misplaced_bytes += other.misplaced_bytes;
+  for (const auto& [node, bytes] : other.node_bytes) node_bytes[node] += bytes;
+}
+
+double Residency::ShareInPlace() const {
+  if (resident_bytes == 0) return 1;
+  return 1 - static_cast<double>(misplaced_bytes) / static_cast<double>(resident_bytes);
+}
 
 double Residency::ShareOn(int node) const {
   if (resident_bytes == 0) return 1;
@@ -120,6 +133,21 @@ Residency AuditResidency(const void* data, uint64_t bytes) {
   }
   out.huge_bytes = HugeBytes(begin, begin + num_pages * page_bytes);
   return out;
+}
+
+Residency AuditArena(const Arena& arena) {
+  Residency all;
+  const uint8_t* at = arena.data();
+  for (const Extent& extent : arena.extents()) {
+    Residency part = AuditResidency(at, extent.bytes);
+    if (extent.node >= 0) {
+      const auto here = part.node_bytes.find(extent.node);
+      part.misplaced_bytes = part.resident_bytes - (here == part.node_bytes.end() ? 0 : here->second);
+    }
+    all.Add(part);
+    at += extent.bytes;
+  }
+  return all;
 }
 
 }  // namespace onecopy::numa

@@ -107,6 +107,9 @@ Node ReadNode(const std::string& root, int id, const std::vector<int>& usable_cp
     node.memory_bytes = MeminfoBytes(*meminfo, "MemTotal").value_or(0);
     node.free_bytes = FreeBytes(*meminfo);
   }
+  constexpr uint64_t kMegabyte = 1000000;  // the unit of the file: MiB/s and MB/s are both found in the wild
+  node.stated_read_bandwidth =
+      ReadNumber(root, folder + "access0/initiators/read_bandwidth").value_or(0) * kMegabyte;
   std::istringstream distances(ReadText(root, folder + "distance").value_or(""));
   for (int distance; distances >> distance;) node.distances.push_back(distance);
   return node;
@@ -132,18 +135,16 @@ void FillMissingDistances(Topology* topology) {
 
 }  // namespace
 
-std::vector<const Node*> Topology::RankNodes() const {
-  std::vector<const Node*> out;
-  for (const Node& node : nodes) {
-    if (!node.cpus.empty() && node.memory_bytes > 0 && node.memory_allowed) out.push_back(&node);
-  }
-  return out;
+const Node* Topology::Find(int id) const {
+  for (const Node& node : nodes)
+    if (node.id == id) return &node;
+  return nullptr;
 }
 
-std::vector<int> Topology::CpusOf(const Node& node, bool smt) {
+std::vector<int> CpuIds(const std::vector<Cpu>& cpus, bool smt) {
   std::map<int, int> taken;                   // core -> its CPUs so far
   std::vector<std::pair<int, int>> rank_cpu;  // (which sibling of its core, id)
-  for (const Cpu& cpu : node.cpus) {
+  for (const Cpu& cpu : cpus) {
     const int sibling = taken[cpu.core]++;
     if (sibling == 0 || smt) rank_cpu.emplace_back(sibling, cpu.id);
   }
@@ -165,7 +166,9 @@ Topology ReadTopology(const std::string& root) {
   }
   Topology topology;
   topology.host = HostName(root);
-  topology.cgroup_limit_bytes = ReadCgroupLimits(root).memory_bytes;
+  const CgroupLimits limits = ReadCgroupLimits(root);
+  topology.cgroup_limit_bytes = limits.memory_bytes;
+  topology.cgroup_available_bytes = limits.available_bytes;
   const auto mems = AllowedList(status, "Mems_allowed_list");
   for (int id : OnlineNodes(root)) {
     topology.nodes.push_back(ReadNode(root, id, cpus));

@@ -11,6 +11,7 @@
 
 #include "runtime/base/sizes.h"
 #include "runtime/numa/cgroup.h"
+#include "runtime/numa/places.h"
 #include "runtime/numa/sysfs.h"
 
 namespace onecopy::report {
@@ -33,13 +34,13 @@ Finding Bad(std::string found, std::string advice) {
   return {Level::kError, "", std::move(found), std::move(advice)};
 }
 
-size_t NumCores(const Node& node) {
-  return numa::Topology::CpusOf(node, /*smt=*/false).size();
+size_t NumCores(const numa::Place& place) {
+  return numa::CpuIds(place.cpus, /*smt=*/false).size();
 }
 
 size_t TotalCores(const DoctorInput& input) {
   size_t cores = 0;
-  for (const Node* node : input.topology.RankNodes()) cores += NumCores(*node);
+  for (const numa::Place& place : numa::FindPlaces(input.topology)) cores += NumCores(place);
   return cores;
 }
 
@@ -56,9 +57,9 @@ Finding CheckKernels(const DoctorInput& input) {
 }
 
 Finding CheckNodes(const DoctorInput& input) {
-  const auto rank_nodes = input.topology.RankNodes();
+  const auto places = numa::FindPlaces(input.topology);
   std::vector<int> usable, no_memory, no_cpus, forbidden;
-  for (const Node* node : rank_nodes) usable.push_back(node->id);
+  for (const numa::Place& place : places) usable.push_back(place.id);
   for (const Node& node : input.topology.nodes) {
     if (node.cpus.empty() && node.memory_bytes > 0) no_cpus.push_back(node.id);
     if (!node.cpus.empty() && node.memory_bytes == 0) no_memory.push_back(node.id);
@@ -85,7 +86,9 @@ Finding CheckNodes(const DoctorInput& input) {
 }
 
 Finding CheckNodeMemory(const DoctorInput& input) {
-  const auto nodes = input.topology.RankNodes();
+  std::vector<const Node*> nodes;
+  for (const numa::Place& place : numa::FindPlaces(input.topology))
+    nodes.push_back(input.topology.Find(place.id));
   if (nodes.size() < 2) return Ok("one node");
   const auto less = [](const Node* a, const Node* b) { return a->memory_bytes < b->memory_bytes; };
   const auto [least, most] = std::minmax_element(nodes.begin(), nodes.end(), less);
@@ -150,7 +153,7 @@ Finding CheckHugetlbPool(const DoctorInput& input) {
 Finding CheckNumaBalancing(const DoctorInput& input) {
   const auto mode = ReadNumber(input.root, "proc/sys/kernel/numa_balancing");
   if (mode.value_or(0) == 0) return Ok(mode ? "off" : "not in this kernel");
-  if (input.topology.RankNodes().size() < 2) return Ok("on, with nothing to do on one node");
+  if (numa::FindPlaces(input.topology).size() < 2) return Ok("on, with nothing to do on one node");
   // Bound weights are left alone; what remains is the fault that samples every access to shared windows and code.
   return Warn("on: the kernel samples memory accesses by page faults and moves unbound pages",
               "sudo sysctl kernel.numa_balancing=0");
@@ -167,8 +170,8 @@ Finding CheckPlacement(const DoctorInput& input) {
 Finding CheckGovernor(const DoctorInput& input) {
   std::map<std::string, size_t> cpus_by_governor;
   std::string driver;
-  for (const Node* node : input.topology.RankNodes()) {
-    for (const numa::Cpu& cpu : node->cpus) {
+  for (const numa::Place& place : numa::FindPlaces(input.topology)) {
+    for (const numa::Cpu& cpu : place.cpus) {
       const std::string folder = fmt::format("sys/devices/system/cpu/cpu{}/cpufreq/", cpu.id);
       if (const auto governor = ReadText(input.root, folder + "scaling_governor"))
         ++cpus_by_governor[*governor];
@@ -191,7 +194,8 @@ Finding CheckCgroupMemory(const DoctorInput& input) {
   const uint64_t limit = input.topology.cgroup_limit_bytes;
   if (limit == UINT64_MAX) return Ok("no limit");
   uint64_t total = 0;
-  for (const Node* node : input.topology.RankNodes()) total += node->memory_bytes;
+  for (const numa::Place& place : numa::FindPlaces(input.topology))
+    total += input.topology.Find(place.id)->memory_bytes;
   const std::string found = fmt::format("{} of {}", FormatBytes(limit), FormatBytes(total));
   if (limit >= total) return Ok(found);
   return Warn(found + " for all ranks of this host together; the kernel kills a rank that goes over it",
@@ -231,7 +235,7 @@ Finding CheckSharedMemory(const DoctorInput& input) {
   // (two of 1 MiB, comm/communicator.h) and Open MPI's own segment (4 MiB).
   constexpr uint64_t kBytesPerHost = uint64_t{64} << 20;
   constexpr uint64_t kBytesPerRank = uint64_t{8} << 20;
-  const size_t ranks = std::max<size_t>(1, input.topology.RankNodes().size());
+  const size_t ranks = std::max<size_t>(1, numa::FindPlaces(input.topology).size());
   const char* advice =
       "sudo mount -o remount,size=4G /dev/shm; in containers docker run --shm-size 4g, in Kubernetes "
       "an emptyDir with medium Memory at /dev/shm";
@@ -294,8 +298,8 @@ std::string CpuModel(const std::string& root) {
 Diagnosis Diagnose(const DoctorInput& input) {
   Diagnosis diagnosis;
   diagnosis.cpu_model = CpuModel(input.root);
-  for (const Node* node : input.topology.RankNodes()) {
-    const size_t cores = NumCores(*node);
+  for (const numa::Place& place : numa::FindPlaces(input.topology)) {
+    const size_t cores = NumCores(place);
     diagnosis.threads_min = diagnosis.ranks == 0 ? cores : std::min(diagnosis.threads_min, cores);
     diagnosis.threads_max = std::max(diagnosis.threads_max, cores);
     ++diagnosis.ranks;

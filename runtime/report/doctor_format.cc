@@ -31,7 +31,7 @@ std::string CpuList(const numa::Node& node) {
 }
 
 size_t NumCores(const numa::Node& node) {
-  return numa::Topology::CpusOf(node, /*smt=*/false).size();
+  return numa::CpuIds(node.cpus, /*smt=*/false).size();
 }
 
 std::string Threads(const Diagnosis& diagnosis) {

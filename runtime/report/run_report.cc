@@ -3,34 +3,66 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "runtime/base/sizes.h"
 
-
 namespace onecopy::report {
+
+namespace {
+
+// One row of the table; what a sum does not have is empty.
+struct Row {
+  std::string rank, host, node, threads, on_node, huge, window, missed;
+  uint64_t weights = 0, replicated = 0, kv = 0, read = 0;
+};
+
+std::string Line(const Row& row, size_t host_width) {
+  return fmt::format("{:>4}  {:<{}}  {:>5}  {:>7}  {:>9}  {:>10}  {:>9}  {:>8}  {:>5}  {:>7}  {:>6}  {:>9}\n",
+                     row.rank, row.host, host_width, row.node, row.threads, FormatBytes(row.weights),
+                     FormatBytes(row.replicated), FormatBytes(row.kv), row.on_node, row.huge, row.window,
+                     row.missed, FormatBytes(row.read));
+}
+
+std::string NodeName(const proto::RankReport& rank) {
+  if (rank.node() < 0) return "any";
+  if (rank.nodes_size() < 2) return std::to_string(rank.node());
+  return fmt::format("{}..{}", rank.nodes(0), rank.nodes(rank.nodes_size() - 1));
+}
+
+}  // namespace
 
 std::string ReportTable(const proto::RunReport& report) {
   size_t host_width = 4;
   for (const auto& r : report.ranks()) host_width = std::max(host_width, r.host().size());
   std::string text =
-      fmt::format("{:>4}  {:<{}}  {:>4}  {:>7}  {:>9}  {:>10}  {:>9}  {:>8}  {:>9}\n", "rank", "host",
-                  host_width, "node", "threads", "weights", "replicated", "KV cache", "on node", "read");
-  uint64_t weights = 0, replicated = 0, kv = 0, read = 0;
+      fmt::format("{:>4}  {:<{}}  {:>5}  {:>7}  {:>9}  {:>10}  {:>9}  {:>8}  {:>5}  {:>7}  {:>6}  {:>9}\n",
+                  "rank", "host", host_width, "node", "threads", "weights", "replicated", "KV cache",
+                  "on node", "huge", "windows", "missed", "read");
+  Row sum{"sum", "", "", "", "", "", "", ""};
   for (const auto& r : report.ranks()) {
-    const std::string node = r.node() < 0 ? "any" : std::to_string(r.node());
-    text += fmt::format("{:>4}  {:<{}}  {:>4}  {:>7}  {:>9}  {:>10}  {:>9}  {:>7.2f}%  {:>9}\n", r.rank(),
-                        r.host(), host_width, node, r.threads(), FormatBytes(r.weight_bytes()),
-                        FormatBytes(r.replicated_bytes()), FormatBytes(r.kv_bytes()), 100 * r.pages_on_node(),
-                        FormatBytes(r.bytes_read()));
-    weights += r.weight_bytes();
-    replicated += r.replicated_bytes();
-    kv += r.kv_bytes();
-    read += r.bytes_read();
+    const double resident = std::max<double>(1, static_cast<double>(r.arena_bytes()));
+    const Row row{
+        std::to_string(r.rank()),
+        r.host(),
+        NodeName(r),
+        std::to_string(r.threads()),
+        fmt::format("{:.2f}%", 100 * r.pages_on_node()),
+        fmt::format("{:.0f}%", std::min(100.0, 100 * static_cast<double>(r.huge_page_bytes()) / resident)),
+        fmt::format("{:.0f}%", 100 * r.window_on_node()),
+        std::to_string(r.numa_miss() + r.numa_foreign()),
+        r.weight_bytes(),
+        r.replicated_bytes(),
+        r.kv_bytes(),
+        r.bytes_read()};
+    text += Line(row, host_width);
+    sum.weights += row.weights;
+    sum.replicated += row.replicated;
+    sum.kv += row.kv;
+    sum.read += row.read;
   }
-  text += fmt::format("{:>4}  {:<{}}  {:>4}  {:>7}  {:>9}  {:>10}  {:>9}  {:>8}  {:>9}\n", "sum", "",
-                      host_width, "", "", FormatBytes(weights), FormatBytes(replicated), FormatBytes(kv), "",
-                      FormatBytes(read));
+  text += Line(sum, host_width);
   text += fmt::format("copies of the model in memory: {:.2f} ({} resident of {} planned)\n",
                       report.copies_in_memory(),
                       FormatBytes(static_cast<uint64_t>(report.copies_in_memory() *
@@ -53,6 +85,8 @@ std::string ReportJson(const proto::RunReport& report) {
     rank["rank"] = r.rank();
     rank["host"] = r.host();
     rank["node"] = r.node();
+    rank["nodes"] = std::vector<int>(r.nodes().begin(), r.nodes().end());
+    rank["cpus"] = r.cpus();
     rank["threads"] = r.threads();
     rank["weight_bytes"] = r.weight_bytes();
     rank["replicated_bytes"] = r.replicated_bytes();
@@ -60,6 +94,11 @@ std::string ReportJson(const proto::RunReport& report) {
     rank["arena_bytes"] = r.arena_bytes();
     rank["huge_page_bytes"] = r.huge_page_bytes();
     rank["pages_on_node"] = r.pages_on_node();
+    rank["window_on_node"] = r.window_on_node();
+    rank["node_bytes"] = nlohmann::ordered_json::object();
+    for (const auto& [node, bytes] : std::map<int, uint64_t>(r.node_bytes().begin(), r.node_bytes().end()))
+      rank["node_bytes"][std::to_string(node)] = bytes;
+    rank["numastat"] = {{"hit", r.numa_hit()}, {"miss", r.numa_miss()}, {"foreign", r.numa_foreign()}};
     rank["bytes_read"] = r.bytes_read();
     rank["load_seconds"] = r.load_seconds();
     rank["peak_bytes"] = r.peak_bytes();

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "runtime/base/check.h"
@@ -43,47 +44,112 @@ proto::RankNeeds NeedsOf(const proto::ModelSpec& spec, const proto::ShardPlan& p
   const proto::RankTotals& totals = plan.totals(rank);
   proto::RankNeeds needs;
   needs.set_weight_bytes(totals.weight_bytes());
+  needs.set_kv_tokens(options.kv_tokens);
   needs.set_replicated_bytes(totals.replicated_bytes());
   needs.set_kv_bytes(totals.kv_bytes_per_token() * RoundUp(options.kv_tokens, 64));
   needs.set_workspace_bytes(WorkspaceBytes(spec, plan, rank, options));
   return needs;
 }
 
+uint64_t ReserveBytes(const proto::ModelSpec& spec, int ranks_on_host) {
+  return 2ull * spec.vocab_size() * sizeof(float) + kStagingBytes / static_cast<uint64_t>(ranks_on_host) +
+         kProcessBytes;
+}
+
 uint64_t TotalNeeds(const proto::RankNeeds& needs) {
   return needs.weight_bytes() + needs.replicated_bytes() + needs.kv_bytes() + needs.workspace_bytes();
 }
 
+namespace {
+
+// Ranks that share memory: those of a node, or of a host.
+struct Place {
+  std::vector<const proto::RankNeeds*> ranks;
+  uint64_t available = 0;
+
+  uint64_t Sum(uint64_t (*of)(const proto::RankNeeds&)) const {
+    uint64_t sum = 0;
+    for (const proto::RankNeeds* rank : ranks) sum += of(*rank);
+    return sum;
+  }
+  bool Fits() const { return Sum(TotalNeeds) <= available; }
+};
+
+uint64_t Weights(const proto::RankNeeds& needs) {
+  return needs.weight_bytes();
+}
+uint64_t Kv(const proto::RankNeeds& needs) {
+  return needs.kv_bytes();
+}
+// What a rank needs whatever its share of the model is.
+uint64_t Fixed(const proto::RankNeeds& needs) {
+  return needs.replicated_bytes() + needs.workspace_bytes();
+}
+
+// What would fit in its stead, from what the places have: each is a change of one option, or of the machine.
+std::string Remedies(const std::vector<Place>& places, const Place& tight) {
+  std::vector<std::string> remedies;
+  constexpr double kUneven = 1.02;  // the most loaded rank of a plan, against the mean
+  uint64_t shared = 0, room = 0, tokens = UINT64_MAX;
+  bool without_cache = true;
+  for (const Place& place : places) {
+    const uint64_t fixed = place.Sum(Fixed), weights = place.Sum(Weights), kv = place.Sum(Kv);
+    shared += weights + kv;
+    room += place.available - std::min(place.available, fixed);
+    if (fixed + weights > place.available) without_cache = false;
+    if (without_cache && kv > 0)
+      tokens = std::min(tokens, static_cast<uint64_t>(static_cast<double>(place.ranks[0]->kv_tokens()) *
+                                                      static_cast<double>(place.available - fixed - weights) /
+                                                      static_cast<double>(kv)));
+  }
+  const double wanted = kUneven * static_cast<double>(shared);
+  if (places.size() > 1 && wanted <= static_cast<double>(room)) remedies.emplace_back("--balance memory");
+  if (without_cache && tokens >= 64 && tokens < UINT64_MAX)
+    remedies.push_back(fmt::format("--context {}", tokens / 64 * 64));
+  const uint64_t fixed = Fixed(*tight.ranks[0]);
+  if (tight.available > fixed)
+    remedies.push_back(fmt::format("{:.0f} nodes like this one",
+                                   std::ceil(wanted / static_cast<double>(tight.available - fixed))));
+  remedies.emplace_back("a model with fewer bits a weight");
+  return fmt::format("{}", fmt::join(remedies, ", or "));
+}
+
+std::string Sentence(const std::string& where, const Place& place, const std::string& remedies) {
+  return fmt::format(
+      "the model does not fit: {} needs {} for {} rank{} ({} weights, {} KV cache), but has {} available; "
+      "what would "
+      "fit: {}",
+      where, Gb(place.Sum(TotalNeeds)), place.ranks.size(), place.ranks.size() == 1 ? "" : "s",
+      Gb(place.Sum(Weights)), Gb(place.Sum(Kv)), Gb(place.available), remedies);
+}
+
+}  // namespace
+
 std::string WhyNotFit(const std::vector<proto::RankNeeds>& ranks) {
-  struct Place {
-    uint64_t needed = 0, weights = 0, kv = 0, available = 0;
-    int n_ranks = 0;
-  };
   std::map<std::pair<std::string, int>, Place> nodes;
   std::map<std::string, Place> hosts;
-  const auto add = [](Place* place, const proto::RankNeeds& needs, uint64_t available) {
-    place->needed += TotalNeeds(needs);
-    place->weights += needs.weight_bytes() + needs.replicated_bytes();
-    place->kv += needs.kv_bytes();
-    place->available = available;
-    ++place->n_ranks;
-  };
   for (const proto::RankNeeds& rank : ranks) {
-    if (rank.node() >= 0) add(&nodes[{rank.host(), rank.node()}], rank, rank.node_available());
-    add(&hosts[rank.host()], rank, rank.host_available());
+    if (rank.node() >= 0) {
+      Place& place = nodes[{rank.host(), rank.node()}];
+      place.ranks.push_back(&rank);
+      place.available = rank.node_available();
+    }
+    Place& host = hosts[rank.host()];
+    host.ranks.push_back(&rank);
+    host.available = rank.host_available();
   }
-  const auto sentence = [](const std::string& where, const Place& place) {
-    return fmt::format(
-        "the model does not fit: {} needs {} for {} rank{} ({} weights, {} KV cache), but has {} available; "
-        "use more "
-        "nodes or hosts, a smaller --context, or a model with fewer bits a weight",
-        where, Gb(place.needed), place.n_ranks, place.n_ranks == 1 ? "" : "s", Gb(place.weights),
-        Gb(place.kv), Gb(place.available));
-  };
+  std::vector<Place> all;
+  for (const auto& [key, place] : nodes) all.push_back(place);
   for (const auto& [key, place] : nodes)
-    if (place.needed > place.available)
-      return sentence(fmt::format("NUMA node {} of host {}", key.second, key.first), place);
+    if (!place.Fits())
+      return Sentence(fmt::format("NUMA node {} of host {}", key.second, key.first), place,
+                      Remedies(all, place));
+  all.clear();
+  for (const auto& [host, place] : hosts) all.push_back(place);
   for (const auto& [host, place] : hosts)
-    if (place.needed > place.available) return sentence(fmt::format("host {}", host), place);
+    if (!place.Fits())
+      return Sentence(fmt::format("host {} (its memory, or the limit of its control group)", host), place,
+                      Remedies(all, place));
   return "";
 }
 

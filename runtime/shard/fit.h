@@ -19,6 +19,8 @@ struct FitOptions {
 // Fills what the rank needs; host, node and what they have are the caller's to fill.
 proto::RankNeeds NeedsOf(const proto::ModelSpec& spec, const proto::ShardPlan& plan, int rank,
                          const FitOptions& options);
+// What a rank needs beside weights and KV cache, whatever its share: an upper estimate, before there is a plan.
+uint64_t ReserveBytes(const proto::ModelSpec& spec, int ranks_on_host);
 uint64_t TotalNeeds(const proto::RankNeeds& needs);
 
 // Ranks on one (host, node) share its memory, ranks of a host its limit. Empty when all fits; otherwise one sentence

@@ -154,7 +154,7 @@ std::optional<Error> Try(const std::function<void()>& body) {
 }  // namespace
 
 LoadStats LoadWeights(comm::Communicator& comm, const proto::ModelSpec& spec, const proto::ShardPlan& plan,
-                      const WeightStore& store, const LoadProgress& progress) {
+                      const WeightStore& store, int plan_rank, const LoadProgress& progress) {
   const auto start = std::chrono::steady_clock::now();
   comm.SetStage("load");
   Files files(spec);
@@ -173,7 +173,7 @@ LoadStats LoadWeights(comm::Communicator& comm, const proto::ModelSpec& spec, co
   LoadStats stats;
   uint64_t total = 0, done = 0;
   for (const ReadBlock& block : blocks) total += block.bytes;
-  const Packer packer(spec, plan, store, comm.rank());
+  const Packer packer(spec, plan, store, plan_rank);
 
   // Reads this rank's block of a round. A failure is kept, not thrown: the other ranks are on their way to a
   // barrier, so all go through all rounds and agree at the end.

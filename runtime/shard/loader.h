@@ -23,10 +23,11 @@ using LoadProgress = std::function<void(uint64_t done, uint64_t total)>;
 // Staging memory of a host, shared by its ranks and given back after the load.
 inline constexpr uint64_t kStagingBytes = 64ull << 20;
 
-// Collective over all ranks; store is this rank's. Uses OpenMP's threads to pack.
+// Collective over all ranks; store is this rank's, and holds what plan_rank of the plan owns (the rank itself, unless
+// every rank holds a copy). Uses OpenMP's threads to pack.
 // Errors: kBadInput, on every rank, where a file cannot be read or is not as long as when its headers were
 // read.
 LoadStats LoadWeights(comm::Communicator& comm, const proto::ModelSpec& spec, const proto::ShardPlan& plan,
-                      const WeightStore& store, const LoadProgress& progress = nullptr);
+                      const WeightStore& store, int plan_rank, const LoadProgress& progress = nullptr);
 
 }  // namespace onecopy::shard

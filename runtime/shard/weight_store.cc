@@ -14,7 +14,7 @@ constexpr uint64_t kAlign = 64;
 }  // namespace
 
 WeightStore::WeightStore(const proto::ModelSpec& spec, const proto::ShardPlan& plan,
-                         const kernels::KernelTable& table, int rank, int node) {
+                         const kernels::KernelTable& table, int rank, numa::ArenaSource* memory) {
   const int n_weights = spec.weights_size();
   first_matrix_.assign(n_weights, kNone);
   vectors_.resize(n_weights);
@@ -50,10 +50,10 @@ WeightStore::WeightStore(const proto::ModelSpec& spec, const proto::ShardPlan& p
   }
   ONECOPY_CHECK(matrix_bytes_ == plan.totals(rank).weight_bytes());
 
-  arena_ = numa::Arena("weights", bytes, node);
+  arena_ = memory->Make("weights", bytes);
   for (size_t m = 0; m < matrices_.size(); ++m)
     if (matrices_[m].rows > 0) matrices_[m].data = arena_.data() + offsets[m];
-  vector_arena_ = numa::Arena("replicated vectors", vector_floats * sizeof(float), node);
+  vector_arena_ = memory->Make("replicated vectors", vector_floats * sizeof(float));
   auto* next = reinterpret_cast<float*>(vector_arena_.data());
   for (int w : order) {
     if (plan.placements(w).axis() != proto::WeightPlacement::REPLICATED) continue;

@@ -16,11 +16,10 @@ namespace onecopy::shard {
 
 class WeightStore {
  public:
-  // Lays out rank's shard: every matrix 64-byte aligned, a layer's weights side by side. Allocates both
-  // arenas on `node` (-1: unbound) without touching them. spec and plan need not outlive the store. Errors:
-  // as numa::Arena.
+  // Lays out rank's shard: every matrix 64-byte aligned, a layer's weights side by side. Takes both
+  // arenas from `memory`, untouched. spec and plan need not outlive the store. Errors: as numa::Arena.
   WeightStore(const proto::ModelSpec& spec, const proto::ShardPlan& plan, const kernels::KernelTable& table,
-              int rank, int node);
+              int rank, numa::ArenaSource* memory);
 
   // A rank without a part of the matrix gets one with rows = 0.
   const kernels::PackedMatrix& Matrix(proto::Weight::Role role, uint32_t layer, uint32_t expert = 0) const;
@@ -36,6 +35,7 @@ class WeightStore {
   float* VectorData(int weight) const;
 
   const numa::Arena& arena() const { return arena_; }
+  const numa::Arena& vector_arena() const { return vector_arena_; }
   uint64_t matrix_bytes() const { return matrix_bytes_; }  // without alignment gaps
 
  private:

@@ -18,11 +18,12 @@ struct Rig {
         spec(test::SmallModel(kernels::WeightType::kQ8_0)),
         plan(shard::MakeShardPlan(spec, table, {.ranks = ranks, .shares = {}})),
         heads(shard::OwnedHeads(plan, 0, rank)),
-        cache(spec, plan, table, rank, -1, tokens, 2) {}
+        cache(spec, plan, table, rank, &memory, tokens, 2) {}
   const kernels::KernelTable& table;
   const proto::ModelSpec spec;
   const proto::ShardPlan plan;
   const shard::Range heads;
+  numa::ArenaSource memory;
   KvCache cache;
 };
 

@@ -16,7 +16,8 @@ KvCache MakeCache(uint64_t tokens, uint32_t slots) {
   const auto& table = *kernels::SelectTable("ref", &error);
   static const proto::ModelSpec spec = test::SmallModel(kernels::WeightType::kQ8_0);
   const auto plan = shard::MakeShardPlan(spec, table, {.ranks = 1, .shares = {}});
-  return KvCache(spec, plan, table, 0, -1, tokens, slots);
+  numa::ArenaSource memory;
+  return KvCache(spec, plan, table, 0, &memory, tokens, slots);
 }
 
 TEST(KvCache, RowsOfAllSequencesLayersAndHeadsAreApart) {

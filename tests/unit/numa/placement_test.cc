@@ -15,6 +15,7 @@
 #include "runtime/numa/binding.h"
 #include "runtime/numa/policy.h"
 #include "runtime/numa/residency.h"
+#include "runtime/numa/sysfs.h"
 #include "runtime/numa/topology.h"
 
 namespace onecopy::numa {
@@ -51,23 +52,22 @@ void ExpectError(ErrorCode code, const ::testing::Matcher<const std::string&>& t
 
 TEST(Binding, ThreadAndItsMemoryAreBoundToEachNodeInTurn) {
   SKIP_WITHOUT_MEMPOLICY();
-  const Topology topology = ReadTopology();
-  for (const Node* node : topology.RankNodes()) {
+  for (const Place& place : FindPlaces(ReadTopology())) {
     InThread([&] {
-      std::vector<int> cpus = Topology::CpusOf(*node, true);
-      BindProcess(*node, cpus, true);
+      std::vector<int> cpus = CpuIds(place.cpus, true);
+      BindProcess(cpus, place.nodes);
       std::sort(cpus.begin(), cpus.end());
       EXPECT_EQ(CurrentCpus(), cpus);
       int mode = -1;
       std::vector<unsigned long> mask(16);
       ASSERT_EQ(get_mempolicy(&mode, mask.data(), 1025, nullptr, 0), 0);
       EXPECT_EQ(mode, MPOL_BIND);
-      EXPECT_EQ(mask[static_cast<size_t>(node->id) / 64], 1ul << (node->id % 64));
+      EXPECT_EQ(mask[static_cast<size_t>(place.id) / 64], 1ul << (place.id % 64));
       // What this thread touches now lies on the node, arena or not.
       void* page = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       ASSERT_NE(page, MAP_FAILED);
       std::memset(page, 1, 4096);
-      EXPECT_EQ(AuditResidency(page, 4096).ShareOn(node->id), 1);
+      EXPECT_EQ(AuditResidency(page, 4096).ShareOn(place.id), 1);
       munmap(page, 4096);
     });
   }
@@ -75,10 +75,9 @@ TEST(Binding, ThreadAndItsMemoryAreBoundToEachNodeInTurn) {
 
 TEST(Binding, WithoutMemoryLeavesThePolicyAlone) {
   SKIP_WITHOUT_MEMPOLICY();
-  const Topology topology = ReadTopology();
+  const Place place = FindPlaces(ReadTopology()).front();
   InThread([&] {
-    const Node* node = topology.RankNodes().front();
-    BindProcess(*node, Topology::CpusOf(*node, false), false);
+    BindProcess(CpuIds(place.cpus, false), {});
     int mode = -1;
     ASSERT_EQ(get_mempolicy(&mode, nullptr, 0, nullptr, 0), 0);
     EXPECT_EQ(mode, MPOL_DEFAULT);
@@ -86,12 +85,10 @@ TEST(Binding, WithoutMemoryLeavesThePolicyAlone) {
 }
 
 TEST(Binding, MemoryOfANodeThatDoesNotExistIsRefusedByName) {
-  const Topology topology = ReadTopology();
+  const Place place = FindPlaces(ReadTopology()).front();
   InThread([&] {
-    Node node = *topology.RankNodes().front();
-    node.id = kNoSuchNode;
     ExpectError(ErrorCode::kCommunication, AllOf(HasSubstr("node 77"), HasSubstr("set_mempolicy")),
-                [&] { BindProcess(node, Topology::CpusOf(node, false), true); });
+                [&] { BindProcess(CpuIds(place.cpus, false), {kNoSuchNode}); });
   });
 }
 
@@ -106,19 +103,18 @@ TEST(Binding, CpuThatDoesNotExistIsRefusedByName) {
 
 // The kernel cuts the set down to the CPUs that exist and reports success: only reading back shows it.
 TEST(Binding, PartlyPossibleCpuSetIsAnErrorThoughTheKernelAcceptsIt) {
-  const Topology topology = ReadTopology();
+  const Place place = FindPlaces(ReadTopology()).front();
   InThread([&] {
-    const Node& node = *topology.RankNodes().front();
-    const int cpu = node.cpus.front().id;
+    const int cpu = place.cpus.front().id;
     ExpectError(ErrorCode::kCommunication, HasSubstr("expected CPUs " + std::to_string(cpu) + ",8001"), [&] {
-      BindProcess(node, {cpu, 8001}, false);
+      BindProcess({cpu, 8001}, {});
     });
   });
 }
 
 TEST(Binding, PinnedThreadRunsOnItsCpuAlone) {
-  const Topology topology = ReadTopology();
-  for (const Cpu& cpu : topology.RankNodes().back()->cpus) {
+  const Place place = FindPlaces(ReadTopology()).back();
+  for (const Cpu& cpu : place.cpus) {
     InThread([&] {
       PinThread(cpu.id);
       EXPECT_EQ(CurrentCpus(), std::vector<int>{cpu.id});
@@ -136,21 +132,82 @@ TEST(Arena, UntouchedPagesAreNotResident) {
 }
 
 TEST(Arena, PagesLieOnItsNodeWhereverTheWriterRuns) {
-  const Topology topology = ReadTopology();
-  const auto nodes = topology.RankNodes();
-  for (size_t i = 0; i < nodes.size(); ++i) {
-    const Node& writer = *nodes[(i + 1) % nodes.size()];
-    const Arena arena("weights", 8 * kMib, nodes[i]->id);
+  const std::vector<Place> places = FindPlaces(ReadTopology());
+  for (size_t i = 0; i < places.size(); ++i) {
+    const Place& writer = places[(i + 1) % places.size()];
+    const int node = places[i].id;
+    const Arena arena("weights", 8 * kMib, node);
     InThread([&] {
-      BindProcess(writer, Topology::CpusOf(writer, false), false);
+      BindProcess(CpuIds(writer.cpus, false), {});
       std::memset(arena.data(), 1, arena.bytes());
     });
-    const Residency residency = AuditResidency(arena.data(), arena.bytes());
+    const Residency residency = AuditArena(arena);
     EXPECT_EQ(residency.resident_bytes, arena.bytes());
-    EXPECT_EQ(residency.node_bytes, (std::map<int, uint64_t>{{nodes[i]->id, arena.bytes()}}));
-    EXPECT_EQ(residency.ShareOn(nodes[i]->id), 1);
+    EXPECT_EQ(residency.node_bytes, (std::map<int, uint64_t>{{node, arena.bytes()}}));
+    EXPECT_EQ(residency.ShareOn(node), 1);
+    EXPECT_EQ(residency.ShareInPlace(), 1);
     EXPECT_EQ(residency.ShareOn(kNoSuchNode), 0);
   }
+}
+
+TEST(Arena, EachExtentLiesOnItsOwnNode) {
+  const std::vector<Place> places = FindPlaces(ReadTopology());
+  std::vector<Extent> extents;
+  std::map<int, uint64_t> expected;
+  for (size_t i = 0; i < 6; ++i) {
+    extents.push_back({places[i % places.size()].id, 2 * kMib});
+    expected[extents.back().node] += 2 * kMib;
+  }
+  const Arena arena("weights", extents);
+  std::memset(arena.data(), 1, arena.bytes());
+  const Residency residency = AuditArena(arena);
+  EXPECT_EQ(residency.node_bytes, expected);
+  EXPECT_EQ(residency.misplaced_bytes, 0u);
+}
+
+TEST(Arena, MisplacedPagesAreSeen) {
+  SKIP_WITHOUT_MEMPOLICY();
+  const std::vector<Place> places = FindPlaces(ReadTopology());
+  if (places.size() < 2) GTEST_SKIP() << "needs two NUMA nodes";
+  const Arena arena("weights", 2 * kMib, places[0].id);
+  std::memset(arena.data(), 1, arena.bytes());
+  std::vector<void*> pages(16);
+  for (size_t i = 0; i < pages.size(); ++i) pages[i] = arena.data() + i * 4096;
+  madvise(arena.data(), arena.bytes(), MADV_NOHUGEPAGE);
+  const std::vector<int> targets(pages.size(), places[1].id);
+  std::vector<int> status(pages.size());
+  ASSERT_EQ(move_pages(0, pages.size(), pages.data(), targets.data(), status.data(), MPOL_MF_MOVE), 0);
+  const Residency residency = AuditArena(arena);
+  EXPECT_GE(residency.misplaced_bytes, 16u * 4096);
+  EXPECT_LT(residency.ShareInPlace(), 1);
+}
+
+TEST(Arena, EmptyPoolIsNoMemoryAndSaysHowToRaiseIt) {
+  const int node = FindPlaces(ReadTopology()).front().id;
+  const std::string pool =
+      "/sys/devices/system/node/node" + std::to_string(node) + "/hugepages/hugepages-2048kB/free_hugepages";
+  if (ReadNumber("", pool).value_or(1) != 0)
+    GTEST_SKIP() << "needs a node whose pool of 2 MiB pages is empty";
+  ExpectError(ErrorCode::kNoMemory,
+              AllOf(HasSubstr("weights"), HasSubstr("0 free huge pages of"),
+                    HasSubstr("echo 4 | sudo tee /sys/devices/system/node/node")),
+              [&] {
+                Arena("weights", {{node, 8 * kMib}}, {.pages = HugePages::k2M});
+              });
+}
+
+TEST(Arena, LockedPagesAreCountedAsLocked) {
+  const Arena arena("weights", {{-1, 2 * kMib}}, {.pages = HugePages::kOff, .lock = true});
+  arena.data()[0] = 1;
+  const auto locked = StatusValue(ReadText("", "proc/self/status").value_or(""), "VmLck");
+  ASSERT_TRUE(locked);
+  EXPECT_EQ(locked->rfind("0 ", 0), std::string::npos) << *locked;
+}
+
+TEST(Arena, SmallPagesWhereHugeOnesAreSwitchedOff) {
+  const Arena arena("weights", {{-1, 8 * kMib}}, {.pages = HugePages::kOff});
+  std::memset(arena.data(), 1, arena.bytes());
+  EXPECT_EQ(AuditArena(arena).huge_bytes, 0u);
 }
 
 TEST(Arena, OnlyWrittenPagesAreCounted) {
@@ -182,7 +239,7 @@ TEST(Arena, SizeIsRoundedUpToHugePagesAndAligned) {
     const Arena arena("kv", bytes, -1);
     EXPECT_EQ(arena.bytes(), (bytes + 2 * kMib - 1) / (2 * kMib) * 2 * kMib);
     EXPECT_EQ(reinterpret_cast<uint64_t>(arena.data()) % (2 * kMib), 0u);
-    EXPECT_EQ(arena.node(), -1);
+    EXPECT_TRUE(arena.extents().empty() || arena.extents()[0].node == -1);
   }
 }
 
@@ -200,7 +257,8 @@ TEST(Arena, MoveLeavesOneOwner) {
   Arena third("kv", 2 * kMib, -1);
   third = std::move(second);
   EXPECT_EQ(third.data()[0], 42);
-  EXPECT_EQ(third.node(), 0);
+  ASSERT_EQ(third.extents().size(), 1u);
+  EXPECT_EQ(third.extents()[0].node, 0);
   EXPECT_EQ(second.data(), nullptr);  // NOLINT(bugprone-use-after-move): the state after a move is stated
 }
 

@@ -12,6 +12,7 @@
 
 #include "runtime/base/error.h"
 #include "runtime/numa/cgroup.h"
+#include "runtime/numa/places.h"
 #include "runtime/numa/sysfs.h"
 #include "tests/support/captured_tree.h"
 
@@ -32,7 +33,7 @@ std::vector<int> Ids(const std::vector<Cpu>& cpus) {
 
 std::vector<int> RankNodeIds(const Topology& topology) {
   std::vector<int> out;
-  for (const Node* node : topology.RankNodes()) out.push_back(node->id);
+  for (const Place& place : FindPlaces(topology)) out.push_back(place.id);
   return out;
 }
 
@@ -85,14 +86,14 @@ INSTANTIATE_TEST_SUITE_P(All, HwlocTrees,
 TEST(Topology, TwentyFourNodeServerHasEightCoresANodeAndOneThreadACore) {
   const CapturedTree tree("24-node-epyc-9655");
   const Topology topology = ReadTopology(tree.root());
-  ASSERT_EQ(topology.RankNodes().size(), 24u);
+  ASSERT_EQ(FindPlaces(topology).size(), 24u);
   std::set<int> cores;
-  for (const Node* node : topology.RankNodes()) {
-    const std::vector<int> first = Topology::CpusOf(*node, false);
-    EXPECT_EQ(first.size(), 8u) << "node " << node->id;
+  for (const Place& place : FindPlaces(topology)) {
+    const std::vector<int> first = CpuIds(place.cpus, false);
+    EXPECT_EQ(first.size(), 8u) << "node " << place.id;
     for (int cpu : first) EXPECT_LT(cpu, 192) << "a second SMT sibling stands for a core";
     cores.insert(first.begin(), first.end());
-    EXPECT_EQ(node->cpus[0].package, node->id / 12);
+    EXPECT_EQ(place.cpus[0].package, place.id / 12);
   }
   EXPECT_EQ(cores.size(), 192u);
   EXPECT_EQ(topology.nodes[13].distances[12], 11);
@@ -102,7 +103,7 @@ TEST(Topology, TwentyFourNodeServerHasEightCoresANodeAndOneThreadACore) {
 TEST(Topology, SmtSiblingsFollowAfterAllFirstOnes) {
   const CapturedTree tree("24-node-epyc-9655");
   const Topology topology = ReadTopology(tree.root());
-  EXPECT_THAT(Topology::CpusOf(topology.nodes[1], true),
+  EXPECT_THAT(CpuIds(topology.nodes[1].cpus, true),
               ElementsAre(8, 9, 10, 11, 12, 13, 14, 15, 200, 201, 202, 203, 204, 205, 206, 207));
 }
 
@@ -116,7 +117,7 @@ TEST(Topology, InterleavedNumberingKeepsEachNodesOwnCpus) {
       EXPECT_EQ(cpu.id % 2, node.id);
       EXPECT_EQ(cpu.package, node.id);
     }
-    EXPECT_EQ(Topology::CpusOf(node, false).size(), 32u);
+    EXPECT_EQ(CpuIds(node.cpus, false).size(), 32u);
   }
 }
 
@@ -139,14 +140,7 @@ TEST(Topology, FourWaySmtOfPower9IsOneCpuACore) {
   const CapturedTree tree("8-node-power9-gpu-memory");
   const Topology topology = ReadTopology(tree.root());
   EXPECT_THAT(RankNodeIds(topology), ElementsAre(0, 8));
-  EXPECT_THAT(Topology::CpusOf(topology.nodes[1], false), ElementsAre(88, 92, 96, 100));
-}
-
-TEST(Topology, NodesWithoutMemoryHoldNoRank) {
-  const CapturedTree tree("11-node-cpus-apart-from-memory");
-  const Topology topology = ReadTopology(tree.root());
-  EXPECT_EQ(topology.nodes.size(), 11u);
-  EXPECT_TRUE(topology.RankNodes().empty());
+  EXPECT_THAT(CpuIds(topology.nodes[1].cpus, false), ElementsAre(88, 92, 96, 100));
 }
 
 TEST(Topology, WithoutNumaInSysfsEverythingIsNodeZero) {
@@ -156,7 +150,7 @@ TEST(Topology, WithoutNumaInSysfsEverythingIsNodeZero) {
   ASSERT_THAT(RankNodeIds(topology), ElementsAre(0));
   EXPECT_EQ(topology.nodes[0].memory_bytes, 1025408ull * 1024);
   EXPECT_EQ(topology.nodes[0].free_bytes, 93396 * 1024ull);
-  EXPECT_THAT(Topology::CpusOf(topology.nodes[0], false), ElementsAre(0, 1));
+  EXPECT_THAT(CpuIds(topology.nodes[0].cpus, false), ElementsAre(0, 1));
   EXPECT_THAT(topology.nodes[0].distances, ElementsAre(10));
 }
 
@@ -193,14 +187,14 @@ TEST(Topology, CpusetLeavesOnlyNodesWithAllowedCpusAndMemory) {
   EXPECT_TRUE(topology.nodes[3].cpus.empty());
   // Node 2 has CPUs 32-47 and their siblings 160-163: 16 cores all the same.
   EXPECT_EQ(topology.nodes[2].cpus.size(), 20u);
-  EXPECT_EQ(Topology::CpusOf(topology.nodes[2], false).size(), 16u);
+  EXPECT_EQ(CpuIds(topology.nodes[2].cpus, false).size(), 16u);
 }
 
 TEST(Topology, SecondSiblingStandsForItsCoreWhenTheFirstIsNotAllowed) {
   const CapturedTree tree("24-node-epyc-9655");
   tree.Write("proc/self/status", Allow("0,193-194", "0-23"));
   const Topology topology = ReadTopology(tree.root());
-  EXPECT_THAT(Topology::CpusOf(topology.nodes[0], false), ElementsAre(0, 193, 194));
+  EXPECT_THAT(CpuIds(topology.nodes[0].cpus, false), ElementsAre(0, 193, 194));
 }
 
 TEST(Topology, OfflineAndImpossibleCpusAreLeftOut) {
@@ -226,7 +220,7 @@ TEST(Topology, NoUsableCpuIsAnErrorThatSaysWhereItLooked) {
 
 TEST(Topology, ThisMachineHasACpuAndMemoryForARank) {
   const Topology topology = ReadTopology();
-  ASSERT_FALSE(topology.RankNodes().empty());
+  ASSERT_FALSE(FindPlaces(topology).empty());
   EXPECT_FALSE(topology.host.empty());
   for (const Node& node : topology.nodes) {
     EXPECT_EQ(node.distances.size(), topology.nodes.size());

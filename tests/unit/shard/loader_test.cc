@@ -89,8 +89,9 @@ TEST(Loader, ShardsAreTheFilesBlocksForAnyRankCount) {
         std::mutex mutex;
         uint64_t read = 0, held = 0;
         test::ExpectNoErrors(test::RunRanks(ranks, [&](comm::Communicator& comm) {
-          const WeightStore store(spec, plan, entry.table(), comm.rank(), -1);
-          const LoadStats stats = LoadWeights(comm, spec, plan, store);
+          numa::ArenaSource memory;
+          const WeightStore store(spec, plan, entry.table(), comm.rank(), &memory);
+          const LoadStats stats = LoadWeights(comm, spec, plan, store, comm.rank());
           const std::lock_guard lock(mutex);  // gtest's assertions
           read += stats.bytes_read;
           held += store.matrix_bytes();
@@ -115,8 +116,9 @@ TEST(Loader, AFileThatShrankIsNamedOnEveryRank) {
   const auto* table = kernels::SelectTable("", &error);
   const auto plan = MakeShardPlan(spec, *table, {.ranks = 3, .shares = {}});
   const auto errors = test::RunRanks(3, [&](comm::Communicator& comm) {
-    const WeightStore store(spec, plan, *table, comm.rank(), -1);
-    LoadWeights(comm, spec, plan, store);
+    numa::ArenaSource memory;
+    const WeightStore store(spec, plan, *table, comm.rank(), &memory);
+    LoadWeights(comm, spec, plan, store, comm.rank());
   });
   for (const std::string& e : errors) EXPECT_NE(e.find("shrunk.gguf"), std::string::npos) << e;
   std::filesystem::remove(copy);
