@@ -8,13 +8,14 @@
 //
 //   tile    = segment*      R rows, the last tile padded with zero rows
 //   segment = header unit+  one per source block; first and last may be partial (cut at 32 columns)
-//   header  = Q4_K Q5_K: d f16[R], dmin f16[R] · Q6_K: d f16[R] · Q4_0 Q8_0: none
+//   header  = Q4_K Q5_K: d f16[R], dmin f16[R] · Q6_K: d f16[R] · Q4_0 Q8_0 MXFP4: none
 //   unit    = scales quants, for 32 columns of R rows
 //   scales  = Q4_0 Q8_0: d f16[R] · Q4_K Q5_K: sc u8[R], m u8[R] (6-bit values, widened)
 //             · Q6_K: s0 i8[R] (columns 0-15), s1 i8[R] (columns 16-31)
+//             · MXFP4: e u8[R]
 //   quants, with q[r][c] the stored unsigned value of row r, column c (Q8_0: the signed byte):
 //     Q8_0  8 groups j = 0..7 of R dwords; byte b of dword r is q[r][4j+b]
-//     Q4_0 Q4_K Q5_K Q6_K
+//     Q4_0 Q4_K Q5_K Q6_K MXFP4
 //           4 groups j = 0..3 of R dwords; byte b of dword r holds q[r][4j+b] & 15 in its low and
 //           q[r][16+4j+b] & 15 in its high nibble
 //     then Q5_K
@@ -22,7 +23,8 @@
 //     then Q6_K
 //           2 groups h = 0,1 of R dwords; bits 2i,2i+1 (i = 0..3) of byte b of dword r are bits 4-5 of
 //           q[r][4(4h+i)+b]
-// Value of a weight: Q8_0 d*q · Q4_0 d*(q-8) · Q4_K, Q5_K d*sc*q - dmin*m · Q6_K d*s*(q-32).
+// Value of a weight: Q8_0 d*q · Q4_0 d*(q-8) · Q4_K, Q5_K d*sc*q - dmin*m · Q6_K d*s*(q-32)
+//   · MXFP4 2^(e-128) * table[q], table: kDoubledE2M1 in types/mxfp4.h.
 #pragma once
 
 #include <cstddef>

@@ -10,7 +10,7 @@ namespace onecopy::kernels {
 
 // The enumerators onecopy computes with. A file's other GGML types are known by name and size only (see
 // FindGgmlType).
-enum class WeightType : uint8_t { kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_K, kQ5_K, kQ6_K, kCount };
+enum class WeightType : uint8_t { kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_K, kQ5_K, kQ6_K, kMXFP4, kCount };
 
 struct TypeInfo {
   const char* name;      // as ggml spells it: "Q4_K"

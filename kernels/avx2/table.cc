@@ -1,4 +1,4 @@
-// The `avx2` table: a copy of `ref` with every entry overridden.
+// The `avx2` table: a copy of `ref` with every entry overridden but MXFP4's.
 #include "kernels/avx2/avx2.h"
 #include "kernels/ref/ref.h"
 

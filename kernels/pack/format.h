@@ -33,6 +33,7 @@ extern const PackFormat kPackQ4_0;
 extern const PackFormat kPackQ4K;
 extern const PackFormat kPackQ5K;
 extern const PackFormat kPackQ6K;
+extern const PackFormat kPackMXFP4;
 
 // The matrix in segments of at most kSegmentCols columns, cut where the source blocks are (float types:
 // everywhere).

@@ -24,6 +24,8 @@ const PackFormat* FormatOf(WeightType type) {
       return &kPackQ5K;
     case WeightType::kQ6_K:
       return &kPackQ6K;
+    case WeightType::kMXFP4:
+      return &kPackMXFP4;
     default:
       return nullptr;
   }

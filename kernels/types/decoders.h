@@ -17,5 +17,6 @@ void DecodeQ4_0(const uint8_t* blocks, float* out, size_t n_cols);
 void DecodeQ4K(const uint8_t* blocks, float* out, size_t n_cols);
 void DecodeQ5K(const uint8_t* blocks, float* out, size_t n_cols);
 void DecodeQ6K(const uint8_t* blocks, float* out, size_t n_cols);
+void DecodeMXFP4(const uint8_t* blocks, float* out, size_t n_cols);
 
 }  // namespace onecopy::kernels

@@ -21,6 +21,7 @@ constexpr TypeInfo kTypes[] = {
     {"Q4_K", 12, 256, 144, WeightType::kQ4_K, DecodeQ4K},
     {"Q5_K", 13, 256, 176, WeightType::kQ5_K, DecodeQ5K},
     {"Q6_K", 14, 256, 210, WeightType::kQ6_K, DecodeQ6K},
+    {"MXFP4", 39, 32, 17, WeightType::kMXFP4, DecodeMXFP4},
     // Known by name and size only.
     {"Q4_1", 3, 32, 20, kUnknown, nullptr},
     {"Q5_0", 6, 32, 22, kUnknown, nullptr},
@@ -45,7 +46,6 @@ constexpr TypeInfo kTypes[] = {
     {"IQ1_M", 29, 256, 56, kUnknown, nullptr},
     {"TQ1_0", 34, 256, 54, kUnknown, nullptr},
     {"TQ2_0", 35, 256, 66, kUnknown, nullptr},
-    {"MXFP4", 39, 32, 17, kUnknown, nullptr},
     {"NVFP4", 40, 64, 36, kUnknown, nullptr},
     {"Q1_0", 41, 128, 18, kUnknown, nullptr},
 };

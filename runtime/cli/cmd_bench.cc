@@ -115,7 +115,7 @@ class Bench {
 // Collective: all ranks read at once; the sum over ranks.
 double ReadBandwidth(ModelSession& session) {
   session.comm().Barrier();
-  const double mine = report::MeasureReadBandwidth(session.team().size());
+  const double mine = report::MeasureReadBandwidth(session.team().size(), session.ProbeBytes());
   std::vector<uint8_t> bytes(sizeof(mine));
   std::memcpy(bytes.data(), &mine, sizeof(mine));
   double sum = 0;

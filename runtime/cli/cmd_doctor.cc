@@ -1,11 +1,17 @@
 // doctor: tries out and reads what report/doctor judges, on the first rank of the host it runs on.
 #include <sys/statvfs.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <memory>
+#include <optional>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "kernels/isa.h"
 #include "kernels/registry.h"
@@ -49,13 +55,45 @@ std::string TryPlacement(const numa::Topology& topology) {
   }
 }
 
+// "pml ob1", "btl self", …; empty where ompi_info cannot be run.
+std::vector<std::string> MpiComponents() {
+  std::FILE* pipe = popen("ompi_info --parsable 2>/dev/null", "r");
+  if (pipe == nullptr) return {};
+  std::vector<std::string> found;
+  std::array<char, 1024> line{};
+  while (std::fgets(line.data(), line.size(), pipe) != nullptr) {
+    // "mca:pml:ob1:version:…"
+    std::istringstream fields(line.data());
+    std::string mca, kind, name;
+    std::getline(fields, mca, ':');
+    std::getline(fields, kind, ':');
+    std::getline(fields, name, ':');
+    if (mca != "mca" || (kind != "pml" && kind != "btl")) continue;
+    const std::string component = kind + " " + name;
+    if (std::find(found.begin(), found.end(), component) == found.end()) found.push_back(component);
+  }
+  pclose(pipe);
+  return found;
+}
+
+std::map<std::string, std::string> SlurmVariables() {
+  std::map<std::string, std::string> variables;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string text = *entry;
+    const size_t equals = text.find('=');
+    if (text.rfind("SLURM_", 0) == 0 && equals != std::string::npos)
+      variables[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  return variables;
+}
+
 std::optional<uint64_t> SharedMemoryBytes() {
   struct statvfs info {};
   if (statvfs("/dev/shm", &info) != 0) return std::nullopt;
   return uint64_t{info.f_bavail} * info.f_frsize;
 }
 
-report::DoctorInput Gather() {
+report::DoctorInput Gather(bool measure) {
   report::DoctorInput input;
   input.topology = numa::ReadTopology();
   const char* forced = std::getenv("ONECOPY_KERNELS");
@@ -70,28 +108,41 @@ report::DoctorInput Gather() {
   }
   input.mpirun_version = MpirunVersion();
   input.shm_bytes = SharedMemoryBytes();
+  input.mpi_components = MpiComponents();
+  input.environment = SlurmVariables();
   input.placement_error = TryPlacement(input.topology);
+  if (measure) {
+    const auto places = numa::FindPlaces(input.topology);
+    // Seconds: what a user waits for, and what a machine of many emulated nodes may take.
+    const double budget = places.size() <= 2 ? 2.5 : 8;
+    input.bandwidths = report::MeasureNodeBandwidths(input.topology, places, {.budget_seconds = budget});
+  }
   return input;
 }
 
 }  // namespace
 
 Command DoctorCommand() {
-  auto json = std::make_shared<bool>(false);
+  struct Options {
+    bool json = false, no_measure = false;
+  };
+  auto options = std::make_shared<Options>();
   Command command;
   command.name = "doctor";
   command.summary = "show what this machine offers, and what to mend";
   command.examples =
       "  launch/onecopy doctor\n"
-      "  launch/onecopy doctor --json";
-  command.add_options = [json](CLI::App* app) {
-    app->add_flag("--json", *json, "one JSON object instead of text");
+      "  launch/onecopy doctor --no-measure --json";
+  command.add_options = [options](CLI::App* app) {
+    app->add_flag("--json", options->json, "one JSON object instead of text");
+    app->add_flag("--no-measure", options->no_measure,
+                  "do not measure how fast nodes read their and others' memory");
   };
-  command.run = [json](comm::Communicator& comm, const Seat&) {
+  command.run = [options](comm::Communicator& comm, const Seat&) {
     OnFirstRank(comm, "doctor", [&] {
-      const report::DoctorInput input = Gather();
+      const report::DoctorInput input = Gather(!options->no_measure);
       const report::Diagnosis diagnosis = report::Diagnose(input);
-      Print(*json ? report::DoctorJson(input, diagnosis) : report::DoctorText(input, diagnosis));
+      Print(options->json ? report::DoctorJson(input, diagnosis) : report::DoctorText(input, diagnosis));
     });
   };
   return command;

@@ -17,7 +17,7 @@ struct InspectOptions {
 };
 
 void Inspect(const InspectOptions& options) {
-  const Checkpoint checkpoint = OpenCheckpoint(ResolveModelPath(options.model));
+  const Checkpoint checkpoint = OpenCheckpoint(ResolveModelPath(options.model), Data::kMayBeAbsent);
   // Strings of a file may be malformed UTF-8, which JSON cannot hold: such bytes become U+FFFD.
   Print(options.json
             ? DescribeAsJson(checkpoint).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"

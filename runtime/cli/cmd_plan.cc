@@ -11,11 +11,8 @@
 #include "runtime/cli/command.h"
 #include "runtime/cli/model_options.h"
 #include "runtime/cli/model_session.h"
-#include "runtime/cli/placement.h"
+#include "runtime/cli/planner.h"
 #include "runtime/model/model_spec.h"
-#include "runtime/numa/places.h"
-#include "runtime/report/machine.h"
-#include "runtime/report/run_report.h"
 #include "runtime/shard/fit.h"
 #include "runtime/shard/plan.h"
 #include "runtime/shard/traffic.h"
@@ -24,148 +21,202 @@ namespace onecopy::cli {
 namespace {
 
 struct Options {
-  std::string model, node_memory;
-  int nodes = 0;
-  uint32_t context = 4096;
+  std::string model;
+  PlanWish wish;
+  shard::Balance balance = shard::Balance::kEven;
+  uint32_t context = 4096, depth = 0;
   bool json = false;
-};
-
-struct Prediction {
-  double decode = 0, prefill = 0;  // tokens a second
 };
 
 struct PlanResult {
   proto::ModelSpec spec;
-  proto::ShardPlan plan;
-  std::vector<proto::RankNeeds> ranks;
-  std::string why_not;  // empty: it fits
+  PlannedRanks planned;
   uint64_t full_copy_bytes = 0;
-  Prediction predicted;
-  bool other_machine = false;
+  double bytes_per_token = 0;
+  std::string machine, basis, source;
+  Recommendation recommendation;
 };
 
-// From what one thread and all threads of this machine reach now, with the efficiencies that peers reach.
-Prediction Predict(const PlanResult& result, const kernels::KernelTable& table,
-                   const numa::Topology& topology) {
-  constexpr double kBandwidthShare = 0.6, kMatmulShare = 0.5;
-  int cores = 0;
-  const auto places = numa::FindPlaces(topology);
-  for (const numa::Place& place : places) cores += static_cast<int>(numa::CpuIds(place.cpus, false).size());
-  cores = std::max(1, cores);
-  const shard::TokenCost cost = shard::CostOfToken(result.spec, result.plan, table);
-  const double ranks = result.plan.ranks();
-  const double machine_nodes = std::max<double>(1, static_cast<double>(places.size()));
-  // More ranks than this machine has nodes share it, unless the plan is for another machine of like nodes.
-  const double scale = result.other_machine ? ranks / machine_nodes : 1;
-  const double bandwidth = report::MeasureReadBandwidth(cores) * scale;
-  Prediction predicted;
-  predicted.decode = kBandwidthShare * bandwidth / (cost.most_loaded_bytes * ranks);
-
-  // The type that most of the arithmetic is in.
-  std::array<double, static_cast<size_t>(kernels::WeightType::kCount)> elements{};
-  for (const proto::Weight& w : result.spec.weights())
-    elements[w.type()] +=
-        static_cast<double>(w.rows()) * static_cast<double>(w.cols()) * std::max(1u, w.n_experts());
-  const auto type =
-      static_cast<kernels::WeightType>(std::max_element(elements.begin(), elements.end()) - elements.begin());
-  const double rate = report::MeasureMatmulRate(table, type) * cores * scale;
-  predicted.prefill = kMatmulShare * rate / (2 * cost.multiply_adds);
-  return predicted;
-}
-
-PlanResult MakePlan(const Options& options) {
+PlanResult MakePlan(const Options& options, const numa::Topology& topology) {
   PlanResult result;
-  result.spec = BuildModelSpec(OpenCheckpoint(ResolveModelPath(options.model)));
+  result.spec = BuildModelSpec(OpenCheckpoint(ResolveModelPath(options.model), Data::kMayBeAbsent));
   const kernels::KernelTable& table = ChooseKernels();
-  const numa::Topology topology = numa::ReadTopology();
-  std::vector<const numa::Node*> nodes;
-  for (const numa::Place& place : numa::FindPlaces(topology)) nodes.push_back(topology.Find(place.id));
-  const int ranks = options.nodes > 0 ? options.nodes : std::max(1, static_cast<int>(nodes.size()));
-  result.other_machine = !options.node_memory.empty();
-  result.plan = shard::MakeShardPlan(result.spec, table, {.ranks = ranks, .shares = {}});
-  result.full_copy_bytes = shard::FullCopyBytes(result.spec, table) + result.plan.replicated_bytes();
-
-  uint64_t host_available = 0;
-  for (const numa::Node* node : nodes) host_available += node->free_bytes;
-  host_available = std::min(host_available, topology.cgroup_limit_bytes);
-  const uint64_t node_memory = result.other_machine ? ParseBytes(options.node_memory) : 0;
-  for (int r = 0; r < ranks; ++r) {
-    result.ranks.push_back(
-        shard::NeedsOf(result.spec, result.plan, r,
-                       {.kv_tokens = options.context, .chunk_tokens = 512, .ranks_on_host = ranks}));
-    proto::RankNeeds& needs = result.ranks.back();
-    const bool as_here = ranks == static_cast<int>(nodes.size()) && !result.other_machine;
-    needs.set_host(result.other_machine ? "planned" : topology.host);
-    needs.set_node(as_here ? nodes[r]->id : r);
-    needs.set_node_available(result.other_machine ? node_memory
-                             : as_here            ? nodes[r]->free_bytes
-                                                  : host_available / ranks);
-    needs.set_host_available(result.other_machine ? node_memory * ranks : host_available);
-  }
-  result.why_not = shard::WhyNotFit(result.ranks);
-  result.predicted = Predict(result, table, topology);
+  const PlanMachine machine(options.wish, topology, result.spec, table);
+  const PlannerInput input{result.spec, table, machine, options.balance, options.context, options.depth};
+  const int ranks = options.wish.nodes > 0 ? options.wish.nodes : static_cast<int>(machine.nodes().size());
+  result.planned = PlanRanks(input, PlanMachine::Layout::kSpread, ranks);
+  result.full_copy_bytes = shard::FullCopyBytes(result.spec, table) + result.planned.plan.replicated_bytes();
+  const shard::TokenCost cost = shard::CostOfToken(result.spec, result.planned.plan, table);
+  result.bytes_per_token = cost.weight_bytes + cost.kv_bytes_per_position * options.depth;
+  result.machine = machine.name();
+  result.basis = machine.basis();
+  result.source = machine.source();
+  result.recommendation = Recommend(input, result.planned);
   return result;
 }
 
 uint64_t OneCopyPerNode(const PlanResult& result) {
-  return result.full_copy_bytes * result.ranks.size();
+  return result.full_copy_bytes * result.planned.needs.size();
+}
+
+nlohmann::ordered_json ToJson(const shard::StepTime& time) {
+  return {{"weights", time.weights},
+          {"attention", time.attention},
+          {"collectives", time.collectives},
+          {"fixed", time.fixed}};
+}
+
+const char* Name(PlanMachine::Layout layout) {
+  switch (layout) {
+    case PlanMachine::Layout::kSpread:
+      return "nodes";
+    case PlanMachine::Layout::kPerSocket:
+      return "sockets";
+    case PlanMachine::Layout::kOneRank:
+      return "all nodes";
+  }
+  return "";
+}
+
+nlohmann::ordered_json PredictionJson(const PlanResult& result) {
+  const shard::Prediction& p = result.planned.predicted;
+  return {{"decode_tokens_per_second", p.decode_tokens_per_second},
+          {"prefill_tokens_per_second", p.prefill_tokens_per_second},
+          {"prefill_tokens", shard::kPredictedChunk},
+          {"decode_seconds", ToJson(p.decode)},
+          {"prefill_seconds", ToJson(p.prefill)},
+          {"bytes_per_token", static_cast<uint64_t>(result.bytes_per_token)},
+          {"machine", result.machine},
+          {"source", result.source},
+          {"basis", result.basis}};
+}
+
+nlohmann::ordered_json RecommendationJson(const Recommendation& recommendation) {
+  nlohmann::ordered_json candidates = nlohmann::ordered_json::array();
+  for (const Candidate& c : recommendation.candidates)
+    candidates.push_back({{"ranks", c.ranks},
+                          {"over", Name(c.layout)},
+                          {"fits", c.fits},
+                          {"decode_tokens_per_second", c.predicted.decode_tokens_per_second},
+                          {"prefill_tokens_per_second", c.predicted.prefill_tokens_per_second}});
+  const Candidate& best = recommendation.candidates[recommendation.best];
+  return {{"ranks", best.ranks},
+          {"over", Name(best.layout)},
+          {"text", recommendation.text},
+          {"candidates", candidates}};
 }
 
 std::string Json(const PlanResult& result) {
+  const PlannedRanks& planned = result.planned;
   nlohmann::ordered_json json;
   json["model"] = result.spec.name();
-  json["fits"] = result.why_not.empty();
-  if (!result.why_not.empty()) json["why_not"] = result.why_not;
-  json["weight_bytes"] = result.plan.weight_bytes();
-  json["replicated_bytes"] = result.plan.replicated_bytes();
+  json["fits"] = planned.why_not.empty();
+  if (!planned.why_not.empty()) json["why_not"] = planned.why_not;
+  json["weight_bytes"] = planned.plan.weight_bytes();
+  json["replicated_bytes"] = planned.plan.replicated_bytes();
   json["one_copy_bytes"] = result.full_copy_bytes;
   json["one_copy_per_node_bytes"] = OneCopyPerNode(result);
   json["ranks"] = nlohmann::ordered_json::array();
-  for (size_t r = 0; r < result.ranks.size(); ++r) {
-    const auto& needs = result.ranks[r];
+  for (size_t r = 0; r < planned.needs.size(); ++r) {
+    const auto& needs = planned.needs[r];
     json["ranks"].push_back(
         {{"node", needs.node()},
          {"weight_bytes", needs.weight_bytes()},
-         {"split_header_bytes", result.plan.totals(static_cast<int>(r)).split_header_bytes()},
+         {"split_header_bytes", planned.plan.totals(static_cast<int>(r)).split_header_bytes()},
          {"replicated_bytes", needs.replicated_bytes()},
          {"kv_bytes", needs.kv_bytes()},
          {"workspace_bytes", needs.workspace_bytes()},
-         {"available_bytes", needs.node_available()}});
+         {"available_bytes", needs.node_available()},
+         {"threads", planned.places[r].threads},
+         {"read_bytes_per_second", planned.places[r].read_bandwidth}});
   }
   nlohmann::ordered_json replicated = nlohmann::ordered_json::array();
   for (int w = 0; w < result.spec.weights_size(); ++w)
-    if (result.plan.placements(w).axis() == proto::WeightPlacement::REPLICATED)
+    if (planned.plan.placements(w).axis() == proto::WeightPlacement::REPLICATED)
       replicated.push_back(result.spec.weights(w).name());
   json["replicated"] = std::move(replicated);
-  json["predicted"] = {{"decode_tokens_per_second", result.predicted.decode},
-                       {"prefill_tokens_per_second", result.predicted.prefill}};
+  if (planned.plan.mla_cache() != proto::ShardPlan::NONE)
+    json["latent_cache"] =
+        planned.plan.mla_cache() == proto::ShardPlan::BY_POSITION ? "by position" : "replicated";
+  json["predicted"] = PredictionJson(result);
+  json["recommendation"] = RecommendationJson(result.recommendation);
   return json.dump(2) + "\n";
 }
 
+std::string Share(const char* what, double part, const shard::StepTime& time) {
+  return fmt::format("{} {:.0f} %", what, 100 * part / time.Total());
+}
+
+std::string TimeText(const shard::StepTime& t) {
+  return fmt::format("{}, {}, {}, {}", Share("weights", t.weights, t), Share("attention", t.attention, t),
+                     Share("exchange between ranks", t.collectives, t), Share("fixed", t.fixed, t));
+}
+
 std::string Text(const PlanResult& result, const Options& options) {
-  std::string text = fmt::format("{}, family {}, {} of weights, on {} node{}, KV cache for {} tokens\n\n",
+  const PlannedRanks& planned = result.planned;
+  const size_t n = planned.needs.size();
+  std::string text = fmt::format("{}, family {}, {} of weights, {} rank{} on {}, KV cache for {} tokens\n\n",
                                  result.spec.name().empty() ? "model" : result.spec.name(),
-                                 result.spec.family(), FormatBytes(result.plan.weight_bytes()),
-                                 result.ranks.size(), result.ranks.size() == 1 ? "" : "s", options.context);
+                                 result.spec.family(), FormatBytes(planned.plan.weight_bytes()), n,
+                                 n == 1 ? "" : "s", result.machine, options.context);
   text += fmt::format("{:>4}  {:>9}  {:>10}  {:>9}  {:>9}  {:>9}  {:>9}\n", "node", "weights", "replicated",
                       "KV cache", "workspace", "total", "available");
-  for (const auto& needs : result.ranks)
+  for (const auto& needs : planned.needs)
     text += fmt::format("{:>4}  {:>9}  {:>10}  {:>9}  {:>9}  {:>9}  {:>9}\n", needs.node(),
                         FormatBytes(needs.weight_bytes()), FormatBytes(needs.replicated_bytes()),
                         FormatBytes(needs.kv_bytes()), FormatBytes(needs.workspace_bytes()),
                         FormatBytes(shard::TotalNeeds(needs)), FormatBytes(needs.node_available()));
   uint64_t headers = 0;
-  for (const auto& totals : result.plan.totals()) headers += totals.split_header_bytes();
+  for (const auto& totals : planned.plan.totals()) headers += totals.split_header_bytes();
   text += fmt::format("\none copy in all {}, with one full copy per node it would be {}\n",
-                      FormatBytes(result.plan.weight_bytes()), FormatBytes(OneCopyPerNode(result)));
+                      FormatBytes(planned.plan.weight_bytes()), FormatBytes(OneCopyPerNode(result)));
   text += fmt::format("replicated: norms and biases only, {} a node; block headers copied at cuts: {}\n",
-                      FormatBytes(result.plan.replicated_bytes()), FormatBytes(headers));
-  text += fmt::format(
-      "predicted from this machine's measured bandwidth and kernels: {:.1f} tokens/s decode, {:.0f} "
-      "tokens/s prefill\n",
-      result.predicted.decode, result.predicted.prefill);
-  text += result.why_not.empty() ? "it fits\n" : result.why_not + "\n";
+                      FormatBytes(planned.plan.replicated_bytes()), FormatBytes(headers));
+  if (planned.plan.mla_cache() == proto::ShardPlan::BY_POSITION)
+    text += "latent KV cache: cut by position, each held once\n";
+  if (planned.plan.mla_cache() == proto::ShardPlan::REPLICATED && n > 1)
+    text += "latent KV cache: small, so every rank holds it (in the table above)\n";
+  for (const std::string& lack : result.spec.not_runnable())
+    text += fmt::format("onecopy can plan this model but not run it yet: {}\n", lack);
+  const shard::Prediction& p = planned.predicted;
+  text += fmt::format("\npredicted from {}:\n", result.basis);
+  text += fmt::format("  decode  {:>8.1f} tokens/s at depth {}: {}\n", p.decode_tokens_per_second,
+                      options.depth, TimeText(p.decode));
+  text += fmt::format("  prefill {:>8.0f} tokens/s of {} tokens: {}\n", p.prefill_tokens_per_second,
+                      shard::kPredictedChunk, TimeText(p.prefill));
+  text += result.recommendation.text + "\n";
+  text += planned.why_not.empty() ? "it fits\n" : planned.why_not + "\n";
   return text;
+}
+
+void AddOptions(CLI::App* app, Options* options) {
+  AddModelOption(app, &options->model);
+  app->add_option("--nodes", options->wish.nodes,
+                  "NUMA nodes (ranks) to plan for; default: those of the machine")
+      ->check(CLI::Range(1, shard::kMaxRanks));
+  app->add_option("--node-memory", options->wish.node_memory,
+                  "memory of each node, e.g. 64G or 64G,32G: plan for other nodes than this machine's")
+      ->type_name("LIST");
+  app->add_option("--bandwidth", options->wish.bandwidth,
+                  "read bandwidth of each node, e.g. 46GB/s or 46GB/s,23GB/s; default: measured")
+      ->type_name("LIST");
+  app->add_option("--machine", options->wish.machine,
+                  "plan for a machine by its description: a file, or the name of one in launch/machines")
+      ->type_name("NAME|FILE");
+  app->add_option_function<std::string>(
+         "--balance",
+         [options](const std::string& text) {
+           const auto balance = shard::ParseBalance(text);
+           if (!balance)
+             throw CLI::ValidationError("--balance", "'" + text + "' is not even, memory or bandwidth");
+           options->balance = *balance;
+         },
+         "how large each rank's part is: even, by the memory of its node, or by its bandwidth")
+      ->type_name("even|memory|bandwidth");
+  app->add_option("--context", options->context, "positions of KV cache")->check(CLI::Range(1u, 1u << 26));
+  app->add_option("--depth", options->depth, "tokens before the one whose decode is predicted")
+      ->check(CLI::Range(0u, 1u << 26));
+  app->add_flag("--json", options->json, "print JSON");
 }
 
 }  // namespace
@@ -174,23 +225,15 @@ Command PlanCommand() {
   auto options = std::make_shared<Options>();
   Command command;
   command.name = "plan";
-  command.summary = "Who holds what, does it fit, what one copy per node would cost; reads headers only";
+  command.summary = "Who holds what, does it fit, how fast it would be; reads headers only";
   command.examples =
       "  onecopy plan -m model.gguf\n"
-      "  onecopy plan -m model.gguf --nodes 24 --node-memory 64G --context 32768 --json\n";
-  command.add_options = [options](CLI::App* app) {
-    AddModelOption(app, &options->model);
-    app->add_option("--nodes", options->nodes,
-                    "NUMA nodes (ranks) to plan for; default: those of this machine")
-        ->check(CLI::Range(1, shard::kMaxRanks));
-    app->add_option("--node-memory", options->node_memory,
-                    "memory of each node, e.g. 64G: plan for another machine than this one");
-    app->add_option("--context", options->context, "positions of KV cache")->check(CLI::Range(1u, 1u << 26));
-    app->add_flag("--json", options->json, "print JSON");
-  };
-  command.run = [options](comm::Communicator& comm, const Seat&) {
+      "  onecopy plan -m model.gguf --nodes 24 --node-memory 64G --context 32768 --json\n"
+      "  onecopy plan -m model.gguf --machine 2x-epyc-9655-24-nodes\n";
+  command.add_options = [options](CLI::App* app) { AddOptions(app, options.get()); };
+  command.run = [options](comm::Communicator& comm, const Seat& seat) {
     OnFirstRank(comm, "plan", [&] {
-      const PlanResult result = MakePlan(*options);
+      const PlanResult result = MakePlan(*options, seat.topology);
       Print(options->json ? Json(result) : Text(result, *options));
     });
   };

@@ -99,6 +99,7 @@ void ModelSession::ReadHeaders(const Prepare& prepare) {
   if (!leads()) return;
   checkpoint_ = OpenCheckpoint(ResolveModelPath(options_.model));
   spec_ = BuildModelSpec(*checkpoint_);
+  RequireRunnable(spec_);
   engine_options_ = exec::DefaultEngineOptions(spec_.context_length());
   prepare(*checkpoint_, spec_, &engine_options_);
   const uint64_t needed = engine_options_.kv_tokens();
@@ -139,8 +140,17 @@ shard::RankMeans ModelSession::MyMeans() const {
   shard::RankMeans means;
   means.available_bytes = std::min(seat_.Homes(0).available(), HostAvailable(seat_.topology));
   if (options_.balance == shard::Balance::kBandwidth && options_.bandwidth.empty())
-    means.read_bandwidth = report::MeasureReadBandwidth(team_->size());
+    means.read_bandwidth = report::MeasureReadBandwidth(team_->size(), ProbeBytes());
   return means;
+}
+
+// A bound rank that takes more than its node has is killed, so the probe takes a quarter at most.
+uint64_t ModelSession::ProbeBytes() const {
+  constexpr uint64_t kPerThread = 256ull << 20;
+  const uint64_t free =
+      std::min(seat_.Homes(0).available(),
+               HostAvailable(seat_.topology) / static_cast<uint64_t>(comm_.ranks_on_host()));
+  return std::min(kPerThread * static_cast<uint64_t>(team_->size()), free / 4);
 }
 
 // Every rank makes the same plan, from the same means of all ranks.

@@ -33,6 +33,8 @@ class ModelSession {
   // Rank 0: runs body with the engine. Other ranks: serve it. Ends with the report written where asked.
   void Run(const std::function<void(exec::Engine&)>& body);
 
+  // Memory that a measurement of read bandwidth may take on this rank.
+  uint64_t ProbeBytes() const;
   const proto::ModelSpec& spec() const { return spec_; }
   const proto::ShardPlan& plan() const { return plan_; }
   const proto::RunReport& report() const { return report_; }

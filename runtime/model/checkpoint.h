@@ -27,11 +27,16 @@ struct TensorInfo {
 
 enum class CheckpointFormat { kGguf, kHuggingFace };
 
+// Whether the weights themselves must be there. kMayBeAbsent: a weight file that ends with its headers is accepted
+// too, as from the first megabytes of a download; enough to plan, not to load.
+enum class Data { kRequired, kMayBeAbsent };
+
 struct Checkpoint {  // NOLINT(bugprone-exception-escape): moving a json only asserts
   std::string path;  // as given
   CheckpointFormat format = CheckpointFormat::kGguf;
-  std::vector<std::string> files;  // weight files
-  std::vector<uint64_t> file_bytes;
+  std::vector<std::string> files;    // weight files
+  std::vector<uint64_t> file_bytes;  // as the headers say, for a file without data
+  bool data_absent = false;          // at least one weight file ends with its headers
   // GGUF: every key of the (first) file as it is spelled, "qwen3moe.block_count": 48. Integers, floats,
   // strings, bools and arrays of them keep their kind. Hugging Face: the content of config.json.
   nlohmann::json metadata;
@@ -47,7 +52,7 @@ struct Checkpoint {  // NOLINT(bugprone-exception-escape): moving a json only as
 
 // path: a GGUF file (the first of a split set opens all), or a directory with config.json and safetensors
 // files. A GGUF without tensors (vocabulary only) is accepted here and refused by BuildModelSpec. Errors:
-// kBadInput, naming file, field and reason.
-Checkpoint OpenCheckpoint(const std::string& path);
+// kBadInput, naming file, field and reason; also for a file that ends in the middle of its data, whatever `data` is.
+Checkpoint OpenCheckpoint(const std::string& path, Data data = Data::kRequired);
 
 }  // namespace onecopy

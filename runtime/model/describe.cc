@@ -84,7 +84,8 @@ std::string DescribeAsText(const Checkpoint& checkpoint) {
     bytes += tensor.bytes;
   }
   AppendTable(rows, &out);
-  out += fmt::format("\n{} bytes of weights\n", bytes);
+  out += fmt::format("\n{} bytes of weights{}\n", bytes,
+                     checkpoint.data_absent ? ", which are not all there: a file ends with its headers" : "");
   return out;
 }
 
@@ -105,6 +106,7 @@ json DescribeAsJson(const Checkpoint& checkpoint) {
   return {{"path", checkpoint.path},
           {"format", FormatName(checkpoint.format)},
           {"files", std::move(files)},
+          {"data_absent", checkpoint.data_absent},
           {"metadata", ShortenedJson(checkpoint.metadata)},
           {"tensors", std::move(tensors)}};
 }

@@ -12,7 +12,7 @@ namespace onecopy {
 // visible.
 std::string DescribeAsText(const Checkpoint& checkpoint);
 
-// {"path", "format", "files": [{"path", "bytes"}], "metadata": {…}, "tensors": [{"name", "type", "shape",
+// {"path", "format", "files": [{"path", "bytes"}], "data_absent", "metadata": {…}, "tensors": [{"name", "type", "shape",
 // "bytes", "file", "offset"}]}. A list of more than eight elements in the metadata is {"length": n, "first":
 // [eight]}.
 nlohmann::json DescribeAsJson(const Checkpoint& checkpoint);

@@ -121,17 +121,33 @@ TensorInfo ReadTensor(HeaderFile& file, uint64_t number, uint64_t alignment) {
   return tensor;
 }
 
-// Makes offsets absolute and refuses tensors that leave the file or share bytes.
-void PlaceTensors(HeaderFile& file, uint64_t data_begin, std::vector<TensorInfo>* tensors) {
+// Where the file ends when all its data is there: writers pad the last tensor like the others.
+uint64_t AnnouncedEnd(const HeaderFile& file, uint64_t data_begin, uint64_t alignment,
+                      const std::vector<TensorInfo>& tensors) {
+  uint64_t end = data_begin;
+  for (const TensorInfo& tensor : tensors) {
+    const std::optional<uint64_t> in_data = CheckedAdd(tensor.offset, tensor.bytes);
+    const std::optional<uint64_t> in_file = in_data ? CheckedAdd(data_begin, *in_data) : std::nullopt;
+    if (!in_file || *in_file > INT64_MAX) {
+      file.Reject("tensor \"{}\" of {} bytes at offset {} of the data ends beyond what a file can hold",
+                  Printable(tensor.name), tensor.bytes, tensor.offset);
+    }
+    end = std::max(end, *in_file);
+  }
+  return RoundUp(end, alignment);
+}
+
+// Makes offsets absolute and refuses tensors that leave the file, of file_bytes, or share bytes.
+void PlaceTensors(HeaderFile& file, uint64_t data_begin, uint64_t file_bytes,
+                  std::vector<TensorInfo>* tensors) {
   for (TensorInfo& tensor : *tensors) {
     const std::optional<uint64_t> begin = CheckedAdd(data_begin, tensor.offset);
     const std::optional<uint64_t> end = begin ? CheckedAdd(*begin, tensor.bytes) : std::nullopt;
-    if (!end || *end > file.size()) {
+    if (!end || *end > file_bytes) {
       file.Reject(
           "tensor \"{}\" of {} bytes at offset {} of the data ends beyond the file, which has {} bytes; was "
-          "it "
-          "downloaded completely?",
-          Printable(tensor.name), tensor.bytes, tensor.offset, file.size());
+          "it downloaded completely?",
+          Printable(tensor.name), tensor.bytes, tensor.offset, file_bytes);
     }
     tensor.offset = *begin;
   }
@@ -151,7 +167,7 @@ void PlaceTensors(HeaderFile& file, uint64_t data_begin, std::vector<TensorInfo>
 
 }  // namespace
 
-GgufFile ReadGgufFile(const std::string& path) {
+GgufFile ReadGgufFile(const std::string& path, Data data) {
   HeaderFile file(path, kMaxGgufHeaderBytes);
   const Counts counts = ReadFixedHeader(file);
   GgufFile gguf;
@@ -166,7 +182,13 @@ GgufFile ReadGgufFile(const std::string& path) {
     if (!names.insert(gguf.tensors.back().name).second) file.Reject("two tensors have this name");
   }
   file.SetContext("");
-  PlaceTensors(file, RoundUp(file.offset(), alignment), &gguf.tensors);
+  const uint64_t data_begin = RoundUp(file.offset(), alignment);
+  // Behind the headers at most padding, and so no byte of a tensor.
+  if (data == Data::kMayBeAbsent && !gguf.tensors.empty() && file.size() <= data_begin) {
+    gguf.data_absent = true;
+    gguf.bytes = AnnouncedEnd(file, data_begin, alignment, gguf.tensors);
+  }
+  PlaceTensors(file, data_begin, gguf.bytes, &gguf.tensors);
   CheckGgufVocabulary(path, gguf.metadata);
   return gguf;
 }

@@ -20,18 +20,19 @@ inline constexpr uint64_t kMaxGgufKeys = 1ull << 16;
 inline constexpr uint64_t kMaxGgufTensors = 1ull << 20;
 
 // One file; tensors have file = 0.
-struct GgufFile {  // NOLINT(bugprone-exception-escape): moving a json only asserts
-  uint64_t bytes = 0;
+struct GgufFile {            // NOLINT(bugprone-exception-escape): moving a json only asserts
+  uint64_t bytes = 0;        // of the file; without data, as the headers say
+  bool data_absent = false;  // it ends with its headers, or in the padding behind them
   nlohmann::json metadata;
   std::vector<TensorInfo> tensors;
 };
 
 // Errors: kBadInput.
-GgufFile ReadGgufFile(const std::string& path);
+GgufFile ReadGgufFile(const std::string& path, Data data = Data::kRequired);
 
 // A checkpoint of one file, or of all parts when path is the first part of a split set. Errors: kBadInput,
 // also for a missing part, one of another model, or a path that is not the first part.
-Checkpoint OpenGguf(const std::string& path);
+Checkpoint OpenGguf(const std::string& path, Data data = Data::kRequired);
 
 // The n_keys key-value pairs at file's position, as one object. Arrays of arrays are refused.
 nlohmann::json ReadGgufMetadata(HeaderFile& file, uint64_t n_keys);

@@ -61,6 +61,7 @@ void Append(Checkpoint* checkpoint, const std::string& path, GgufFile part) {
   const auto file = static_cast<uint32_t>(checkpoint->files.size());
   checkpoint->files.push_back(path);
   checkpoint->file_bytes.push_back(part.bytes);
+  checkpoint->data_absent |= part.data_absent;
   for (TensorInfo& tensor : part.tensors) {
     tensor.file = file;
     const auto [at, added] = checkpoint->index.emplace(tensor.name, checkpoint->tensors.size());
@@ -74,8 +75,8 @@ void Append(Checkpoint* checkpoint, const std::string& path, GgufFile part) {
 
 }  // namespace
 
-Checkpoint OpenGguf(const std::string& path) {
-  GgufFile first = ReadGgufFile(path);
+Checkpoint OpenGguf(const std::string& path, Data data) {
+  GgufFile first = ReadGgufFile(path, data);
   Checkpoint checkpoint;
   checkpoint.path = path;
   checkpoint.format = CheckpointFormat::kGguf;
@@ -103,7 +104,7 @@ Checkpoint OpenGguf(const std::string& path) {
       Fail(ErrorCode::kBadInput, "{}: split.count: expected {} parts, but part {}, {}, is missing", path,
            count, part + 1, part_path);
     }
-    GgufFile gguf = ReadGgufFile(part_path);
+    GgufFile gguf = ReadGgufFile(part_path, data);
     CheckPart(part_path, gguf, part, metadata);
     Append(&checkpoint, part_path, std::move(gguf));
   }

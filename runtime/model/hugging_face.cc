@@ -66,11 +66,12 @@ std::map<std::string, std::string> ReadWeightMap(const std::string& path) {
   return files;
 }
 
-void AppendFile(Checkpoint* checkpoint, const std::string& path) {
-  SafetensorsFile shard = ReadSafetensorsFile(path);
+void AppendFile(Checkpoint* checkpoint, const std::string& path, Data data) {
+  SafetensorsFile shard = ReadSafetensorsFile(path, data);
   const auto file = static_cast<uint32_t>(checkpoint->files.size());
   checkpoint->files.push_back(path);
   checkpoint->file_bytes.push_back(shard.bytes);
+  checkpoint->data_absent |= shard.data_absent;
   for (TensorInfo& tensor : shard.tensors) {
     tensor.file = file;
     const auto [at, added] = checkpoint->index.emplace(tensor.name, checkpoint->tensors.size());
@@ -82,7 +83,7 @@ void AppendFile(Checkpoint* checkpoint, const std::string& path) {
   }
 }
 
-void OpenShards(Checkpoint* checkpoint, const std::string& index_path) {
+void OpenShards(Checkpoint* checkpoint, const std::string& index_path, Data data) {
   const std::map<std::string, std::string> weight_map = ReadWeightMap(index_path);
   std::map<std::string, uint32_t> file_of;  // by name, so that files are in the order of their numbers
   for (const auto& [tensor, name] : weight_map) file_of.emplace(name, 0);
@@ -91,7 +92,7 @@ void OpenShards(Checkpoint* checkpoint, const std::string& index_path) {
     if (!Exists(path))
       Fail(ErrorCode::kBadInput, "{}: weight_map names {}, which is not there", index_path, path);
     file = static_cast<uint32_t>(checkpoint->files.size());
-    AppendFile(checkpoint, path);
+    AppendFile(checkpoint, path, data);
   }
   for (const auto& [tensor, name] : weight_map) {
     const TensorInfo* found = checkpoint->Find(tensor);
@@ -102,12 +103,12 @@ void OpenShards(Checkpoint* checkpoint, const std::string& index_path) {
   }
 }
 
-void OpenWeights(Checkpoint* checkpoint) {
+void OpenWeights(Checkpoint* checkpoint, Data data) {
   // In transformers' order of preference.
   const std::string single = Join(checkpoint->path, kSingleFile);
   const std::string index = Join(checkpoint->path, kIndexFile);
-  if (Exists(single)) return AppendFile(checkpoint, single);
-  if (Exists(index)) return OpenShards(checkpoint, index);
+  if (Exists(single)) return AppendFile(checkpoint, single, data);
+  if (Exists(index)) return OpenShards(checkpoint, index, data);
   Fail(ErrorCode::kBadInput,
        "{}: no weights: expected {} or {}; other formats than safetensors must be converted first",
        checkpoint->path, kSingleFile, kIndexFile);
@@ -115,7 +116,7 @@ void OpenWeights(Checkpoint* checkpoint) {
 
 }  // namespace
 
-Checkpoint OpenHuggingFace(const std::string& directory) {
+Checkpoint OpenHuggingFace(const std::string& directory, Data data) {
   Checkpoint checkpoint;
   checkpoint.path = directory;
   checkpoint.format = CheckpointFormat::kHuggingFace;
@@ -134,7 +135,7 @@ Checkpoint OpenHuggingFace(const std::string& directory) {
   const std::string chat_template = Join(directory, "chat_template.jinja");
   if (Exists(chat_template))
     checkpoint.tokenizer_config["chat_template"] = ReadTextFile(chat_template, 1 << 20);
-  OpenWeights(&checkpoint);
+  OpenWeights(&checkpoint, data);
   return checkpoint;
 }
 

@@ -9,6 +9,6 @@
 namespace onecopy {
 
 // Errors: kBadInput, naming the file.
-Checkpoint OpenHuggingFace(const std::string& directory);
+Checkpoint OpenHuggingFace(const std::string& directory, Data data);
 
 }  // namespace onecopy

@@ -1,6 +1,7 @@
 #include "runtime/model/model_spec.h"
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
 #include <string_view>
 #include <utility>
@@ -63,19 +64,22 @@ std::string SupportedTypes(bool vector) {
 class Binder {
  public:
   Binder(const Checkpoint& checkpoint, ModelSpec* spec)
-      : checkpoint_(checkpoint), spec_(spec), used_(checkpoint.tensors.size()), dense_(spec->n_layers()) {
-    for (const uint32_t layer : spec->dense_layers()) dense_[layer] = true;
-  }
+      : checkpoint_(checkpoint), spec_(spec), used_(checkpoint.tensors.size()) {}
 
   void Bind(const Family::TensorRow& row) {
     const std::string pattern = checkpoint_.format == CheckpointFormat::kGguf ? row.gguf : row.hf;
     if (pattern.empty() || (row.role == Weight::LM_HEAD && spec_->tied_embeddings())) return;
-    // An optional weight is there in all layers or in none, as layer 0 has it.
-    if (row.optional && checkpoint_.Find(Filled(pattern, 0, 0)) == nullptr) return;
+    if (row.applies != nullptr && !row.applies(checkpoint_, *spec_)) return;
     const bool per_layer = pattern.find("{L}") != std::string::npos;
     const bool per_expert = pattern.find("{E}") != std::string::npos;
+    std::vector<uint32_t> layers;
     for (uint32_t layer = 0; layer < (per_layer ? spec_->n_layers() : 1); ++layer) {
-      if (per_layer && !LayerHas(row.role, layer)) continue;
+      if (!per_layer || LayerHasRole(*spec_, row.role, layer)) layers.push_back(layer);
+    }
+    // An optional weight is there in all layers that have the role or in none, as the first of them has it.
+    if (layers.empty() || (row.optional && checkpoint_.Find(Filled(pattern, layers[0], 0)) == nullptr))
+      return;
+    for (const uint32_t layer : layers) {
       for (uint32_t expert = 0; expert < (per_expert ? spec_->n_experts() : 1); ++expert) {
         Place place = {row.role, layer, expert, 0, false, ShapeOfRole(*spec_, row.role)};
         if (IsExpertRole(row.role)) {
@@ -115,12 +119,6 @@ class Binder {
     RoleShape shape;  // of one expert
   };
 
-  bool LayerHas(Weight::Role role, uint32_t layer) const {
-    if (role == Weight::DENSE_GATE || role == Weight::DENSE_UP || role == Weight::DENSE_DOWN)
-      return dense_[layer];
-    return !(IsExpertRole(role) || role == Weight::ROUTER) || !dense_[layer];
-  }
-
   void BindOne(const Place& place, const std::string& name) {
     const auto at = checkpoint_.index.find(name);
     if (at == checkpoint_.index.end()) {
@@ -146,6 +144,8 @@ class Binder {
   bool HasShape(const TensorInfo& tensor, const Place& place) {
     std::vector<uint64_t> expected = {place.shape.rows, place.shape.cols};
     if (IsVectorRole(place.role)) expected = {place.shape.cols};
+    if (const uint64_t heads = HeadsOfShape(*spec_, place.role))
+      expected = {heads, place.shape.rows / heads, place.shape.cols};
     if (place.stacked) expected.insert(expected.begin(), place.n_experts);
     if (tensor.shape == expected) return true;
     wrong_shape_.push_back(fmt::format("{} is [{}], expected [{}]", tensor.name,
@@ -168,8 +168,8 @@ class Binder {
   void RefuseUnusedOperands() {
     size_t unused = 0;
     for (size_t i = 0; i < used_.size(); ++i) {
-      if (used_[i]) continue;
       const std::string& name = checkpoint_.tensors[i].name;
+      if (used_[i] || IsOfNextnLayer(name)) continue;
       const auto ends_with = [&](std::string_view end) {
         return name.size() >= end.size() && std::string_view(name).substr(name.size() - end.size()) == end;
       };
@@ -182,10 +182,20 @@ class Binder {
     if (unused > kShownProblems) log::debug("{}: {} tensors are not used", checkpoint_.path, unused);
   }
 
+  // Layers for multi-token prediction stand behind the others: "blk.61.…" or "model.layers.61.…" of a model of 61.
+  bool IsOfNextnLayer(std::string_view name) const {
+    const std::string_view prefix = checkpoint_.format == CheckpointFormat::kGguf ? "blk." : "model.layers.";
+    if (spec_->n_nextn_layers() == 0 || name.substr(0, prefix.size()) != prefix) return false;
+    name.remove_prefix(prefix.size());
+    uint32_t layer = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), layer);
+    return error == std::errc() && end != name.data() + name.size() && *end == '.' &&
+           layer >= spec_->n_layers() && layer - spec_->n_layers() < spec_->n_nextn_layers();
+  }
+
   const Checkpoint& checkpoint_;
   ModelSpec* spec_;
-  std::vector<bool> used_;   // by tensor
-  std::vector<bool> dense_;  // by layer
+  std::vector<bool> used_;  // by tensor
   std::vector<std::string> missing_, wrong_shape_, wrong_type_, unsupported_;
 };
 
@@ -215,7 +225,8 @@ void CheckVocabulary(const Checkpoint& checkpoint, const ModelSpec& spec) {
 }  // namespace
 
 const std::vector<Family>& AllFamilies() {
-  static const std::vector<Family> families = {Qwen3MoeFamily(), MixtralFamily()};
+  static const std::vector<Family> families = {Qwen3MoeFamily(), MixtralFamily(), DeepseekFamily(),
+                                               GptOssFamily()};
   return families;
 }
 
@@ -236,6 +247,7 @@ ModelSpec BuildModelSpec(const Checkpoint& checkpoint) {
   Binder binder(checkpoint, &spec);
   for (const Family::TensorRow& row : family.tensors) binder.Bind(row);
   binder.Finish();
+  for (const std::string& what : WhatCannotRun(spec)) spec.add_not_runnable(what);
   return spec;
 }
 

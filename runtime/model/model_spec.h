@@ -23,7 +23,9 @@ struct Family {
     proto::Weight::Role role;
     const char* gguf;
     const char* hf;
-    bool optional = false;
+    bool optional = false;  // in all layers that have the role, or in none
+    // Whether this model has the weight at all, where that depends on its parameters or on the form of the file.
+    bool (*applies)(const Checkpoint& checkpoint, const proto::ModelSpec& spec) = nullptr;
   };
   std::vector<TensorRow> tensors;
 };
@@ -35,6 +37,13 @@ const std::vector<Family>& AllFamilies();
 // tensor, or parameters that contradict each other; all problems of one kind are reported together.
 proto::ModelSpec BuildModelSpec(const Checkpoint& checkpoint);
 
+// What of the model the engine cannot compute yet, in words ("sigmoid gating"); empty: all of it can be run.
+// BuildModelSpec puts it into ModelSpec.not_runnable.
+std::vector<std::string> WhatCannotRun(const proto::ModelSpec& spec);
+
+// Errors: kBadInput when spec.not_runnable is not empty, naming model, family and what is missing.
+void RequireRunnable(const proto::ModelSpec& spec);
+
 // Expected shape {rows, cols} of a role in this model (vectors: {1, n}); one expert for expert roles.
 struct RoleShape {
   uint64_t rows, cols;
@@ -43,5 +52,9 @@ RoleShape ShapeOfRole(const proto::ModelSpec& spec, proto::Weight::Role role);
 bool IsVectorRole(proto::Weight::Role role);
 bool IsExpertRole(proto::Weight::Role role);
 bool IsDenseLayer(const proto::ModelSpec& spec, uint32_t layer);
+// The heads of a role whose tensor has them as its outermost dimension, [heads, rows / heads, cols]; 0 for others.
+uint64_t HeadsOfShape(const proto::ModelSpec& spec, proto::Weight::Role role);
+// False for weights of an FFN that the layer does not have: experts, router, shared experts or a dense FFN.
+bool LayerHasRole(const proto::ModelSpec& spec, proto::Weight::Role role, uint32_t layer);
 
 }  // namespace onecopy

@@ -10,7 +10,8 @@ using proto::Weight;
 
 RoleShape ShapeOfRole(const proto::ModelSpec& spec, Weight::Role role) {
   const uint64_t hidden = spec.hidden_dim();
-  const uint64_t q = static_cast<uint64_t>(spec.n_heads()) * spec.head_dim();
+  const uint64_t heads = spec.n_heads();
+  const uint64_t q = heads * spec.head_dim();
   const uint64_t kv = static_cast<uint64_t>(spec.n_kv_heads()) * spec.head_dim();
   switch (role) {
     case Weight::TOKEN_EMBEDDING:
@@ -26,7 +27,7 @@ RoleShape ShapeOfRole(const proto::ModelSpec& spec, Weight::Role role) {
     case Weight::ATTN_V:
       return {kv, hidden};
     case Weight::ATTN_O:
-      return {hidden, q};
+      return {hidden, spec.kv_lora_rank() > 0 ? heads * spec.v_head_dim() : q};
     case Weight::ATTN_Q_NORM:
     case Weight::ATTN_K_NORM:
       return {1, spec.head_dim()};
@@ -35,20 +36,54 @@ RoleShape ShapeOfRole(const proto::ModelSpec& spec, Weight::Role role) {
     case Weight::ATTN_K_BIAS:
     case Weight::ATTN_V_BIAS:
       return {1, kv};
+    case Weight::ATTN_O_BIAS:
+      return {1, hidden};
+    case Weight::ATTN_SINKS:
+      return {1, heads};
+    case Weight::ATTN_Q_A:
+      return {spec.q_lora_rank(), hidden};
+    case Weight::ATTN_Q_A_NORM:
+      return {1, spec.q_lora_rank()};
+    case Weight::ATTN_Q_B:
+      return {q, spec.q_lora_rank()};
+    case Weight::ATTN_KV_A:
+      return {uint64_t{spec.kv_lora_rank()} + spec.qk_rope_head_dim(), hidden};
+    case Weight::ATTN_KV_A_NORM:
+      return {1, spec.kv_lora_rank()};
+    case Weight::ATTN_KV_B:
+      return {heads * (uint64_t{spec.qk_nope_head_dim()} + spec.v_head_dim()), spec.kv_lora_rank()};
+    case Weight::ATTN_K_B:
+      return {heads * spec.kv_lora_rank(), spec.qk_nope_head_dim()};
+    case Weight::ATTN_V_B:
+      return {heads * spec.v_head_dim(), spec.kv_lora_rank()};
     case Weight::ROUTER:
       return {spec.n_experts(), hidden};
+    case Weight::ROUTER_BIAS:
+    case Weight::ROUTER_LOGIT_BIAS:
+      return {1, spec.n_experts()};
     case Weight::EXPERT_GATE:
     case Weight::EXPERT_UP:
       return {spec.moe_intermediate_dim(), hidden};
     case Weight::EXPERT_DOWN:
       return {hidden, spec.moe_intermediate_dim()};
+    case Weight::EXPERT_GATE_BIAS:
+    case Weight::EXPERT_UP_BIAS:
+      return {1, spec.moe_intermediate_dim()};
+    case Weight::EXPERT_DOWN_BIAS:
+      return {1, hidden};
+    case Weight::SHARED_GATE:
+    case Weight::SHARED_UP:
+      return {spec.shared_intermediate_dim(), hidden};
+    case Weight::SHARED_DOWN:
+      return {hidden, spec.shared_intermediate_dim()};
     case Weight::DENSE_GATE:
     case Weight::DENSE_UP:
       return {spec.intermediate_dim(), hidden};
     case Weight::DENSE_DOWN:
       return {hidden, spec.intermediate_dim()};
-    default:
-      break;  // protobuf's sentinels
+    case proto::Weight_Role_Weight_Role_INT_MIN_SENTINEL_DO_NOT_USE_:
+    case proto::Weight_Role_Weight_Role_INT_MAX_SENTINEL_DO_NOT_USE_:
+      break;
   }
   Fail(ErrorCode::kInternal, "weight role {} has no shape", static_cast<int>(role));
 }
@@ -62,7 +97,16 @@ bool IsVectorRole(Weight::Role role) {
     case Weight::ATTN_Q_BIAS:
     case Weight::ATTN_K_BIAS:
     case Weight::ATTN_V_BIAS:
+    case Weight::ATTN_O_BIAS:
+    case Weight::ATTN_SINKS:
+    case Weight::ATTN_Q_A_NORM:
+    case Weight::ATTN_KV_A_NORM:
     case Weight::FFN_NORM:
+    case Weight::ROUTER_BIAS:
+    case Weight::ROUTER_LOGIT_BIAS:
+    case Weight::EXPERT_GATE_BIAS:
+    case Weight::EXPERT_UP_BIAS:
+    case Weight::EXPERT_DOWN_BIAS:
       return true;
     default:
       return false;
@@ -70,12 +114,43 @@ bool IsVectorRole(Weight::Role role) {
 }
 
 bool IsExpertRole(Weight::Role role) {
-  return role == Weight::EXPERT_GATE || role == Weight::EXPERT_UP || role == Weight::EXPERT_DOWN;
+  switch (role) {
+    case Weight::EXPERT_GATE:
+    case Weight::EXPERT_UP:
+    case Weight::EXPERT_DOWN:
+    case Weight::EXPERT_GATE_BIAS:
+    case Weight::EXPERT_UP_BIAS:
+    case Weight::EXPERT_DOWN_BIAS:
+      return true;
+    default:
+      return false;
+  }
+}
+
+uint64_t HeadsOfShape(const proto::ModelSpec& spec, Weight::Role role) {
+  return role == Weight::ATTN_K_B || role == Weight::ATTN_V_B ? spec.n_heads() : 0;
+}
+
+bool LayerHasRole(const proto::ModelSpec& spec, Weight::Role role, uint32_t layer) {
+  switch (role) {
+    case Weight::DENSE_GATE:
+    case Weight::DENSE_UP:
+    case Weight::DENSE_DOWN:
+      return IsDenseLayer(spec, layer);
+    case Weight::ROUTER:
+    case Weight::ROUTER_BIAS:
+    case Weight::ROUTER_LOGIT_BIAS:
+    case Weight::SHARED_GATE:
+    case Weight::SHARED_UP:
+    case Weight::SHARED_DOWN:
+      return !IsDenseLayer(spec, layer);
+    default:
+      return !IsExpertRole(role) || !IsDenseLayer(spec, layer);
+  }
 }
 
 bool IsDenseLayer(const proto::ModelSpec& spec, uint32_t layer) {
-  return std::find(spec.dense_layers().begin(), spec.dense_layers().end(), layer) !=
-         spec.dense_layers().end();
+  return std::binary_search(spec.dense_layers().begin(), spec.dense_layers().end(), layer);
 }
 
 }  // namespace onecopy

@@ -186,9 +186,18 @@ class HeaderHandler final : public nlohmann::json_sax<json> {
   size_t n_offsets_ = 0;
 };
 
-// Makes offsets absolute; the tensors must fill the data section without hole or overlap.
-void PlaceTensors(const HeaderFile& file, uint64_t data_begin, std::vector<TensorInfo>* tensors) {
-  const uint64_t data_bytes = file.size() - data_begin;
+// Bytes of the data section that the tensors ask for. A sum beyond 64 bits becomes the greatest number, which no file
+// has.
+uint64_t AnnouncedBytes(const std::vector<TensorInfo>& tensors) {
+  uint64_t end = 0;
+  for (const TensorInfo& tensor : tensors)
+    end = std::max(end, CheckedAdd(tensor.offset, tensor.bytes).value_or(UINT64_MAX));
+  return end;
+}
+
+// Makes offsets absolute; the tensors must fill the data section, of data_bytes, without hole or overlap.
+void PlaceTensors(const HeaderFile& file, uint64_t data_begin, uint64_t data_bytes,
+                  std::vector<TensorInfo>* tensors) {
   std::sort(tensors->begin(), tensors->end(), [](const TensorInfo& a, const TensorInfo& b) {
     return std::pair(a.offset, a.bytes) < std::pair(b.offset, b.bytes);
   });
@@ -217,7 +226,7 @@ void PlaceTensors(const HeaderFile& file, uint64_t data_begin, std::vector<Tenso
 
 }  // namespace
 
-SafetensorsFile ReadSafetensorsFile(const std::string& path) {
+SafetensorsFile ReadSafetensorsFile(const std::string& path, Data data) {
   HeaderFile file(path, kMaxSafetensorsHeaderBytes + 8);
   if (file.size() < 8)
     file.Reject("not a safetensors file: expected at least 8 bytes, found {}", file.size());
@@ -237,9 +246,18 @@ SafetensorsFile ReadSafetensorsFile(const std::string& path) {
   HeaderHandler handler(file);
   json::sax_parse(header, &handler);  // either true or thrown
   SafetensorsFile result;
-  result.bytes = file.size();
   result.tensors = handler.TakeTensors();
-  PlaceTensors(file, 8 + header_bytes, &result.tensors);
+  const uint64_t data_begin = 8 + header_bytes;
+  uint64_t data_bytes = file.size() - data_begin;
+  const uint64_t announced = AnnouncedBytes(result.tensors);
+  if (data == Data::kMayBeAbsent && data_bytes == 0 && announced > 0) {
+    // A sum with the header that leaves 64 bits is refused like a file that is too short.
+    if (!CheckedAdd(data_begin, announced)) file.Reject("the header announces {} bytes of data", announced);
+    result.data_absent = true;
+    data_bytes = announced;
+  }
+  PlaceTensors(file, data_begin, data_bytes, &result.tensors);
+  result.bytes = data_begin + data_bytes;
   return result;
 }
 

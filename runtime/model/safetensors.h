@@ -14,11 +14,12 @@ namespace onecopy {
 inline constexpr uint64_t kMaxSafetensorsHeaderBytes = 100'000'000;  // the reference reader's limit
 
 struct SafetensorsFile {
-  uint64_t bytes = 0;
+  uint64_t bytes = 0;               // of the file; without data, as the header says
+  bool data_absent = false;         // it ends with its header
   std::vector<TensorInfo> tensors;  // by offset; file = 0
 };
 
 // Errors: kBadInput, naming file, tensor and reason.
-SafetensorsFile ReadSafetensorsFile(const std::string& path);
+SafetensorsFile ReadSafetensorsFile(const std::string& path, Data data = Data::kRequired);
 
 }  // namespace onecopy

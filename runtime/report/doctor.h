@@ -1,14 +1,16 @@
 // doctor: what this machine gives onecopy, and what stands in its way. Each check reads one thing and answers with a
-// Finding; what is not a file under the root (system calls tried, mpirun's version) the caller puts into DoctorInput.
-// Thread-safe; changes nothing on the machine.
+// Finding; what is not a file under the root (system calls tried, programs asked, measurements) the caller puts into
+// DoctorInput. Thread-safe; changes nothing on the machine.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "runtime/numa/topology.h"
+#include "runtime/report/node_bandwidth.h"
 
 namespace onecopy::report {
 
@@ -33,9 +35,12 @@ struct DoctorInput {
   std::string kernel_error;              // why no table could be chosen; empty: one was
   std::vector<std::string> isa_present;  // "AVX2", …
   std::vector<std::string> isa_absent;
-  std::string mpirun_version;         // first line of mpirun --version; empty: not found
-  std::optional<uint64_t> shm_bytes;  // free in /dev/shm; empty: no such file system
-  std::string placement_error;        // why binding memory or asking where it lies failed; empty: both work
+  std::string mpirun_version;               // first line of mpirun --version; empty: not found
+  std::vector<std::string> mpi_components;  // "pml ob1", "btl vader", … of ompi_info; empty: not asked
+  std::optional<uint64_t> shm_bytes;        // free in /dev/shm; empty: no such file system
+  std::string placement_error;  // why binding memory or asking where it lies failed; empty: both work
+  std::map<std::string, std::string> environment;  // SLURM_*
+  NodeBandwidths bandwidths;                       // empty: not measured
 };
 
 struct Diagnosis {
@@ -51,6 +56,7 @@ Diagnosis Diagnose(const DoctorInput& input);
 std::string DoctorText(const DoctorInput& input, const Diagnosis& diagnosis);
 
 // {"cpu", "isa": {NAME: bool}, "kernels": […], "nodes": […], "ranks", "threads_per_rank": {"min", "max"},
+//  "bandwidth": {"pairs": [{"cpus_of", "memory_of", "bytes_per_second" | "why_not"}], "all_at_once": […], "sum"},
 //  "findings": [{"level": "ok" | "warn" | "error", "topic", "found", "advice"}]}
 std::string DoctorJson(const DoctorInput& input, const Diagnosis& diagnosis);
 

@@ -1,19 +1,49 @@
-// What this machine can do at best, measured: the limits that a benchmark's figures are put beside.
+// What this machine can do at best, measured: the limits that a benchmark's figures are put beside, and what plan
+// predicts from. All measurements use OpenMP's team (so its pinned CPUs), all threads at once, and take the best of
+// several passes: what other programs do meanwhile must not count. Not thread-safe.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 #include "kernels/kernels.h"
 
 namespace onecopy::report {
 
-// Bytes a second that `threads` threads of this rank read from memory, sequentially, each from its own buffer: the
-// best of several passes. Runs on OpenMP's team (so on its pinned CPUs). Takes about a third of a second.
-// Errors: kNoMemory.
-double MeasureReadBandwidth(int threads);
+// Memory far beyond the caches, a part for each thread, touched by that thread.
+class MemoryProbe {
+ public:
+  // bytes: in all; 0: 256 MB a thread, at most 4 GB. Errors: kNoMemory.
+  explicit MemoryProbe(int threads, uint64_t bytes = 0);
+  ~MemoryProbe();
+  MemoryProbe(const MemoryProbe&) = delete;
+  MemoryProbe& operator=(const MemoryProbe&) = delete;
 
-// Multiply-adds a second, times two, of one thread in the table's own matrix product of that type on cached data, for
-// a prefill-sized batch. Takes about 50 ms. 0 where the table cannot compute with the type.
-double MeasureMatmulRate(const kernels::KernelTable& table, kernels::WeightType type);
+  // Bytes a second that all threads read together, front to back.
+  double ReadBandwidth(int passes = 4) const;
+  // The same of each thread, while all read.
+  std::vector<double> ThreadBandwidths(int passes = 3) const;
+  // Multiply-adds a second of one thread in the table's product of one vector, weights from memory, while all threads
+  // do the same. sum: matmul_sum in place of matmul. 0 where the table cannot compute with the type.
+  double MatmulRate(const kernels::KernelTable& table, kernels::WeightType type, bool sum) const;
+
+ private:
+  int threads_;
+  size_t bytes_;  // a thread
+  std::vector<uint8_t*> parts_;
+};
+
+// As MemoryProbe::ReadBandwidth; takes about a third of a second. Errors: kNoMemory.
+double MeasureReadBandwidth(int threads, uint64_t bytes = 0);
+
+// Seconds to start and join the threads for a loop in tasks; 0 for one thread.
+double MeasureRegionSeconds(int threads);
+// Bytes a second that a thread copies from what another thread has just written, while all do.
+double MeasureCopyBandwidth(int threads);
+// Seconds from one thread's write to another's seeing it. spins: the other one polls; otherwise it sleeps in the
+// kernel, as ranks do that share CPUs.
+double MeasureSignalSeconds(bool spins);
 
 }  // namespace onecopy::report

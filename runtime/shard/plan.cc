@@ -6,68 +6,13 @@
 
 #include "runtime/base/check.h"
 #include "runtime/shard/apportion.h"
+#include "runtime/shard/plan_cut.h"
 
 namespace onecopy::shard {
 namespace {
 
 using proto::Weight;
 using proto::WeightPlacement;
-
-// Phases of a layer: ranks wait for each other at the end of each.
-enum class Phase { kAttention, kRouter, kFfn, kHead, kEmbedding };
-// What one unit of a cut is, and how units are dealt.
-enum class Unit {
-  kNone,          // replicated
-  kHeads,         // whole query heads, as many as make 32 columns of the output projection; evenly
-  kRows,          // 32 rows, to the least loaded
-  kRouterRows,    // single experts' rows (a row tile where quantised), to the least loaded
-  kColumnGroups,  // 32 columns of the intermediate dimension, evenly
-  kVocabRows,     // 32 rows: lm_head evenly, embedding to the least loaded
-};
-
-struct Cut {
-  Phase phase;
-  WeightPlacement::Axis axis;
-  Unit unit;
-};
-
-// The table of design: what is cut how. Everything else (norms, biases) is replicated.
-Cut CutOf(Weight::Role role) {
-  constexpr auto kRowsAxis = WeightPlacement::ROWS;
-  constexpr auto kColsAxis = WeightPlacement::COLS;
-  switch (role) {
-    case Weight::ATTN_Q:
-    case Weight::ATTN_Q_B:
-    case Weight::ATTN_KV_B:
-      return {Phase::kAttention, kRowsAxis, Unit::kHeads};
-    case Weight::ATTN_O:
-      return {Phase::kAttention, kColsAxis, Unit::kHeads};
-    case Weight::ATTN_K:
-    case Weight::ATTN_V:
-    case Weight::ATTN_Q_A:
-    case Weight::ATTN_KV_A:
-      return {Phase::kAttention, kRowsAxis, Unit::kRows};
-    case Weight::ROUTER:
-      return {Phase::kRouter, kRowsAxis, Unit::kRouterRows};
-    case Weight::EXPERT_GATE:
-    case Weight::EXPERT_UP:
-    case Weight::DENSE_GATE:
-    case Weight::DENSE_UP:
-    case Weight::SHARED_GATE:
-    case Weight::SHARED_UP:
-      return {Phase::kFfn, kRowsAxis, Unit::kColumnGroups};
-    case Weight::EXPERT_DOWN:
-    case Weight::DENSE_DOWN:
-    case Weight::SHARED_DOWN:
-      return {Phase::kFfn, kColsAxis, Unit::kColumnGroups};
-    case Weight::LM_HEAD:
-      return {Phase::kHead, kRowsAxis, Unit::kVocabRows};
-    case Weight::TOKEN_EMBEDDING:
-      return {Phase::kEmbedding, kRowsAxis, Unit::kVocabRows};
-    default:
-      return {Phase::kAttention, WeightPlacement::REPLICATED, Unit::kNone};
-  }
-}
 
 kernels::WeightType TypeOf(const Weight& weight) {
   return static_cast<kernels::WeightType>(weight.type());
@@ -86,7 +31,7 @@ double FileBytes(const Weight& weight, double rows, double cols) {
 class Planner {
  public:
   Planner(const proto::ModelSpec& spec, const kernels::KernelTable& table, const PlanOptions& options)
-      : spec_(spec), table_(table), loads_(Shares(options)) {
+      : spec_(spec), table_(table), kv_tokens_(options.kv_tokens), loads_(Shares(options)) {
     plan_.set_ranks(options.ranks);
     for (const Weight& weight : spec.weights()) {
       auto* placement = plan_.add_placements();
@@ -107,6 +52,7 @@ class Planner {
       loads_.BeginPhase();
       PlanPhase(key.first, key.second, weights);
     }
+    ChooseMlaCache();
     SetTotals();
     return std::move(plan_);
   }
@@ -204,6 +150,22 @@ class Planner {
       if (CutOf(spec_.weights(w).role()).unit == Unit::kRows) PlanRows(w, kernels::kUnitCols, DealToLeast);
   }
 
+  // Kinds of FFN in the order in which they are dealt.
+  static int FfnKindOf(Weight::Role role) {
+    switch (role) {
+      case Weight::DENSE_GATE:
+      case Weight::DENSE_UP:
+      case Weight::DENSE_DOWN:
+        return 1;
+      case Weight::SHARED_GATE:
+      case Weight::SHARED_UP:
+      case Weight::SHARED_DOWN:
+        return 2;
+      default:
+        return 0;  // routed experts
+    }
+  }
+
   // All matrices of one FFN (an expert, the shared expert, a dense FFN) are cut alike.
   void PlanFfn(const std::vector<int>& weights) {
     struct Part {
@@ -214,9 +176,14 @@ class Planner {
     std::map<std::pair<int, uint32_t>, std::vector<Part>> ffns;
     for (int w : weights) {
       const Weight& weight = spec_.weights(w);
-      const int kind = weight.role() >= Weight::SHARED_GATE ? 2 : weight.role() >= Weight::DENSE_GATE ? 1 : 0;
-      for (uint32_t e = 0; e < std::max(1u, weight.n_experts()); ++e)
-        ffns[{kind, weight.first_expert() + e}].push_back({w, e});
+      const bool hidden_cols = CutOf(weight.role()).unit == Unit::kHiddenCols;
+      for (uint32_t e = 0; e < std::max(1u, weight.n_experts()); ++e) {
+        if (hidden_cols) {
+          PlanHiddenCols(w, e);
+        } else {
+          ffns[{FfnKindOf(weight.role()), weight.first_expert() + e}].push_back({w, e});
+        }
+      }
     }
     for (const auto& [key, parts] : ffns) {
       uint32_t size = 0;
@@ -235,6 +202,15 @@ class Planner {
     }
   }
 
+  void PlanHiddenCols(int w, uint32_t expert) {
+    const Weight& weight = spec_.weights(w);
+    const auto cols = static_cast<uint32_t>(weight.cols());
+    const auto units = static_cast<uint32_t>(DivUp(cols, kernels::kUnitCols));
+    const auto counts = DealEvenly(units, FileBytes(weight, 1, kernels::kUnitCols), &loads_);
+    plan_.mutable_placements(w)->set_partition(static_cast<int>(expert),
+                                               AddPartition(counts, kernels::kUnitCols, cols));
+  }
+
   // Equal partitions are stored once: a plan has thousands of experts and few distinct cuts.
   uint32_t AddPartition(const std::vector<uint32_t>& counts, uint32_t unit, uint32_t size) {
     std::vector<uint32_t> bounds(1, 0);
@@ -244,6 +220,30 @@ class Planner {
     const auto [it, is_new] = partition_index_.try_emplace(bounds, plan_.partitions_size());
     if (is_new) plan_.add_partitions()->mutable_bounds()->Assign(bounds.begin(), bounds.end());
     return it->second;
+  }
+
+  // Of one position, all layers, in one copy.
+  uint64_t LatentBytes() const {
+    return spec_.kv_lora_rank() == 0 ? 0
+                                     : (uint64_t{spec_.kv_lora_rank()} + spec_.qk_rope_head_dim()) *
+                                           spec_.n_layers() * kernels::KvBytes(table_.kv_type);
+  }
+
+  void ChooseMlaCache() {
+    if (spec_.kv_lora_rank() == 0) return;
+    const bool small = kv_tokens_ == 0 || LatentBytes() <= kMaxReplicatedLatentBytes / kv_tokens_;
+    plan_.set_mla_cache(plan_.ranks() == 1 || small ? proto::ShardPlan::REPLICATED
+                                                    : proto::ShardPlan::BY_POSITION);
+  }
+
+  uint64_t KvBytesPerToken(int rank) const {
+    if (plan_.mla_cache() == proto::ShardPlan::REPLICATED) return LatentBytes();
+    if (plan_.mla_cache() == proto::ShardPlan::BY_POSITION) return DivUp(LatentBytes(), plan_.ranks());
+    // An upper bound where layers have a sliding window, which need no more positions than that.
+    uint64_t elements = 0;
+    for (uint32_t l = 0; l < spec_.n_layers(); ++l)
+      elements += 2ull * OwnedKvHeads(spec_, plan_, l, rank).size() * spec_.head_dim();
+    return elements * kernels::KvBytes(table_.kv_type);
   }
 
   void SetTotals() {
@@ -263,10 +263,7 @@ class Planner {
           totals->set_split_header_bytes(totals->split_header_bytes() + kernels::SplitHeaderBytes(m));
         }
       }
-      uint64_t kv_elements = 0;
-      for (uint32_t l = 0; l < spec_.n_layers(); ++l)
-        kv_elements += 2ull * OwnedKvHeads(spec_, plan_, l, r).size() * spec_.head_dim();
-      totals->set_kv_bytes_per_token(kv_elements * kernels::KvBytes(table_.kv_type));
+      totals->set_kv_bytes_per_token(KvBytesPerToken(r));
       sum += totals->weight_bytes();
     }
     plan_.set_weight_bytes(sum);
@@ -275,6 +272,7 @@ class Planner {
 
   const proto::ModelSpec& spec_;
   const kernels::KernelTable& table_;
+  const uint64_t kv_tokens_;
   Loads loads_;
   proto::ShardPlan plan_;
   std::map<std::vector<uint32_t>, uint32_t> partition_index_;
@@ -285,60 +283,6 @@ class Planner {
 proto::ShardPlan MakeShardPlan(const proto::ModelSpec& spec, const kernels::KernelTable& table,
                                const PlanOptions& options) {
   return Planner(spec, table, options).Plan();
-}
-
-Range OwnedRange(const proto::ModelSpec& spec, const proto::ShardPlan& plan, int weight, uint32_t expert,
-                 int rank) {
-  const WeightPlacement& placement = plan.placements(weight);
-  if (placement.axis() == WeightPlacement::REPLICATED)
-    return {0, static_cast<uint32_t>(spec.weights(weight).rows())};
-  const auto& bounds =
-      plan.partitions(static_cast<int>(placement.partition(static_cast<int>(expert)))).bounds();
-  return {bounds[rank], bounds[rank + 1]};
-}
-
-Range OwnedHeads(const proto::ShardPlan& plan, uint32_t layer, int rank) {
-  const auto& bounds =
-      plan.partitions(static_cast<int>(plan.head_partition(static_cast<int>(layer)))).bounds();
-  return {bounds[rank], bounds[rank + 1]};
-}
-
-Range OwnedKvHeads(const proto::ModelSpec& spec, const proto::ShardPlan& plan, uint32_t layer, int rank) {
-  const Range heads = OwnedHeads(plan, layer, rank);
-  if (heads.size() == 0) return {};
-  const uint32_t group = spec.n_heads() / spec.n_kv_heads();
-  return {heads.begin / group, static_cast<uint32_t>(DivUp(heads.end, group))};
-}
-
-kernels::PackedMatrix ShardShape(const proto::ModelSpec& spec, const proto::ShardPlan& plan,
-                                 const kernels::KernelTable& table, int weight, uint32_t expert, int rank) {
-  const Weight& w = spec.weights(weight);
-  const Range range = OwnedRange(spec, plan, weight, expert, rank);
-  const bool by_cols = plan.placements(weight).axis() == WeightPlacement::COLS;
-  kernels::PackedMatrix m;
-  m.type = TypeOf(w);
-  m.row_tile = TileOf(table, w);
-  m.rows = by_cols ? static_cast<uint32_t>(w.rows()) : range.size();
-  m.cols = by_cols ? range.size() : static_cast<uint32_t>(w.cols());
-  m.first_col = by_cols ? range.begin : 0;
-  // A rank without a part of the matrix has no rows either, so that nothing is computed or stored for it.
-  if (m.cols == 0) m.rows = 0;
-  if (m.rows == 0) m.cols = m.first_col = 0;
-  return m;
-}
-
-uint64_t FullCopyBytes(const proto::ModelSpec& spec, const kernels::KernelTable& table) {
-  uint64_t bytes = 0;
-  for (const Weight& w : spec.weights()) {
-    if (CutOf(w.role()).unit == Unit::kNone) continue;
-    kernels::PackedMatrix m;
-    m.type = TypeOf(w);
-    m.row_tile = TileOf(table, w);
-    m.rows = static_cast<uint32_t>(w.rows());
-    m.cols = static_cast<uint32_t>(w.cols());
-    bytes += kernels::PackedBytes(m) * std::max(1u, w.n_experts());
-  }
-  return bytes;
 }
 
 }  // namespace onecopy::shard

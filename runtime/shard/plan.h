@@ -2,7 +2,7 @@
 // same plan from the same spec, and a plan for a machine that is not there is as good as one for this
 // machine.
 //
-// What is cut how is one table in plan.cc (CutOf). Rules:
+// What is cut how is one table in plan_cut.cc (CutOf). Rules:
 //   - quantised dimensions are cut at 32 columns (one column group); ranges of a dimension are contiguous,
 //   ascend with
 //     the rank, and may be uneven or empty, so any rank count works;
@@ -28,9 +28,17 @@ struct PlanOptions {
   // Relative share of each rank in all weights (e.g. its node's bandwidth); empty: even. One positive value a
   // rank.
   std::vector<double> shares;
+  // Positions that the KV cache is to hold: decides where the latent of multi-head latent attention lies.
+  uint64_t kv_tokens = 4096;
 };
 
 inline constexpr int kMaxRanks = 1024;
+
+// The latent cache is held by every rank while that costs at most this much a rank, since then no partial softmaxes
+// need to be merged; beyond, it is cut by position, unless there is but one rank.
+inline constexpr uint64_t kMaxReplicatedLatentBytes = 64ull << 20;
+// Positions of a block of a latent cache that is cut by position: block b is rank b mod ranks'.
+inline constexpr uint32_t kMlaBlockPositions = 64;
 
 // Errors: kUsage for ranks outside 1 … kMaxRanks or shares that do not fit them.
 proto::ShardPlan MakeShardPlan(const proto::ModelSpec& spec, const kernels::KernelTable& table,
@@ -48,9 +56,13 @@ struct Range {
 Range OwnedRange(const proto::ModelSpec& spec, const proto::ShardPlan& plan, int weight, uint32_t expert,
                  int rank);
 
-// Query heads of `layer` that `rank` computes, and the KV heads whose cache it therefore holds.
+// Query heads of `layer` that `rank` computes, and the KV heads whose cache it therefore holds (none with multi-head
+// latent attention, whose cache belongs to all heads).
 Range OwnedHeads(const proto::ShardPlan& plan, uint32_t layer, int rank);
 Range OwnedKvHeads(const proto::ModelSpec& spec, const proto::ShardPlan& plan, uint32_t layer, int rank);
+
+// How many of the first `positions` positions have their latents on `rank`: all of them unless they are cut by position.
+uint64_t OwnedPositions(const proto::ShardPlan& plan, int rank, uint64_t positions);
 
 // The packed shard of that weight (data is null): shape, layout, first column.
 kernels::PackedMatrix ShardShape(const proto::ModelSpec& spec, const proto::ShardPlan& plan,

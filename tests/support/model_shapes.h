@@ -19,8 +19,9 @@ class SpecBuilder {
               kernels::WeightType type = kernels::WeightType::kCount) {
     Add(role, layer, rows, cols, experts, type == kernels::WeightType::kCount ? type_ : type);
   }
-  void Vector(proto::Weight::Role role, uint32_t layer, uint64_t n) {
-    Add(role, layer, 1, n, 0, kernels::WeightType::kF32);
+  // experts: a vector each.
+  void Vector(proto::Weight::Role role, uint32_t layer, uint64_t n, uint32_t experts = 0) {
+    Add(role, layer, 1, n, experts, kernels::WeightType::kF32);
   }
   proto::ModelSpec spec;
 
@@ -43,7 +44,24 @@ class SpecBuilder {
   uint64_t offset_ = 0;
 };
 
-// `name` of model-shapes.json (transformers' parameter names); matrices of `type`, router F32.
+// What gpt-oss has beside the weights of other models.
+inline void AddGptOssVectors(SpecBuilder* b, uint32_t layer) {
+  using proto::Weight;
+  const auto& s = b->spec;
+  const uint32_t head_dim = s.head_dim(), inter = s.moe_intermediate_dim(), experts = s.n_experts();
+  b->Vector(Weight::ATTN_Q_BIAS, layer, uint64_t{s.n_heads()} * head_dim);
+  b->Vector(Weight::ATTN_K_BIAS, layer, uint64_t{s.n_kv_heads()} * head_dim);
+  b->Vector(Weight::ATTN_V_BIAS, layer, uint64_t{s.n_kv_heads()} * head_dim);
+  b->Vector(Weight::ATTN_O_BIAS, layer, s.hidden_dim());
+  b->Vector(Weight::ATTN_SINKS, layer, s.n_heads());
+  b->Vector(Weight::ROUTER_LOGIT_BIAS, layer, experts);
+  b->Vector(Weight::EXPERT_GATE_BIAS, layer, inter, experts);
+  b->Vector(Weight::EXPERT_UP_BIAS, layer, inter, experts);
+  b->Vector(Weight::EXPERT_DOWN_BIAS, layer, s.hidden_dim(), experts);
+}
+
+// `name` of model-shapes.json (transformers' parameter names); matrices of `type`, router F32. Latent attention has
+// kv_b in one piece.
 inline proto::ModelSpec Shapes(const std::string& file, const std::string& name, kernels::WeightType type) {
   using proto::Weight;
   const auto shape = nlohmann::json::parse(std::ifstream(file)).at(name);
@@ -65,6 +83,17 @@ inline proto::ModelSpec Shapes(const std::string& file, const std::string& name,
   b.spec.set_moe_intermediate_dim(inter);
   b.spec.set_intermediate_dim(get("intermediate_size"));
   b.spec.set_vocab_size(vocab);
+  b.spec.set_q_lora_rank(get("q_lora_rank"));
+  b.spec.set_kv_lora_rank(get("kv_lora_rank"));
+  b.spec.set_qk_nope_head_dim(get("qk_nope_head_dim"));
+  b.spec.set_qk_rope_head_dim(get("qk_rope_head_dim"));
+  b.spec.set_v_head_dim(get("v_head_dim"));
+  b.spec.set_shared_intermediate_dim(get("n_shared_experts") * inter);
+  if (get("kv_lora_rank") > 0) {
+    b.spec.set_n_kv_heads(1);
+    b.spec.set_head_dim(get("qk_nope_head_dim") + get("qk_rope_head_dim"));
+  }
+  for (uint32_t l = 0; l < dense; ++l) b.spec.add_dense_layers(l);
   b.Matrix(Weight::TOKEN_EMBEDDING, 0, vocab, hidden);
   b.Matrix(Weight::LM_HEAD, 0, vocab, hidden);
   b.Vector(Weight::OUTPUT_NORM, 0, hidden);
@@ -95,6 +124,7 @@ inline proto::ModelSpec Shapes(const std::string& file, const std::string& name,
     b.Matrix(Weight::EXPERT_GATE, l, inter, hidden, experts);
     b.Matrix(Weight::EXPERT_UP, l, inter, hidden, experts);
     b.Matrix(Weight::EXPERT_DOWN, l, hidden, inter, experts);
+    if (shape.at("model_type") == "gpt_oss") AddGptOssVectors(&b, l);
     if (const uint32_t shared = get("n_shared_experts")) {
       b.Matrix(Weight::SHARED_GATE, l, shared * inter, hidden);
       b.Matrix(Weight::SHARED_UP, l, shared * inter, hidden);

@@ -1,13 +1,23 @@
-// A huge mixture-of-experts model in a file that is almost all hole: real headers, weights of zero that take no disk.
+// Huge mixture-of-experts models that take no disk: real headers, and weights that are a hole or not there at all.
 #pragma once
 
 #include <unistd.h>
 
+#include <cstdlib>
 #include <string>
 
 #include "tests/support/gguf_writer.h"
 
 namespace onecopy::test {
+
+// Writes the headers of a published model (a name in model-shapes.json) with make_header_only.py; options as there.
+// False when that failed, which it has then said on stderr.
+inline bool WriteModelHeaders(const std::string& model, const std::string& path,
+                              const std::string& options = "") {
+  const std::string command = "python3 " ONECOPY_SOURCE_DIR "/tests/support/make_header_only.py " + model +
+                              " " + path + " " + options;
+  return std::system(command.c_str()) == 0;
+}
 
 struct SparseShape {
   uint64_t layers = 32, hidden = 4096, heads = 32, kv_heads = 8, experts = 64, inter = 14336, vocab = 32000;

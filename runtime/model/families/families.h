@@ -12,6 +12,8 @@ namespace onecopy {
 
 const Family& Qwen3MoeFamily();
 const Family& MixtralFamily();
+const Family& DeepseekFamily();
+const Family& GptOssFamily();
 
 // Far above any model, and small enough that a product of two fits into 64 bits with room to spare.
 inline constexpr uint32_t kMaxLayers = 10'000;
@@ -27,6 +29,15 @@ Parameters OpenParameters(const Checkpoint& checkpoint);
 // Adds a problem for each option that onecopy does not compute: scaled rope, sliding windows, other
 // activations, quantization_config.
 void ReadTransformer(const Checkpoint& checkpoint, Parameters* in, proto::ModelSpec* spec);
+
+// The parts of ReadTransformer, for families of which the rest is not true.
+// Hidden size, layers, numbers of heads, vocabulary, context, norm.
+void ReadSizes(const Checkpoint& checkpoint, Parameters* in, proto::ModelSpec* spec);
+// The base of the rotation and its scaling; a problem for a scaling that is not supported.
+enum class RopeSupport { kPlain, kYarn };
+void ReadRope(const Checkpoint& checkpoint, RopeSupport support, Parameters* in, proto::ModelSpec* spec);
+// A problem for a config.json with quantization_config.
+void RefuseHfQuantization(const Checkpoint& checkpoint, Parameters* in);
 
 // Refuses parameters that contradict each other, and all problems found before.
 void CheckTransformer(Parameters* in, const proto::ModelSpec& spec);

@@ -36,11 +36,6 @@ uint32_t GgufVocabulary(const Checkpoint& checkpoint, Parameters* in) {
 }
 
 void RefuseGgufOptions(Parameters* in) {
-  const std::string scaling = in->TextOr("rope.scaling.type", "linear");
-  const double factor = in->NumberOr("rope.scaling.factor", in->NumberOr("rope.scale_linear", 0));
-  if (scaling != "none" && (scaling != "linear" || (factor != 0 && factor != 1))) {
-    in->Problem("rope.scaling", fmt::format("{} by {} is not supported yet", Printable(scaling), factor));
-  }
   const double window = in->NumberOr("attention.sliding_window", 0);
   if (window > 0 && window < in->NumberOr("context_length", 0)) {
     in->Problem("attention.sliding_window", fmt::format("{} is not supported yet", window));
@@ -57,52 +52,24 @@ void RefuseGgufOptions(Parameters* in) {
   }
 }
 
-void ReadGguf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
+void ReadGgufSizes(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
   spec->set_n_layers(in->Count("block_count", 1, kMaxLayers));
   spec->set_context_length(in->Count("context_length", 1, kMaxContext));
   spec->set_hidden_dim(in->Count("embedding_length", 1, kMaxDim));
   spec->set_n_heads(in->Count("attention.head_count", 1, kMaxHeads));
   spec->set_n_kv_heads(in->CountOr("attention.head_count_kv", spec->n_heads(), 1, kMaxHeads));
   spec->set_rms_norm_eps(in->Positive("attention.layer_norm_rms_epsilon"));
-  spec->set_rope_theta(in->PositiveOr("rope.freq_base", 10000));
+  spec->set_vocab_size(GgufVocabulary(checkpoint, in));
+  spec->set_tied_embeddings(checkpoint.Find("output.weight") == nullptr);
+}
+
+void ReadGgufHeads(Parameters* in, ModelSpec* spec) {
   spec->set_head_dim(HeadDim("attention.key_length", in, *spec));
   if (spec->head_dim() != 0 &&
       in->CountOr("attention.value_length", spec->head_dim(), 1, kMaxDim) != spec->head_dim()) {
     in->Problem("attention.value_length", "another length than that of keys is not supported yet");
   }
   spec->set_rope_dims(in->CountOr("rope.dimension_count", spec->head_dim(), 1, kMaxDim));
-  spec->set_vocab_size(GgufVocabulary(checkpoint, in));
-  spec->set_tied_embeddings(checkpoint.Find("output.weight") == nullptr);
-  RefuseGgufOptions(in);
-}
-
-// Transformers 5 writes rope_parameters {rope_theta, rope_type, …}, earlier versions rope_theta and
-// rope_scaling.
-void ReadHfRope(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
-  for (const char* key : {"rope_parameters", "rope_scaling"}) {
-    if (!in->Has(key)) continue;
-    const nlohmann::json& rope = checkpoint.metadata.at(key);
-    if (!rope.is_object()) {
-      in->Problem(key, fmt::format("expected an object, found a {}", rope.type_name()));
-      continue;
-    }
-    const auto type = rope.contains("rope_type") ? rope.find("rope_type") : rope.find("type");
-    if (type != rope.end() && *type != "default") {
-      in->Problem(key, fmt::format("scaling the rope by {} is not supported yet", Printable(type->dump())));
-    } else if (type == rope.end() && rope.contains("factor")) {
-      in->Problem(key, "scaling the rope is not supported yet");
-    }
-  }
-  if (!in->Has("rope_theta") && in->Has("rope_parameters") &&
-      checkpoint.metadata.at("rope_parameters").is_object()) {
-    Parameters nested(checkpoint.metadata.at("rope_parameters"), checkpoint.path + "/config.json", "");
-    spec->set_rope_theta(nested.Positive("rope_theta"));
-    nested.Check();
-  } else {
-    spec->set_rope_theta(in->Positive("rope_theta"));
-  }
-  if (in->NumberOr("partial_rotary_factor", 1) != 1)
-    in->Problem("partial_rotary_factor", "is not supported yet");
 }
 
 void RefuseHfOptions(const Checkpoint& checkpoint, Parameters* in) {
@@ -110,15 +77,7 @@ void RefuseHfOptions(const Checkpoint& checkpoint, Parameters* in) {
   if (activation != "silu") {
     in->Problem("hidden_act", fmt::format("expected silu, found {}", Printable(activation)));
   }
-  if (in->Has("quantization_config")) {
-    const nlohmann::json& config = checkpoint.metadata.at("quantization_config");
-    const std::string method =
-        config.is_object() && config.contains("quant_method") ? config["quant_method"].dump() : "";
-    in->Problem("quantization_config",
-                fmt::format("{} is not supported yet: expected F32, F16 or BF16 weights, or a "
-                            "GGUF file",
-                            Printable(method)));
-  }
+  RefuseHfQuantization(checkpoint, in);
   // Qwen has a switch for the window; Mixtral applies it where it is not null.
   const double window = in->NumberOr("sliding_window", 0);
   if (in->FlagOr("use_sliding_window", window > 0 && window < in->NumberOr("max_position_embeddings", 0))) {
@@ -127,7 +86,7 @@ void RefuseHfOptions(const Checkpoint& checkpoint, Parameters* in) {
   }
 }
 
-void ReadHf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
+void ReadHfSizes(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
   spec->set_n_layers(in->Count("num_hidden_layers", 1, kMaxLayers));
   spec->set_context_length(in->Count("max_position_embeddings", 1, kMaxContext));
   spec->set_hidden_dim(in->Count("hidden_size", 1, kMaxDim));
@@ -137,12 +96,15 @@ void ReadHf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
       checkpoint.metadata.contains("num_key_value_heads") && !in->Has("num_key_value_heads");
   spec->set_n_kv_heads(heads_are_null ? spec->n_heads() : in->Count("num_key_value_heads", 1, kMaxHeads));
   spec->set_rms_norm_eps(in->Positive("rms_norm_eps"));
-  spec->set_head_dim(HeadDim("head_dim", in, *spec));
-  spec->set_rope_dims(spec->head_dim());
   spec->set_vocab_size(in->Count("vocab_size", 1, kMaxDim));
   spec->set_tied_embeddings(in->FlagOr("tie_word_embeddings", false));
-  ReadHfRope(checkpoint, in, spec);
-  RefuseHfOptions(checkpoint, in);
+}
+
+void ReadHfHeads(Parameters* in, ModelSpec* spec) {
+  spec->set_head_dim(HeadDim("head_dim", in, *spec));
+  spec->set_rope_dims(spec->head_dim());
+  if (in->NumberOr("partial_rotary_factor", 1) != 1)
+    in->Problem("partial_rotary_factor", "is not supported yet");
 }
 
 }  // namespace
@@ -155,9 +117,27 @@ Parameters OpenParameters(const Checkpoint& checkpoint) {
                     checkpoint.metadata.at("general.architecture").get<std::string>() + ".");
 }
 
+void RefuseHfQuantization(const Checkpoint& checkpoint, Parameters* in) {
+  if (!in->Has("quantization_config")) return;
+  const nlohmann::json& config = checkpoint.metadata.at("quantization_config");
+  const std::string method =
+      config.is_object() && config.contains("quant_method") ? config["quant_method"].dump() : "";
+  in->Problem("quantization_config",
+              fmt::format("{} is not supported yet: expected F32, F16 or BF16 weights, or a GGUF file",
+                          Printable(method)));
+}
+
+void ReadSizes(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
+  checkpoint.format == CheckpointFormat::kGguf ? ReadGgufSizes(checkpoint, in, spec)
+                                               : ReadHfSizes(checkpoint, in, spec);
+}
+
 void ReadTransformer(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
-  checkpoint.format == CheckpointFormat::kGguf ? ReadGguf(checkpoint, in, spec)
-                                               : ReadHf(checkpoint, in, spec);
+  const bool gguf = checkpoint.format == CheckpointFormat::kGguf;
+  ReadSizes(checkpoint, in, spec);
+  gguf ? ReadGgufHeads(in, spec) : ReadHfHeads(in, spec);
+  ReadRope(checkpoint, RopeSupport::kPlain, in, spec);
+  gguf ? RefuseGgufOptions(in) : RefuseHfOptions(checkpoint, in);
 }
 
 void CheckTransformer(Parameters* in, const ModelSpec& spec) {

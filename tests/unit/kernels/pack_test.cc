@@ -146,6 +146,19 @@ TEST(PackedLayout, Q4KUnitHoldsNibblesAsDocumented) {
   EXPECT_EQ(unit3[8 + row], file.At(row, 0)[8 + 3] & 63);  // minimum 3
 }
 
+TEST(PackedLayout, MXFP4UnitHoldsScalesThenTheFilesBytes) {
+  const FileMatrix file = RandomMatrix(WeightType::kMXFP4, 8, 64, 10);
+  const Shard shard = Pack(file, 8, 32, 32);
+  ASSERT_EQ(shard.bytes.size(), 8u * 17);
+  const uint8_t* unit = shard.bytes.get();
+  for (uint32_t row = 0; row < 8; ++row) {
+    const uint8_t* source = file.At(row, 32);
+    EXPECT_EQ(unit[row], source[0]);
+    for (uint32_t j = 0; j < 4; ++j)
+      EXPECT_EQ(std::memcmp(unit + 8 + 4 * (8 * j + row), source + 1 + 4 * j, 4), 0) << "row " << row;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, Packing, ::testing::ValuesIn(AllWeightTypes()),
                          [](const auto& info) { return TypeName(info.param); });
 

@@ -68,7 +68,8 @@ struct FileMatrix {
   }
 };
 
-// Any quants and scales; the f16 fields of the blocks are finite, of either sign, between 2^-7 and 2^-4.
+// Any quants and scales; the f16 fields of the blocks are finite, of either sign, between 2^-7 and 2^-4, and so is
+// MXFP4's power of two.
 inline FileMatrix RandomMatrix(WeightType type, uint32_t rows, uint32_t cols, uint32_t seed) {
   const TypeInfo& info = Info(type);
   FileMatrix matrix = {type, rows, cols, RowBytes(info, cols), {}};
@@ -97,6 +98,9 @@ inline FileMatrix RandomMatrix(WeightType type, uint32_t rows, uint32_t cols, ui
         break;
       case WeightType::kQ6_K:
         put_half(block + 208, 10, 15);
+        break;
+      case WeightType::kMXFP4:
+        block[0] = static_cast<uint8_t>(127 - 7 + random() % 3);
         break;
       default:
         put_half(block, 10, 15);

@@ -63,6 +63,25 @@ TEST(WeightTypes, ExactlyTheComputableTypesDecode) {
   }
 }
 
+// The scales at the ends of E8M0's range, where half of it is subnormal or as large as a float can hold.
+TEST(WeightTypes, MXFP4ScalesReachFromSubnormalToTheLargest) {
+  const TypeInfo& info = Info(WeightType::kMXFP4);
+  uint8_t block[17] = {};
+  block[1] = 0xA2;   // column 0: 2 / 2, column 16: -2 / 2
+  block[16] = 0xF7;  // column 15: 12 / 2, column 31: -12 / 2
+  float out[32];
+  for (const int exponent : {0, 1, 2, 127, 250}) {
+    block[0] = static_cast<uint8_t>(exponent);
+    info.decode(block, out, 32);
+    const double scale = std::ldexp(1.0, exponent - 127);
+    EXPECT_EQ(out[0], scale) << exponent;
+    EXPECT_EQ(out[16], -scale) << exponent;
+    EXPECT_EQ(out[15], 6 * scale) << exponent;
+    EXPECT_EQ(out[31], -6 * scale) << exponent;
+    EXPECT_EQ(out[1], 0.0f) << exponent;
+  }
+}
+
 class DecodesLikeGgml : public ::testing::TestWithParam<WeightType> {};
 
 // Bit for bit, from blocks at an odd address.

@@ -59,7 +59,7 @@ TEST(Describe, JsonHoldsEverythingAndShortensLists) {
 }
 
 TEST(Describe, DirectoriesShowTheirConfig) {
-  const Checkpoint checkpoint = OpenCheckpoint(Data("goldens/qwen3_moe"));
+  const Checkpoint checkpoint = OpenCheckpoint(DataPath("goldens/qwen3_moe"));
   EXPECT_EQ(DescribeAsJson(checkpoint)["metadata"], checkpoint.metadata);
   EXPECT_THAT(DescribeAsText(checkpoint), HasSubstr("Hugging Face, 1 file, "));
 }

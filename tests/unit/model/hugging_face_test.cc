@@ -40,15 +40,15 @@ TEST(JsonFile, RefusesFilesAboveTheLimit) {
 }
 
 TEST(HuggingFace, OpensTheGoldenDirectory) {
-  const Checkpoint checkpoint = OpenCheckpoint(Data("goldens/qwen3_moe"));
+  const Checkpoint checkpoint = OpenCheckpoint(DataPath("goldens/qwen3_moe"));
   EXPECT_EQ(checkpoint.format, CheckpointFormat::kHuggingFace);
-  EXPECT_EQ(checkpoint.metadata, ReadJson(Data("goldens/qwen3_moe/config.json")));
-  EXPECT_EQ(checkpoint.tokenizer, ReadJson(Data("goldens/qwen3_moe/tokenizer.json")));
-  EXPECT_EQ(checkpoint.tokenizer_config, ReadJson(Data("goldens/qwen3_moe/tokenizer_config.json")));
+  EXPECT_EQ(checkpoint.metadata, ReadJson(DataPath("goldens/qwen3_moe/config.json")));
+  EXPECT_EQ(checkpoint.tokenizer, ReadJson(DataPath("goldens/qwen3_moe/tokenizer.json")));
+  EXPECT_EQ(checkpoint.tokenizer_config, ReadJson(DataPath("goldens/qwen3_moe/tokenizer_config.json")));
   EXPECT_TRUE(checkpoint.generation_config.is_null());
   ASSERT_EQ(checkpoint.files.size(), 1u);
   EXPECT_EQ(checkpoint.file_bytes[0],
-            std::filesystem::file_size(Data("goldens/qwen3_moe/model.safetensors")));
+            std::filesystem::file_size(DataPath("goldens/qwen3_moe/model.safetensors")));
   const TensorInfo* q = checkpoint.Find("model.layers.1.self_attn.q_proj.weight");
   ASSERT_NE(q, nullptr);
   EXPECT_THAT(q->shape, ::testing::ElementsAre(512, 256));
@@ -56,22 +56,23 @@ TEST(HuggingFace, OpensTheGoldenDirectory) {
 }
 
 TEST(HuggingFace, TakesTheChatTemplateFile) {
-  const Checkpoint checkpoint = OpenCheckpoint(Data("tiny-moe"));
-  EXPECT_EQ(checkpoint.tokenizer_config.at("chat_template"), ReadFile(Data("tiny-moe/chat_template.jinja")));
-  EXPECT_EQ(checkpoint.generation_config, ReadJson(Data("tiny-moe/generation_config.json")));
+  const Checkpoint checkpoint = OpenCheckpoint(DataPath("tiny-moe"));
+  EXPECT_EQ(checkpoint.tokenizer_config.at("chat_template"),
+            ReadFile(DataPath("tiny-moe/chat_template.jinja")));
+  EXPECT_EQ(checkpoint.generation_config, ReadJson(DataPath("tiny-moe/generation_config.json")));
 }
 
 TEST(HuggingFace, OpensADirectoryWithoutTokenizer) {
   const Checkpoint checkpoint =
-      OpenCheckpoint(Data("goldens/qwen3_moe_nonorm"));  // its weights are a symbolic link
+      OpenCheckpoint(DataPath("goldens/qwen3_moe_nonorm"));  // its weights are a symbolic link
   EXPECT_TRUE(checkpoint.tokenizer.is_null());
   EXPECT_TRUE(checkpoint.tokenizer_config.is_null());
-  EXPECT_EQ(checkpoint.tensors.size(), OpenCheckpoint(Data("goldens/qwen3_moe")).tensors.size());
+  EXPECT_EQ(checkpoint.tensors.size(), OpenCheckpoint(DataPath("goldens/qwen3_moe")).tensors.size());
 }
 
 // The valid golden in three shards.
 json WriteShards(const TempDir& dir) {
-  const Checkpoint whole = OpenCheckpoint(Data("goldens/malformed/valid"));
+  const Checkpoint whole = OpenCheckpoint(DataPath("goldens/malformed/valid"));
   const std::string bytes = ReadFile(whole.files[0]);
   std::vector<SafetensorsWriter> shards(3);
   std::vector<std::string> data(3);
@@ -94,7 +95,7 @@ json WriteShards(const TempDir& dir) {
 TEST(HuggingFace, FindsEachTensorInItsShard) {
   const TempDir dir;
   WriteShards(dir);
-  const Checkpoint whole = OpenCheckpoint(Data("goldens/malformed/valid"));
+  const Checkpoint whole = OpenCheckpoint(DataPath("goldens/malformed/valid"));
   const std::string bytes = ReadFile(whole.files[0]);
   const Checkpoint sharded = OpenCheckpoint(dir.path());
   ASSERT_EQ(sharded.files.size(), 3u);
@@ -152,10 +153,10 @@ TEST(HuggingFace, RefusesATensorInTwoShards) {
 }
 
 TEST(Checkpoint, ExplainsWhatToName) {
-  ExpectBadInput([] { OpenCheckpoint(Data("goldens/qwen3_moe/model.safetensors")); },
-                 {"name its directory", Data("goldens/qwen3_moe")});
-  ExpectBadInput([] { OpenCheckpoint(Data("goldens/gguf")); }, {"config.json", "named by its file"});
-  ExpectBadInput([] { OpenCheckpoint(Data("nosuch.gguf")); },
+  ExpectBadInput([] { OpenCheckpoint(DataPath("goldens/qwen3_moe/model.safetensors")); },
+                 {"name its directory", DataPath("goldens/qwen3_moe")});
+  ExpectBadInput([] { OpenCheckpoint(DataPath("goldens/gguf")); }, {"config.json", "named by its file"});
+  ExpectBadInput([] { OpenCheckpoint(DataPath("nosuch.gguf")); },
                  {"nosuch.gguf: cannot be opened: No such file"});
   ExpectBadInput([] { OpenCheckpoint(""); }, {"cannot be opened"});
 }

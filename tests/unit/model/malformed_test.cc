@@ -71,7 +71,7 @@ proto::ModelSpec Load(const std::string& path) {
 
 TEST(Malformed, EachCaseIsRefusedForItsOwnReasonWithinASecond) {
   size_t refused = 0;
-  for (const nlohmann::json& one : ReadJson(Data("goldens/malformed/cases.json"))) {
+  for (const nlohmann::json& one : ReadJson(DataPath("goldens/malformed/cases.json"))) {
     if (one["expect"] != "reject") continue;
     const std::string name = one["path"];
     SCOPED_TRACE(name + ": " + one["wrong"].get<std::string>());
@@ -81,9 +81,9 @@ TEST(Malformed, EachCaseIsRefusedForItsOwnReasonWithinASecond) {
       continue;
     }
     std::vector<std::string> fragments = reason->second;
-    fragments.push_back(Data("goldens/malformed/" + name));
+    fragments.push_back(DataPath("goldens/malformed/" + name));
     const double seconds =
-        Seconds([&] { ExpectBadInput([&] { Load(Data("goldens/malformed/" + name)); }, fragments); });
+        Seconds([&] { ExpectBadInput([&] { Load(DataPath("goldens/malformed/" + name)); }, fragments); });
     EXPECT_LT(seconds, 1.0);
     ++refused;
   }
@@ -91,8 +91,8 @@ TEST(Malformed, EachCaseIsRefusedForItsOwnReasonWithinASecond) {
 }
 
 TEST(Malformed, ValidControlsGiveTheSameModel) {
-  const proto::ModelSpec gguf = Load(Data("goldens/malformed/valid.gguf"));
-  const proto::ModelSpec directory = Load(Data("goldens/malformed/valid"));
+  const proto::ModelSpec gguf = Load(DataPath("goldens/malformed/valid.gguf"));
+  const proto::ModelSpec directory = Load(DataPath("goldens/malformed/valid"));
   EXPECT_EQ(gguf.family(), "mixtral");
   EXPECT_EQ(gguf.weights_size(), 13);
   EXPECT_EQ(directory.weights_size(), 10 + 3 * 4);
@@ -112,7 +112,7 @@ TEST(Malformed, ValidControlsGiveTheSameModel) {
 }
 
 TEST(Malformed, NanScalesDoNotMatterToTheHeaders) {
-  EXPECT_EQ(Load(Data("goldens/malformed/nan_scales.gguf")).weights_size(), 13);
+  EXPECT_EQ(Load(DataPath("goldens/malformed/nan_scales.gguf")).weights_size(), 13);
 }
 
 uint64_t AddressSpaceBytes() {
@@ -132,7 +132,7 @@ TEST(Malformed, NoCaseTakesMemoryForWhatItAnnounces) {
     if (setrlimit(RLIMIT_AS, &bytes) != 0) _exit(2);
     for (const auto& [name, fragments] : kReasons) {
       try {
-        Load(Data("goldens/malformed/" + name));
+        Load(DataPath("goldens/malformed/" + name));
         _exit(3);
       } catch (const Error&) {
       } catch (const std::bad_alloc&) {

@@ -179,7 +179,7 @@ TEST(Mixtral, GgufBiasesAreOptionalButOfAllLayers) {
 TEST(Mixtral, DirectoryWithAWindowAsLongAsItsContextIsFine) {
   const auto load = [](const json& window) {
     const TempDir dir;
-    std::filesystem::copy(Data("goldens/malformed/valid"), dir.path(),
+    std::filesystem::copy(DataPath("goldens/malformed/valid"), dir.path(),
                           std::filesystem::copy_options::recursive);
     json config = ReadJson(dir / "config.json");
     config["sliding_window"] = window;

@@ -37,13 +37,13 @@ void ExpectLikeConfig(const ModelSpec& spec, const json& config) {
 
 TEST(Qwen3Moe, DirectoriesAndGgufSayWhatTheConfigSays) {
   const std::map<std::string, std::string> config_of = {
-      {Data("goldens/qwen3_moe"), Data("goldens/qwen3_moe")},
-      {Data("goldens/qwen3_moe_nonorm"), Data("goldens/qwen3_moe_nonorm")},
-      {Data("goldens/gguf/qwen3_moe-Q4_K_M/model.gguf"), Data("goldens/qwen3_moe")},
-      {Data("goldens/gguf/qwen3_moe-Q8_0/model.gguf"), Data("goldens/qwen3_moe")},
-      {Data("tiny-moe"), Data("tiny-moe")},
-      {ONECOPY_SOURCE_DIR "/models/tiny-moe-q8_0.gguf", Data("tiny-moe")},
-      {ONECOPY_SOURCE_DIR "/models/tiny-moe-q4_k_m.gguf", Data("tiny-moe")},
+      {DataPath("goldens/qwen3_moe"), DataPath("goldens/qwen3_moe")},
+      {DataPath("goldens/qwen3_moe_nonorm"), DataPath("goldens/qwen3_moe_nonorm")},
+      {DataPath("goldens/gguf/qwen3_moe-Q4_K_M/model.gguf"), DataPath("goldens/qwen3_moe")},
+      {DataPath("goldens/gguf/qwen3_moe-Q8_0/model.gguf"), DataPath("goldens/qwen3_moe")},
+      {DataPath("tiny-moe"), DataPath("tiny-moe")},
+      {ONECOPY_SOURCE_DIR "/models/tiny-moe-q8_0.gguf", DataPath("tiny-moe")},
+      {ONECOPY_SOURCE_DIR "/models/tiny-moe-q4_k_m.gguf", DataPath("tiny-moe")},
   };
   for (const auto& [path, config] : config_of) {
     SCOPED_TRACE(path);
@@ -54,15 +54,15 @@ TEST(Qwen3Moe, DirectoriesAndGgufSayWhatTheConfigSays) {
     ExpectCompleteAndShaped(spec, kQkNorms);
     EXPECT_EQ(spec.intermediate_dim(), 0u);
   }
-  EXPECT_FALSE(Load(Data("goldens/qwen3_moe_nonorm")).norm_topk_prob());
-  EXPECT_EQ(Load(Data("goldens/qwen3_moe/")).name(), "qwen3_moe");
-  EXPECT_EQ(Load(Data("goldens/gguf/qwen3_moe-Q8_0/model.gguf")).name(), "qwen3_moe");
+  EXPECT_FALSE(Load(DataPath("goldens/qwen3_moe_nonorm")).norm_topk_prob());
+  EXPECT_EQ(Load(DataPath("goldens/qwen3_moe/")).name(), "qwen3_moe");
+  EXPECT_EQ(Load(DataPath("goldens/gguf/qwen3_moe-Q8_0/model.gguf")).name(), "qwen3_moe");
 }
 
 TEST(Qwen3Moe, GgufTensorTypesAreThoseOfTheGolden) {
   for (const char* name : {"goldens/gguf/qwen3_moe-Q4_K_M", "goldens/gguf/qwen3_moe-Q8_0"}) {
-    const json types = ReadJson(Data(std::string(name) + "/golden.json"))["tensor_types"];
-    const ModelSpec spec = Load(Data(std::string(name) + "/model.gguf"));
+    const json types = ReadJson(DataPath(std::string(name) + "/golden.json"))["tensor_types"];
+    const ModelSpec spec = Load(DataPath(std::string(name) + "/model.gguf"));
     EXPECT_EQ(static_cast<size_t>(spec.weights_size()), types.size());
     for (const Weight& weight : spec.weights()) {
       EXPECT_EQ(kernels::Info(static_cast<kernels::WeightType>(weight.type())).name, types.at(weight.name()));
@@ -72,8 +72,8 @@ TEST(Qwen3Moe, GgufTensorTypesAreThoseOfTheGolden) {
 
 // The norms are stored as F32 in GGUF and BF16 in the directory, both from the same values: so offsets are right.
 TEST(Qwen3Moe, BothFormatsPointAtTheSameNormValues) {
-  const ModelSpec gguf = Load(Data("goldens/gguf/qwen3_moe-Q8_0/model.gguf"));
-  const ModelSpec directory = Load(Data("goldens/qwen3_moe"));
+  const ModelSpec gguf = Load(DataPath("goldens/gguf/qwen3_moe-Q8_0/model.gguf"));
+  const ModelSpec directory = Load(DataPath("goldens/qwen3_moe"));
   const std::string gguf_bytes = ReadFile(gguf.files(0)), directory_bytes = ReadFile(directory.files(0));
   std::map<std::pair<int, uint32_t>, const Weight*> by_role;
   for (const Weight& weight : directory.weights()) {
@@ -332,7 +332,7 @@ TEST(ModelSpec, ReportsAllTensorProblemsAtOnce) {
       {"4 tensors are missing: model.layers.0.self_attn.k_norm.weight",
        "1 tensor is of wrong shape: model.norm.weight is [31], expected [32]",
        "1 tensor is of unusable type: model.layers.2.mlp.experts.1.up_proj.weight is F8_E4M3, expected one "
-       "of F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q5_K, Q6_K"});
+       "of F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q5_K, Q6_K, MXFP4"});
 }
 
 TEST(ModelSpec, IgnoresTensorsThatNothingNeeds) {
@@ -342,7 +342,7 @@ TEST(ModelSpec, IgnoresTensorsThatNothingNeeds) {
 }
 
 TEST(ModelSpec, VectorRolesHaveOneRow) {
-  const ModelSpec spec = Load(Data("goldens/qwen3_moe"));
+  const ModelSpec spec = Load(DataPath("goldens/qwen3_moe"));
   size_t vectors = 0;
   for (const Family& family : AllFamilies()) {
     for (const Family::TensorRow& row : family.tensors) {
@@ -352,7 +352,7 @@ TEST(ModelSpec, VectorRolesHaveOneRow) {
       vectors += IsVectorRole(row.role);
     }
   }
-  EXPECT_EQ(vectors, 8u + 6u);
+  EXPECT_EQ(vectors, 8u + 6u + 6u + 12u);
 }
 
 TEST(ModelSpec, FamiliesHaveDistinctNamesAndArchitectures) {

@@ -24,7 +24,7 @@ inline constexpr bool kSanitized = true;
 inline constexpr bool kSanitized = false;
 #endif
 
-inline std::string Data(const std::string& path) {
+inline std::string DataPath(const std::string& path) {
   return std::string(ONECOPY_TEST_DATA) + "/" + path;
 }
 

@@ -160,7 +160,7 @@ TEST(Safetensors, RefusesBadOffsets) {
 }
 
 TEST(Safetensors, SurvivesEveryChangedHeaderByte) {
-  const std::string whole = ReadFile(Data("goldens/malformed/valid/model.safetensors"));
+  const std::string whole = ReadFile(DataPath("goldens/malformed/valid/model.safetensors"));
   const size_t header = 8 + static_cast<unsigned char>(whole[0]) + 256 * static_cast<unsigned char>(whole[1]);
   const TempDir dir;
   WriteFile(dir / "m.safetensors", whole);

@@ -32,6 +32,7 @@ DoctorInput Healthy(const CapturedTree& tree) {
   input.isa_present = {"AVX2", "FMA"};
   input.isa_absent = {"AMX-INT8"};
   input.mpirun_version = "mpirun (Open MPI) 4.1.4";
+  input.mpi_components = {"pml ob1", "btl self", "btl vader"};
   input.shm_bytes = 64 * kGib;
   return input;
 }
@@ -79,7 +80,7 @@ TEST(Doctor, EveryWarningAndErrorSaysWhatToDo) {
     EXPECT_EQ(finding.level == Level::kOk, finding.advice.empty()) << finding.topic;
     to_mend += finding.level != Level::kOk;
   }
-  EXPECT_EQ(to_mend, 9u);
+  EXPECT_EQ(to_mend, 10u);
 }
 
 TEST(Doctor, TransparentHugePagesNever) {
@@ -89,11 +90,35 @@ TEST(Doctor, TransparentHugePagesNever) {
                 "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled");
 }
 
-TEST(Doctor, HugetlbPoolIsMemoryThatWeightsCannotHave) {
+TEST(Doctor, HugePagesTakenWhenFreeOnlyAreAWarning) {
+  const CapturedTree tree("2-node-xeon-6338-interleaved");
+  tree.Write("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n");
+  tree.Write("sys/kernel/mm/transparent_hugepage/defrag", "always defer defer+madvise [madvise] never\n");
+  ExpectFinding(Healthy(tree), "transparent_huge_pages", Level::kOk, "madvise, defrag madvise", "");
+  tree.Write("sys/kernel/mm/transparent_hugepage/defrag", "always defer defer+madvise madvise [never]\n");
+  ExpectFinding(Healthy(tree), "transparent_huge_pages", Level::kWarn, "defrag never",
+                "tee /sys/kernel/mm/transparent_hugepage/defrag");
+}
+
+TEST(Doctor, HugetlbPoolsAreShownByNodeWithTheOptionThatUsesThem) {
+  const CapturedTree tree("2-node-xeon-6338-interleaved");
+  const std::string pool = "sys/devices/system/node/node1/hugepages/hugepages-2048kB/";
+  ExpectFinding(Healthy(tree), "hugetlb_pool", Level::kOk, "--hugepages 2m", "");
+  tree.Write(pool + "nr_hugepages", "512\n");
+  tree.Write(pool + "free_hugepages", "500\n");
+  ExpectFinding(Healthy(tree), "hugetlb_pool", Level::kOk, "500 of 512 pages of 2 MiB free on node 1", "");
+  // A tenth of the machine that nothing else can use.
+  tree.Write(pool + "nr_hugepages", "26000\n");
+  tree.Write(pool + "free_hugepages", "26000\n");
+  ExpectFinding(Healthy(tree), "hugetlb_pool", Level::kWarn, "only --hugepages 2m or 1g can use",
+                "start with --hugepages 2m");
+}
+
+TEST(Doctor, HugetlbPoolOfAKernelThatShowsNoNodesIsFound) {
   const CapturedTree tree("2-node-xeon-6338-interleaved");
   tree.Write("sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages", "100\n");
-  tree.Write("sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "512\n");
-  ExpectFinding(Healthy(tree), "hugetlb_pool", Level::kWarn, "108 GB", "vm.nr_hugepages=0");
+  ExpectFinding(Healthy(tree), "hugetlb_pool", Level::kWarn, "100 of 100 pages of 1 GiB",
+                "vm.nr_hugepages=0");
 }
 
 TEST(Doctor, NumaBalancingMattersOnlyOnSeveralNodes) {
@@ -124,15 +149,166 @@ TEST(Doctor, CpusetIsShownWithWhatItLeaves) {
   ExpectFinding(Healthy(tree), "allowed_cpus", Level::kWarn, "16 of 256 CPUs: 0-15", "cpuset.cpus");
 }
 
-TEST(Doctor, NodesThatCannotHoldARankAreNamed) {
-  const CapturedTree hbm("8-node-knl-snc4-hbm"), forbidden("2-node-xeon-6338-interleaved"),
-      no_memory("2-node-xeon-6338-interleaved"), apart("11-node-cpus-apart-from-memory");
-  ExpectFinding(Healthy(hbm), "nodes", Level::kOk, "node 4-7 has memory but no usable CPU", "");
+TEST(Doctor, MemoryWithoutCpusSaysWhatItIsFor) {
+  const CapturedTree hbm("8-node-knl-snc4-hbm");
+  DoctorInput input = Healthy(hbm);
+  // Without the firmware's word on speed it counts as slow.
+  ExpectFinding(input, "cpuless_memory", Level::kOk, "--memory-nodes all", "");
+  for (numa::Node& node : input.topology.nodes) node.stated_read_bandwidth = node.cpus.empty() ? 400e9 : 90e9;
+  ExpectFinding(input, "cpuless_memory", Level::kOk, "--memory-nodes fast, the default", "");
+  ExpectFinding(Healthy(CapturedTree("2-node-xeon-6338-interleaved")), "cpuless_memory", Level::kOk, "none",
+                "");
+}
+
+TEST(Doctor, CpusWithoutMemoryAreNamedWithTheRankTheyWorkFor) {
+  const CapturedTree forbidden("2-node-xeon-6338-interleaved"), no_memory("2-node-xeon-6338-interleaved"),
+      apart("11-node-cpus-apart-from-memory");
   forbidden.Write("proc/self/status", "Cpus_allowed_list:\t0-127\nMems_allowed_list:\t0\n");
-  ExpectFinding(Healthy(forbidden), "nodes", Level::kWarn, "memory of node 1 is not allowed", "cpuset.mems");
+  ExpectFinding(Healthy(forbidden), "nodes", Level::kWarn, "node 1 has CPUs but no memory that is allowed",
+                "cpuset.mems");
+  ExpectFinding(Healthy(forbidden), "allowed_memory", Level::kWarn, "memory of node 0 of nodes 0-1",
+                "cpuset.mems");
   no_memory.Write("sys/devices/system/node/node1/meminfo", "Node 1 MemTotal: 0 kB\nNode 1 MemFree: 0 kB\n");
-  ExpectFinding(Healthy(no_memory), "nodes", Level::kWarn, "node 1 has CPUs but no memory", "NPS");
-  ExpectFinding(Healthy(apart), "nodes", Level::kError, "no node has both", "cpuset.mems");
+  ExpectFinding(Healthy(no_memory), "nodes", Level::kWarn, "they work for the rank of node 0", "NPS");
+  ExpectFinding(Healthy(apart), "nodes", Level::kOk, "they work for the rank of node 5", "");
+}
+
+TEST(Doctor, NoMemoryAtAllIsAnError) {
+  const CapturedTree tree("2-node-xeon-6338-interleaved");
+  DoctorInput input = Healthy(tree);
+  for (numa::Node& node : input.topology.nodes) node.memory_allowed = false;
+  ExpectFinding(input, "nodes", Level::kError, "no node has CPUs and memory", "cpuset.mems");
+}
+
+TEST(Doctor, NodesOfASocketTellTheFirmwareSetting) {
+  const CapturedTree nps4("8-node-epyc-7763-nps4"), l3("24-node-epyc-9655"),
+      xeon("2-node-xeon-6338-interleaved");
+  ExpectFinding(Healthy(nps4), "firmware", Level::kOk,
+                "as with NPS4; 8 memory channels a socket by its model, so 2 a node", "");
+  ExpectFinding(Healthy(l3), "firmware", Level::kOk, "L3 as NUMA", "");
+  ExpectFinding(Healthy(l3), "firmware", Level::kOk, "--ranks-per socket", "");
+  ExpectFinding(Healthy(l3), "firmware", Level::kOk, "12 memory channels a socket by its model, so 1 a node",
+                "");
+  ExpectFinding(Healthy(xeon), "firmware", Level::kOk, "sub-NUMA clustering off", "");
+  for (const CapturedTree* tree : {&nps4, &l3, &xeon})
+    ExpectFinding(Healthy(*tree), "firmware", Level::kOk, "onecopy needs no change of it", "");
+}
+
+TEST(Doctor, CachesTellL3AsNumaFromNps4) {
+  const CapturedTree tree("8-node-epyc-7763-nps4");
+  const DoctorInput input = Healthy(tree);
+  for (const numa::Node& node : input.topology.nodes)
+    for (const numa::Cpu& cpu : node.cpus)
+      tree.Write("sys/devices/system/cpu/cpu" + std::to_string(cpu.id) + "/cache/index3/shared_cpu_list",
+                 "of node " + std::to_string(node.id) + "\n");
+  ExpectFinding(input, "firmware", Level::kOk, "L3 as NUMA", "");
+}
+
+TEST(Doctor, ClusteredXeonIsSnc) {
+  const CapturedTree tree("4-node-xeon-96-cores");
+  DoctorInput input = Healthy(tree);
+  tree.Write("proc/cpuinfo", "model name\t: Intel(R) Xeon(R) Platinum 8592+\n");
+  for (numa::Node& node : input.topology.nodes)
+    for (numa::Cpu& cpu : node.cpus) cpu.package = node.id / 2;
+  ExpectFinding(input, "firmware", Level::kOk,
+                "as with SNC2; 8 memory channels a socket by its model, so 4 a node", "");
+}
+
+TEST(Doctor, SmtIsShownWithWhatIsUsed) {
+  const CapturedTree smt("24-node-epyc-9655"), one("1-node-vm-growing-memory");
+  ExpectFinding(Healthy(smt), "smt", Level::kOk, "384 CPUs on 192 cores; a rank runs one thread a core", "");
+  one.Write("sys/devices/system/cpu/smt/active", "0\n");
+  ExpectFinding(Healthy(one), "smt", Level::kOk, "off", "");
+}
+
+TEST(Doctor, ZoneReclaimMattersOnlyOnSeveralNodes) {
+  const CapturedTree many("2-node-xeon-6338-interleaved"), one("1-node-vm-growing-memory");
+  ExpectFinding(Healthy(many), "zone_reclaim", Level::kOk, "not in this kernel", "");
+  many.Write("proc/sys/vm/zone_reclaim_mode", "1\n");
+  one.Write("proc/sys/vm/zone_reclaim_mode", "1\n");
+  ExpectFinding(Healthy(many), "zone_reclaim", Level::kWarn, "mode 1", "vm.zone_reclaim_mode=0");
+  ExpectFinding(Healthy(one), "zone_reclaim", Level::kOk, "one node", "");
+}
+
+TEST(Doctor, SwapIsAWarningWhereItMayTakeExperts) {
+  const CapturedTree tree("2-node-xeon-6338-interleaved");
+  ExpectFinding(Healthy(tree), "swap", Level::kOk, "none", "");
+  tree.Write("proc/meminfo", "MemTotal: 1000 kB\nSwapTotal: 8000000 kB\nSwapFree: 8000000 kB\n");
+  tree.Write("proc/sys/vm/swappiness", "1\n");
+  ExpectFinding(Healthy(tree), "swap", Level::kOk, "0 B of 8.19 GB in use, swappiness 1", "");
+  tree.Write("proc/sys/vm/swappiness", "60\n");
+  ExpectFinding(Healthy(tree), "swap", Level::kWarn, "swappiness 60", "--mlock");
+  tree.Write("proc/sys/vm/swappiness", "1\n");
+  tree.Write("proc/meminfo", "MemTotal: 1000 kB\nSwapTotal: 8000000 kB\nSwapFree: 4000000 kB\n");
+  ExpectFinding(Healthy(tree), "swap", Level::kWarn, "4.10 GB of", "swapoff");
+}
+
+TEST(Doctor, MemoryHighThrottlesBeforeTheLimitKills) {
+  const CapturedTree tree("2-node-xeon-6338-interleaved");
+  tree.Write("sys/fs/cgroup/user.slice/memory.max", "max\n");
+  tree.Write("sys/fs/cgroup/user.slice/memory.high", "107374182400\n");
+  ExpectFinding(Healthy(tree), "cgroup_memory", Level::kWarn, "memory.high 107 GB of 546 GB", "MemoryHigh");
+}
+
+TEST(Doctor, SlurmJobIsShownAndAStepWithFewerCpusNamed) {
+  const CapturedTree tree("2-node-xeon-6338-interleaved");
+  DoctorInput input = Healthy(tree);
+  ExpectFinding(input, "slurm", Level::kOk, "not in a Slurm job", "");
+  input.environment = {
+      {"SLURM_JOB_ID", "12"}, {"SLURM_CPUS_ON_NODE", "128"}, {"SLURM_MEM_PER_NODE", "65536"}};
+  ExpectFinding(input, "slurm", Level::kOk, "job 12, 128 CPUs on this host, 68.7 GB of memory a host", "");
+  tree.Write("proc/self/status", "Cpus_allowed_list:\t0-3\nMems_allowed_list:\t0-1\n");
+  input.topology = numa::ReadTopology(tree.root());
+  ExpectFinding(input, "slurm", Level::kWarn, "this process may use 4 CPUs of them", "--cpus-per-task");
+}
+
+TEST(Doctor, MissingTransportIsNamed) {
+  const CapturedTree tree("2-node-xeon-6338-interleaved");
+  DoctorInput input = Healthy(tree);
+  ExpectFinding(input, "mpi_transports", Level::kOk, "btl self and vader", "");
+  input.mpi_components = {"pml ob1", "btl self", "btl sm"};  // Open MPI 5
+  ExpectFinding(input, "mpi_transports", Level::kOk, "btl self and sm", "");
+  input.mpi_components = {"pml ucx", "btl self"};
+  ExpectFinding(input, "mpi_transports", Level::kWarn, "pml ob1 and btl vader or sm missing", "--mca");
+  input.mpi_components.clear();
+  ExpectFinding(input, "mpi_transports", Level::kOk, "not shown", "");
+}
+
+// Two nodes, the second at `share` of the first's rate.
+NodeBandwidths TwoNodes(double share) {
+  NodeBandwidths measured;
+  measured.at_once = {{0, 0, 100e9, ""}, {1, 1, share * 100e9, ""}};
+  measured.sum = (1 + share) * 100e9;
+  measured.pairs = {{0, 0, 110e9, ""}, {1, 1, share * 110e9, ""}, {0, 1, 55e9, ""}, {1, 0, 0, "no time"}};
+  return measured;
+}
+
+TEST(Doctor, SlowNodeIsNamed) {
+  const CapturedTree tree("2-node-xeon-6338-interleaved");
+  DoctorInput input = Healthy(tree);
+  ExpectFinding(input, "bandwidth", Level::kOk, "not measured", "");
+  input.bandwidths = TwoNodes(0.95);
+  ExpectFinding(input, "bandwidth", Level::kOk, "195.0 GB/s with all nodes", "");
+  ExpectFinding(input, "bandwidth", Level::kOk, "read at 50 to 50 %", "");
+  input.bandwidths = TwoNodes(0.5);
+  ExpectFinding(input, "bandwidth", Level::kWarn, "all ranks wait for node 1", "--balance bandwidth");
+  input.bandwidths = TwoNodes(0);
+  for (PairBandwidth& pair : input.bandwidths.at_once) pair = {pair.cpu_node, pair.memory_node, 0, "refused"};
+  ExpectFinding(input, "bandwidth", Level::kOk, "could not be measured: refused", "");
+}
+
+TEST(Doctor, TextAndJsonShowWhatWasMeasuredAndWhatWasNot) {
+  const CapturedTree tree("2-node-xeon-6338-interleaved");
+  DoctorInput input = Healthy(tree);
+  input.bandwidths = TwoNodes(0.9);
+  const std::string text = DoctorText(input, Diagnose(input));
+  EXPECT_THAT(text, HasSubstr("90.0 GB/s"));
+  EXPECT_THAT(text, HasSubstr("cores of node 0 reading node 1: 55.0 GB/s"));
+  EXPECT_THAT(text, HasSubstr("cores of node 1 reading node 0: no time"));
+  const auto json = nlohmann::json::parse(DoctorJson(input, Diagnose(input)))["bandwidth"];
+  EXPECT_EQ(json["pairs"][2]["bytes_per_second"], 55e9);
+  EXPECT_EQ(json["pairs"][3]["why_not"], "no time");
+  EXPECT_EQ(json["sum"], 190e9);
 }
 
 TEST(Doctor, MissingMemoryModuleIsNoticed) {
@@ -228,10 +404,29 @@ TEST(Doctor, JsonHasStableKeys) {
     EXPECT_EQ(finding["level"], "ok");
     topics.insert(finding["topic"]);
   }
-  EXPECT_EQ(topics,
-            (std::set<std::string>{"kernels", "nodes", "node_memory", "allowed_cpus", "placement",
-                                   "transparent_huge_pages", "hugetlb_pool", "numa_balancing", "governor",
-                                   "cgroup_memory", "cgroup_cpus", "memlock", "shared_memory", "mpi"}));
+  EXPECT_EQ(topics, (std::set<std::string>{"kernels",
+                                           "nodes",
+                                           "cpuless_memory",
+                                           "node_memory",
+                                           "bandwidth",
+                                           "allowed_cpus",
+                                           "allowed_memory",
+                                           "smt",
+                                           "firmware",
+                                           "placement",
+                                           "transparent_huge_pages",
+                                           "hugetlb_pool",
+                                           "numa_balancing",
+                                           "zone_reclaim",
+                                           "swap",
+                                           "governor",
+                                           "cgroup_memory",
+                                           "cgroup_cpus",
+                                           "memlock",
+                                           "shared_memory",
+                                           "slurm",
+                                           "mpi",
+                                           "mpi_transports"}));
 }
 
 }  // namespace

@@ -2,14 +2,20 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <random>
 
 #include "kernels/registry.h"
 #include "runtime/base/error.h"
+#include "runtime/model/model_spec.h"
 #include "tests/support/model_shapes.h"
+#include "tests/support/sparse_model.h"
 
 namespace onecopy::shard {
 namespace {
@@ -108,8 +114,161 @@ TEST_P(PublishedShapes, AreOwnedOnceAndBalanced) {
 
 INSTANTIATE_TEST_SUITE_P(All, PublishedShapes,
                          ::testing::Combine(::testing::Values("Qwen3-30B-A3B", "Qwen3-235B-A22B",
-                                                              "DeepSeek-V3", "Mixtral-8x7B"),
+                                                              "DeepSeek-V3", "Kimi-K2", "Mixtral-8x7B"),
                                             ::testing::Values(1, 2, 3, 4, 6, 8, 12, 24)));
+
+// From the headers of a file as published, with its mix of types and the forms of newer GGUF files.
+class PublishedFiles : public ::testing::TestWithParam<const char*> {
+ protected:
+  static proto::ModelSpec Spec() {
+    const std::string path = ::testing::TempDir() + "onecopy-plan-" + GetParam() + ".gguf";
+    EXPECT_TRUE(test::WriteModelHeaders(GetParam(), path));
+    proto::ModelSpec spec = BuildModelSpec(OpenCheckpoint(path, Data::kMayBeAbsent));
+    std::remove(path.c_str());
+    return spec;
+  }
+};
+
+TEST_P(PublishedFiles, AreOwnedOnceAndBalancedOnEveryTable) {
+  const proto::ModelSpec spec = Spec();
+  for (const char* table : {"", "ref"}) {
+    uint64_t one_copy = FullCopyBytes(spec, Table(table));
+    for (const int ranks : {1, 2, 3, 8, 24}) {
+      const proto::ShardPlan plan = MakeShardPlan(spec, Table(table), {.ranks = ranks, .shares = {}});
+      ExpectOwnedOnce(spec, plan);
+      EXPECT_LE(MostLoadedOverMean(plan), 1.02) << ranks;
+      EXPECT_LE(ActiveImbalance(spec, plan), 1.15) << ranks;
+      uint64_t sum = 0;
+      for (const auto& totals : plan.totals()) sum += totals.weight_bytes() - totals.split_header_bytes();
+      EXPECT_EQ(sum, one_copy) << ranks;
+      EXPECT_LT(plan.replicated_bytes(), 6ull << 20) << "norms, biases of attention and router, sinks";
+    }
+  }
+}
+
+// A head's part of every matrix lies on the rank that computes the head.
+TEST_P(PublishedFiles, WeightsOfAHeadAreTogether) {
+  const proto::ModelSpec spec = Spec();
+  const proto::ShardPlan plan = MakeShardPlan(spec, AnyTable(), {.ranks = 24, .shares = {}});
+  const uint32_t v_dim = spec.v_head_dim() > 0 ? spec.v_head_dim() : spec.head_dim();
+  const std::map<proto::Weight::Role, uint32_t> per_head = {
+      {proto::Weight::ATTN_Q, spec.head_dim()},
+      {proto::Weight::ATTN_Q_B, spec.head_dim()},
+      {proto::Weight::ATTN_K_B, spec.kv_lora_rank()},
+      {proto::Weight::ATTN_V_B, v_dim},
+      {proto::Weight::ATTN_KV_B, spec.qk_nope_head_dim() + v_dim},
+      {proto::Weight::ATTN_O, v_dim}};
+  int checked = 0;
+  for (int w = 0; w < spec.weights_size(); ++w) {
+    const proto::Weight& weight = spec.weights(w);
+    const auto found = per_head.find(weight.role());
+    if (found == per_head.end()) continue;
+    ++checked;
+    for (int r = 0; r < 24; ++r) {
+      const Range heads = OwnedHeads(plan, weight.layer(), r), range = OwnedRange(spec, plan, w, 0, r);
+      ASSERT_EQ(range.begin, heads.begin * found->second) << weight.name() << " rank " << r;
+      ASSERT_EQ(range.end, heads.end * found->second) << weight.name() << " rank " << r;
+    }
+  }
+  EXPECT_GE(checked, 2 * static_cast<int>(spec.n_layers()));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, PublishedFiles,
+                         ::testing::Values("DeepSeek-V3", "Kimi-K2", "gpt-oss-120b", "Qwen3-235B-A22B"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           std::erase_if(
+                               name, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; });
+                           return name;
+                         });
+
+// The columns of an expert that a rank has are those whose biases it has.
+TEST(ShardPlan, BiasesOfAnExpertFollowItsRows) {
+  const proto::ModelSpec spec =
+      Shapes(ONECOPY_TEST_DATA "/model-shapes.json", "gpt-oss-120b", WeightType::kMXFP4);
+  const proto::ShardPlan plan = MakeShardPlan(spec, AnyTable(), {.ranks = 7, .shares = {}});
+  std::map<std::pair<int, uint32_t>, int> index;
+  for (int w = 0; w < spec.weights_size(); ++w) index[{spec.weights(w).role(), spec.weights(w).layer()}] = w;
+  for (const auto& [bias, matrix] : {std::pair{proto::Weight::EXPERT_GATE_BIAS, proto::Weight::EXPERT_GATE},
+                                     std::pair{proto::Weight::EXPERT_UP_BIAS, proto::Weight::EXPERT_UP}}) {
+    for (uint32_t layer = 0; layer < spec.n_layers(); ++layer)
+      for (uint32_t e = 0; e < spec.n_experts(); ++e)
+        for (int r = 0; r < 7; ++r) {
+          const Range of_bias = OwnedRange(spec, plan, index.at({bias, layer}), e, r);
+          const Range of_rows = OwnedRange(spec, plan, index.at({matrix, layer}), e, r);
+          ASSERT_EQ(of_bias.begin, of_rows.begin) << "layer " << layer << " expert " << e << " rank " << r;
+          ASSERT_EQ(of_bias.end, of_rows.end) << "layer " << layer << " expert " << e << " rank " << r;
+        }
+  }
+}
+
+proto::ModelSpec DeepseekV3() {
+  return Shapes(ONECOPY_TEST_DATA "/model-shapes.json", "DeepSeek-V3", WeightType::kQ4_K);
+}
+// 61 layers of 512 + 64 values.
+uint64_t LatentBytes(const kernels::KernelTable& table) {
+  return 61ull * 576 * kernels::KvBytes(table.kv_type);
+}
+
+TEST(MlaCache, IsHeldByEveryRankWhileThatIsAtMost64MiB) {
+  const proto::ModelSpec spec = DeepseekV3();
+  for (const char* name : {"", "ref"}) {
+    const uint64_t latent = LatentBytes(Table(name)), most = (64ull << 20) / latent;
+    for (const auto& [tokens, cache, per_token] :
+         {std::tuple{most, proto::ShardPlan::REPLICATED, latent},
+          std::tuple{most + 1, proto::ShardPlan::BY_POSITION, (latent + 23) / 24},
+          std::tuple{uint64_t{0}, proto::ShardPlan::REPLICATED, latent},
+          std::tuple{UINT64_MAX, proto::ShardPlan::BY_POSITION, (latent + 23) / 24}}) {
+      const auto plan = MakeShardPlan(spec, Table(name), {.ranks = 24, .shares = {}, .kv_tokens = tokens});
+      EXPECT_EQ(plan.mla_cache(), cache) << tokens;
+      for (const auto& totals : plan.totals()) EXPECT_EQ(totals.kv_bytes_per_token(), per_token) << tokens;
+    }
+  }
+}
+
+TEST(MlaCache, OneRankHoldsAllOfIt) {
+  const auto plan = MakeShardPlan(DeepseekV3(), AnyTable(), {.ranks = 1, .shares = {}, .kv_tokens = 1 << 20});
+  EXPECT_EQ(plan.mla_cache(), proto::ShardPlan::REPLICATED);
+  EXPECT_EQ(plan.totals(0).kv_bytes_per_token(), LatentBytes(AnyTable()));
+  EXPECT_EQ(OwnedPositions(plan, 0, 100'000), 100'000u);
+}
+
+TEST(MlaCache, BlocksOf64PositionsGoRoundTheRanks) {
+  const auto plan = MakeShardPlan(DeepseekV3(), AnyTable(), {.ranks = 3, .shares = {}, .kv_tokens = 1 << 20});
+  ASSERT_EQ(plan.mla_cache(), proto::ShardPlan::BY_POSITION);
+  uint64_t owned[3] = {};
+  for (uint64_t position = 0; position < 1000; ++position) {
+    for (int r = 0; r < 3; ++r) ASSERT_EQ(OwnedPositions(plan, r, position), owned[r]) << position;
+    ++owned[position / kMlaBlockPositions % 3];
+  }
+}
+
+TEST(MlaCache, ThereAreNoKvHeadsWithALatentAndNoLatentWithoutOne) {
+  const proto::ModelSpec mla = DeepseekV3();
+  const auto plan = MakeShardPlan(mla, AnyTable(), {.ranks = 4, .shares = {}});
+  for (int r = 0; r < 4; ++r) EXPECT_EQ(OwnedKvHeads(mla, plan, 5, r).size(), 0u);
+  const auto gqa = MakeShardPlan(test::SmallModel(WeightType::kQ8_0), AnyTable(), {.ranks = 4, .shares = {}});
+  EXPECT_EQ(gqa.mla_cache(), proto::ShardPlan::NONE);
+  EXPECT_EQ(OwnedPositions(gqa, 3, 77), 77u);
+}
+
+// Planning is part of starting up, and of `plan`, which people run to try numbers of nodes.
+TEST(ShardPlan, ADirectoryOf45000TensorsIsPlannedInASecond) {
+  const std::string path = ::testing::TempDir() + "onecopy-plan-hf";
+  ASSERT_TRUE(test::WriteModelHeaders("DeepSeek-V3", path, "--hf"));
+  const auto start = std::chrono::steady_clock::now();
+  const proto::ModelSpec spec = BuildModelSpec(OpenCheckpoint(path, Data::kMayBeAbsent));
+  const proto::ShardPlan plan = MakeShardPlan(spec, AnyTable(), {.ranks = 24, .shares = {}});
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  std::filesystem::remove_all(path);
+  EXPECT_GT(spec.weights_size(), 45'000);
+  EXPECT_EQ(plan.placements_size(), spec.weights_size());
+  RecordProperty("seconds", std::to_string(seconds));
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "times under a sanitizer say nothing";
+#endif
+  EXPECT_LT(seconds, 1.0);
+}
 
 TEST(ShardPlan, AnyRankCountFrom1To64WorksForASmallModel) {
   // 8 heads, 2 KV heads and 16 column groups: fewer than ranks.

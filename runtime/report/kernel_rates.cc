@@ -1,0 +1,89 @@
+#include "runtime/report/kernel_rates.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <vector>
+
+#include "runtime/report/matmul_operands.h"
+
+namespace onecopy::report {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double Seconds(Clock::time_point since) {
+  return std::chrono::duration<double>(Clock::now() - since).count();
+}
+
+// Seconds of the quickest of the calls that fit into `budget`, at least three.
+template <typename Body>
+double Quickest(double budget, const Body& body) {
+  double best = std::numeric_limits<double>::infinity();
+  const auto start = Clock::now();
+  for (int i = 0; i < 3 || Seconds(start) < budget; ++i) {
+    const auto pass = Clock::now();
+    body();
+    best = std::min(best, Seconds(pass));
+  }
+  return best;
+}
+
+}  // namespace
+
+double MeasureMatmulRate(const kernels::KernelTable& table, kernels::WeightType type, bool sum,
+                         uint32_t tokens, int threads) {
+  const kernels::WeightKernel& kernel = table.weights[static_cast<size_t>(type)];
+  if (!kernel.matmul || !kernel.matmul_sum) return 0;
+  // A task of exec/linear.h for many tokens.
+  constexpr uint32_t kRows = 64, kCols = 2048;
+  constexpr double kBudget = 0.008;
+  double rate = 0;
+#pragma omp parallel num_threads(threads) reduction(+ : rate)
+  {
+    MatmulOperands operands(table, type, kRows, kCols, tokens);
+    std::vector<uint8_t> weights(kernels::PackedBytes(operands.shape()) + 64);
+    const uint8_t* data = Align64(weights.data());
+#pragma omp barrier
+    rate += double{kRows} * kCols * tokens / Quickest(kBudget, [&] { operands.Run(data, sum); });
+  }
+  return rate / threads;
+}
+
+VectorSeconds MeasureVectorSeconds(const kernels::KernelTable& table, uint32_t heads_per_kv,
+                                   uint32_t head_dim) {
+  constexpr double kBudget = 0.003;
+  constexpr size_t kN = 4096, kScores = 128, kPositions = 64;
+  std::vector<float> x(kN, 0.5f), y(kN, 0.25f), out(kN);
+  std::vector<double> sum(kN, 0.5);
+  std::vector<uint8_t> row(kernels::Q8RowBytes(kN) + 64);
+  VectorSeconds s;
+  s.norm = Quickest(kBudget, [&] { table.rms_norm(x.data(), y.data(), 1e-6f, kN, out.data()); }) / kN;
+  s.quantize = Quickest(kBudget, [&] { table.quantize_q8(x.data(), kN, Align64(row.data())); }) / kN;
+  s.silu = Quickest(kBudget, [&] { table.silu_mul(x.data(), y.data(), kN, out.data()); }) / kN;
+  s.softmax = Quickest(kBudget,
+                       [&] {
+                         for (size_t i = 0; i < kN; i += kScores) table.softmax(out.data() + i, kScores);
+                       }) /
+              kN;
+  s.add = Quickest(kBudget,
+                   [&] {
+                     for (size_t i = 0; i < kN; ++i) x[i] = static_cast<float>(x[i] + sum[i]);
+                   }) /
+          kN;
+
+  const size_t heads = std::max(1u, heads_per_kv), dim = std::max(1u, head_dim);
+  const std::vector<uint8_t> cache(kPositions * dim * kernels::KvBytes(table.kv_type));
+  std::vector<float> q(heads * dim, 0.5f), acc(heads * dim), scratch(heads * kPositions);
+  std::vector<kernels::SoftmaxState> state(heads, {0.0f, 1.0f});
+  const double attend = Quickest(kBudget, [&] {
+    table.attend(q.data(), heads, dim, cache.data(), dim, cache.data(), dim, dim, kPositions, state.data(),
+                 acc.data(), scratch.data());
+  });
+  s.attend = attend / static_cast<double>(heads * dim * kPositions);
+  return s;
+}
+
+}  // namespace onecopy::report
