@@ -67,7 +67,7 @@ test_machines() {
   equal "HBM nodes hold no rank" "0 1 2 3 / 16" "$(machine 8-node-knl-snc4-hbm)"
   equal "offline CPUs, memory of GPUs, 4-way SMT" "0 8 / 8" "$(machine 8-node-power9-gpu-memory)"
   equal "gaps in node ids" "0 1 2 33 34 45 72 73 / 48" "$(machine 8-node-opteron-sparse-ids)"
-  equal "CPUs apart from memory" " / 0" "$(machine 11-node-cpus-apart-from-memory)"
+  equal "CPUs apart from memory: the memory nearest to them" "5 6 8 9 / 8" "$(machine 11-node-cpus-apart-from-memory)"
   equal "no NUMA in the kernel" "0 / 2" "$(machine 0-node-s390)"
   equal "one node" "0 / 8" "$(machine 1-node-xeon)"
   equal "CPU set over three nodes, memory of two" "1 2 / 32" "$(machine 8-node-epyc-7763-nps4 16-47,160-163 1-2)"
