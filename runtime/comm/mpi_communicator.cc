@@ -2,6 +2,8 @@
 // several: shared memory inside each host, then MPI between the first ranks of the hosts, then shared memory
 // again; sums are taken per host in rank order, then over hosts in order, so they are the same bits on all
 // ranks and from run to run, but differ in rounding from those of the same ranks on one host.
+#include <stdlib.h>
+
 #include <algorithm>
 #include <cstring>
 #include <exception>
@@ -337,6 +339,10 @@ class PlainMpiCommunicator : public MpiCommunicator {
 }  // namespace
 
 std::unique_ptr<Communicator> MakeMpiCommunicator(const CommOptions& options) {
+  // Open MPI makes a segment of 4 MiB a rank before anything of ours, and its own messages where that fails help nobody.
+  constexpr size_t kOpenMpiSegment = 4ull << 20;
+  const char* ranks = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+  if (ranks != nullptr && atoi(ranks) > 1) RequireSharedMemory(atoi(ranks), kOpenMpiSegment);
   if (options.collectives == CommOptions::Collectives::kMpi)
     return std::make_unique<PlainMpiCommunicator>(options);
   return std::make_unique<MpiCommunicator>(options);
