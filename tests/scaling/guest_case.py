@@ -30,12 +30,12 @@ def scratch():
 
 
 @functools.cache
-def big_model():
-    """About 200 MB in Q8_0, so that weights outweigh everything else that a rank holds."""
-    path = f"{scratch()}/big.gguf"
+def synthetic_model(layers):
+    """45 MB a layer and 17 MB more, in Q8_0: weights that outweigh everything else that a rank holds."""
+    path = f"{scratch()}/{layers}-layers.gguf"
     subprocess.run([sys.executable, f"{ROOT}/tests/support/make_synthetic_moe.py", path, "--type", "Q8_0", "--layers",
-                    "2", "--hidden", "1024", "--heads", "16", "--experts", "32", "--inter", "768", "--vocab", "8192"],
-                   check=True)
+                    str(layers), "--hidden", "1024", "--heads", "16", "--experts", "16", "--inter", "768", "--vocab",
+                    "8192"], check=True)
     return path
 
 

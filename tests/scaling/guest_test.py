@@ -20,9 +20,10 @@ import time
 import traceback
 import unittest
 
-from guest_case import BINARY, EverywhereClaims, GuestCase, big_model
+from guest_case import BINARY, EverywhereClaims, GuestCase, synthetic_model
 
 CGROUP = "mkdir -p /sys/fs/cgroup/test; echo +cpuset +memory >/sys/fs/cgroup/cgroup.subtree_control\n"
+BIG = 4  # layers of a model of 200 MB
 ENTER = "echo $$ >/sys/fs/cgroup/test/cgroup.procs"
 POOL = 'for n in /sys/devices/system/node/node[0-9]*; do echo %d >$n/hugepages/hugepages-2048kB/nr_hugepages; done'
 
@@ -38,7 +39,7 @@ class FewNodes(EverywhereClaims):
 
     @classmethod
     def steps(cls):
-        return [cls.generate("main"), cls.generate("big", model=big_model(), tokens=2)]
+        return [cls.generate("main"), cls.generate("big", model=synthetic_model(2), tokens=2)]
 
 
 class Guest1Node(FewNodes, GuestCase):
@@ -60,7 +61,7 @@ class Guest2Nodes(FewNodes, GuestCase):
             cls.generate("no pool", "--hugepages", "2m", watch=False),
             cls.generate("pool", "--hugepages", "2m", before=POOL % 32),
             {"name": "pool off", "shell": POOL % 0},
-            cls.generate("memory.max", model=big_model(), before=limited, watch=False),
+            cls.generate("memory.max", model=synthetic_model(BIG), before=limited, watch=False),
             cls.generate("small shm", before="mount -o remount,size=9M /dev/shm", watch=False),
             cls.generate("tiny shm", before="mount -o remount,size=3M /dev/shm", watch=False),
         ]
@@ -106,7 +107,8 @@ class Guest4Nodes(FewNodes, GuestCase):
     def steps(cls):
         cpuset = f"{CGROUP}for kind in cpus mems; do echo 1,3 >/sys/fs/cgroup/test/cpuset.$kind; done; {ENTER}"
         return super().steps() + [
-            cls.generate("nodes 1,3", launch=["--nodes", "1,3"]), cls.generate("socket", launch=["--ranks-per", "socket"]),
+            cls.generate("nodes 1,3", launch=["--nodes", "1,3"]),
+            cls.generate("socket", launch=["--ranks-per", "socket"]),
             cls.generate("cpuset", before=cpuset)]
 
     def test_nodes_option_starts_ranks_on_those_nodes(self):
@@ -180,8 +182,8 @@ class GuestSlowMemory(GuestCase):
 
     @classmethod
     def steps(cls):
-        return [cls.generate("default"), cls.generate("refused", model=big_model(), watch=False),
-                cls.generate("all", model=big_model(), launch=["--memory-nodes", "all"], tokens=2)]
+        return [cls.generate("default"), cls.generate("refused", model=synthetic_model(BIG), watch=False),
+                cls.generate("all", model=synthetic_model(BIG), launch=["--memory-nodes", "all"], tokens=2)]
 
     def test_slow_memory_is_left_alone_by_default(self):
         self.assert_arenas_on(self.watched("default"), [[0], [1]])
@@ -217,9 +219,9 @@ class GuestUnevenMemory(GuestCase):
 
     @classmethod
     def steps(cls):
-        return [cls.generate("even", "--balance", "even", model=big_model(), watch=False),
+        return [cls.generate("even", "--balance", "even", model=synthetic_model(BIG), watch=False),
                 {"name": "oom", "shell": "dmesg | grep -ciE 'out of memory|oom-kill' || true"},
-                cls.generate("memory", "--balance", "memory", model=big_model(), tokens=2),
+                cls.generate("memory", "--balance", "memory", model=synthetic_model(BIG), tokens=2),
                 cls.generate("tiny", "--balance", "memory")]
 
     def test_node_too_small_for_its_shard_is_refused_before_loading(self):
@@ -315,7 +317,8 @@ def main():
             if len(result.skipped) > skipped:
                 print(f"SKIPPED {case.name}: {result.skipped[-1][1]}", flush=True)
             else:
-                print(f"       {case.name}: {time.monotonic() - start:.0f} s", flush=True)
+                steps = ", ".join(f"{step.name} {step.seconds:.0f}" for step in case.results.values())
+                print(f"       {case.name}: {time.monotonic() - start:.0f} s ({steps})", flush=True)
     if a.list:
         return 0
     broken = len(result.failures) + len(result.errors)
