@@ -175,7 +175,9 @@ void ModelSession::MakePlan() {
       }
       shares = shard::SharesOf(options_.balance, ranks, shard::ReserveBytes(spec_, comm_.ranks_on_host()));
     }
-    plan_ = shard::MakeShardPlan(spec_, *table_, {.ranks = compute_.size(), .shares = std::move(shares)});
+    plan_ = shard::MakeShardPlan(
+        spec_, *table_,
+        {.ranks = compute_.size(), .shares = std::move(shares), .kv_tokens = engine_options_.kv_tokens()});
   });
 }
 

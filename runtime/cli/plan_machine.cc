@@ -32,6 +32,7 @@ constexpr shard::VectorCosts kVectorCycles = {
 // EPCC's OpenMP micro-benchmarks on servers: some microseconds, growing with the threads.
 constexpr double kRegionBase = 1e-6, kRegionPerThread = 0.06e-6;
 constexpr double kWakeSeconds = 10e-6;
+constexpr double kJumpSeconds = 1.5e-6;
 // Without a file, the part of a node's bandwidth that reads from the other socket get.
 constexpr double kRemoteShare = 0.5;
 
@@ -161,6 +162,7 @@ void PlanMachine::State(const kernels::KernelTable& table, double int8_peak, dou
   model_.vectors = {seconds(c.norm),    seconds(c.quantize), seconds(c.silu),
                     seconds(c.softmax), seconds(c.add),      seconds(c.attend)};
   model_.copy_bandwidth = 8e9;
+  model_.jump_seconds = kJumpSeconds;
   region_base_ = kRegionBase;
   region_per_thread_ = kRegionPerThread;
   sync_seconds_ = {
@@ -187,7 +189,8 @@ void PlanMachine::Measure(const proto::ModelSpec& spec, const kernels::KernelTab
   const int threads = std::max(1, static_cast<int>(cpus.size()));
   const exec::ThreadTeam team(threads, cpus);
 
-  const report::MemoryProbe probe(threads);
+  constexpr uint64_t kProbeBytes = 128ull << 20, kMostProbeBytes = 4ull << 30;  // a thread; in all
+  const report::MemoryProbe probe(threads, std::min(kProbeBytes * threads, kMostProbeBytes));
   const double total = probe.ReadBandwidth(3);
   const std::vector<double> by_thread = probe.ThreadBandwidths(1);
   double sum = 0;
@@ -211,6 +214,13 @@ void PlanMachine::Measure(const proto::ModelSpec& spec, const kernels::KernelTab
             {double(tokens), report::MeasureMatmulRate(table, type, sums, tokens, threads)});
     }
   }
+  const auto most_bytes =
+      std::max_element(spec.weights().begin(), spec.weights().end(), [](const auto& a, const auto& b) {
+        return a.rows() * a.cols() * std::max(1u, a.n_experts()) <
+               b.rows() * b.cols() * std::max(1u, b.n_experts());
+      });
+  if (most_bytes != spec.weights().end())
+    model_.jump_seconds = probe.JumpSeconds(table, static_cast<kernels::WeightType>(most_bytes->type()));
   const uint32_t heads_per_kv = std::max(1u, spec.n_heads() / std::max(1u, spec.n_kv_heads()));
   const auto v = report::MeasureVectorSeconds(table, std::min(heads_per_kv, 16u), spec.head_dim());
   model_.vectors = {v.norm, v.quantize, v.silu, v.softmax, v.add, v.attend};
@@ -264,11 +274,12 @@ PlanMachine::Place PlanMachine::Merge(const std::vector<const Node*>& nodes) con
     sockets.insert(node->socket);
   }
   if (sockets.size() < 2) return place;
-  // Pages lie anywhere, so of what a socket reads all but 1/sockets comes over the links.
+  // Pages lie anywhere, so of what a core reads all but 1/sockets comes over the links, one part after the other.
   const auto n = static_cast<double>(sockets.size());
   const double local = place.read_bandwidth / n;
-  const double link = socket_link_bandwidth_ > 0 ? socket_link_bandwidth_ : kRemoteShare * local;
-  place.read_bandwidth = n * std::min(local, link / (1 - 1 / n));
+  const double link =
+      socket_link_bandwidth_ > 0 ? std::min(local, socket_link_bandwidth_) : kRemoteShare * local;
+  place.read_bandwidth = n / (1 / n / local + (1 - 1 / n) / link);
   return place;
 }
 

@@ -61,7 +61,8 @@ std::string Explain(const Candidate& best, const Candidate& other) {
   if (waiting >= std::max(reading, starting)) return "fewer ranks wait less for each other";
   if (starting >= reading) return "smaller teams of threads start and join sooner";
   if (other.layout == Layout::kOneRank) return "each node's cores read that node's memory only";
-  if (other.layout == Layout::kSpread && other.ranks < best.ranks) return "the bandwidth of more nodes counts";
+  if (other.layout == Layout::kSpread && other.ranks < best.ranks)
+    return "the bandwidth of more nodes counts";
   return best.ranks < other.ranks ? "shards are less narrow" : "more cores are busy at the same time";
 }
 

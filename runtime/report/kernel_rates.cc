@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <limits>
 #include <vector>
 
 #include "runtime/report/matmul_operands.h"
@@ -18,17 +17,19 @@ double Seconds(Clock::time_point since) {
   return std::chrono::duration<double>(Clock::now() - since).count();
 }
 
-// Seconds of the quickest of the calls that fit into `budget`, at least three.
+// Seconds of a call: the median of those that fit into `budget`, at least three. Not the best: a core's clock is highest
+// in its first milliseconds.
 template <typename Body>
-double Quickest(double budget, const Body& body) {
-  double best = std::numeric_limits<double>::infinity();
+double Typical(double budget, const Body& body) {
+  std::vector<double> seconds;
   const auto start = Clock::now();
-  for (int i = 0; i < 3 || Seconds(start) < budget; ++i) {
+  while (seconds.size() < 3 || Seconds(start) < budget) {
     const auto pass = Clock::now();
     body();
-    best = std::min(best, Seconds(pass));
+    seconds.push_back(Seconds(pass));
   }
-  return best;
+  std::nth_element(seconds.begin(), seconds.begin() + seconds.size() / 2, seconds.end());
+  return seconds[seconds.size() / 2];
 }
 
 }  // namespace
@@ -47,7 +48,7 @@ double MeasureMatmulRate(const kernels::KernelTable& table, kernels::WeightType 
     std::vector<uint8_t> weights(kernels::PackedBytes(operands.shape()) + 64);
     const uint8_t* data = Align64(weights.data());
 #pragma omp barrier
-    rate += double{kRows} * kCols * tokens / Quickest(kBudget, [&] { operands.Run(data, sum); });
+    rate += double{kRows} * kCols * tokens / Typical(kBudget, [&] { operands.Run(data, sum); });
   }
   return rate / threads;
 }
@@ -60,25 +61,25 @@ VectorSeconds MeasureVectorSeconds(const kernels::KernelTable& table, uint32_t h
   std::vector<double> sum(kN, 0.5);
   std::vector<uint8_t> row(kernels::Q8RowBytes(kN) + 64);
   VectorSeconds s;
-  s.norm = Quickest(kBudget, [&] { table.rms_norm(x.data(), y.data(), 1e-6f, kN, out.data()); }) / kN;
-  s.quantize = Quickest(kBudget, [&] { table.quantize_q8(x.data(), kN, Align64(row.data())); }) / kN;
-  s.silu = Quickest(kBudget, [&] { table.silu_mul(x.data(), y.data(), kN, out.data()); }) / kN;
-  s.softmax = Quickest(kBudget,
-                       [&] {
-                         for (size_t i = 0; i < kN; i += kScores) table.softmax(out.data() + i, kScores);
-                       }) /
+  s.norm = Typical(kBudget, [&] { table.rms_norm(x.data(), y.data(), 1e-6f, kN, out.data()); }) / kN;
+  s.quantize = Typical(kBudget, [&] { table.quantize_q8(x.data(), kN, Align64(row.data())); }) / kN;
+  s.silu = Typical(kBudget, [&] { table.silu_mul(x.data(), y.data(), kN, out.data()); }) / kN;
+  s.softmax = Typical(kBudget,
+                      [&] {
+                        for (size_t i = 0; i < kN; i += kScores) table.softmax(out.data() + i, kScores);
+                      }) /
               kN;
-  s.add = Quickest(kBudget,
-                   [&] {
-                     for (size_t i = 0; i < kN; ++i) x[i] = static_cast<float>(x[i] + sum[i]);
-                   }) /
+  s.add = Typical(kBudget,
+                  [&] {
+                    for (size_t i = 0; i < kN; ++i) x[i] = static_cast<float>(x[i] + sum[i]);
+                  }) /
           kN;
 
   const size_t heads = std::max(1u, heads_per_kv), dim = std::max(1u, head_dim);
   const std::vector<uint8_t> cache(kPositions * dim * kernels::KvBytes(table.kv_type));
   std::vector<float> q(heads * dim, 0.5f), acc(heads * dim), scratch(heads * kPositions);
   std::vector<kernels::SoftmaxState> state(heads, {0.0f, 1.0f});
-  const double attend = Quickest(kBudget, [&] {
+  const double attend = Typical(kBudget, [&] {
     table.attend(q.data(), heads, dim, cache.data(), dim, cache.data(), dim, dim, kPositions, state.data(),
                  acc.data(), scratch.data());
   });

@@ -11,6 +11,8 @@
 #include <chrono>
 #include <cstring>
 #include <limits>
+#include <numeric>
+#include <random>
 #include <thread>
 
 #include "runtime/base/check.h"
@@ -20,6 +22,8 @@ namespace onecopy::report {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+constexpr uint32_t kCols = 2048;  // of matrices to measure with
 
 double Seconds(Clock::time_point since) {
   return std::chrono::duration<double>(Clock::now() - since).count();
@@ -98,21 +102,38 @@ std::vector<double> MemoryProbe::ThreadBandwidths(int passes) const {
   return best;
 }
 
+MemoryProbe::Pass MemoryProbe::ReadMatrices(const kernels::KernelTable& table, kernels::WeightType type,
+                                            bool sum, uint32_t rows, bool in_order) const {
+  constexpr int kPasses = 3;
+  MatmulOperands operands(table, type, rows, kCols, 1);
+  const size_t matrix_bytes = RoundUp(kernels::PackedBytes(operands.shape()), uint64_t{64});
+  std::vector<size_t> order(bytes_ / matrix_bytes);
+  std::iota(order.begin(), order.end(), 0);
+  if (!in_order) std::shuffle(order.begin(), order.end(), std::mt19937(1));
+  Pass quickest{std::numeric_limits<double>::infinity(), static_cast<double>(order.size())};
+  for (int pass = 0; pass < kPasses; ++pass) {
+    const auto start = Clock::now();
+    for (size_t i : order) operands.Run(parts_[0] + i * matrix_bytes, sum);
+    quickest.seconds = std::min(quickest.seconds, Seconds(start));
+  }
+  return quickest;
+}
+
 double MemoryProbe::MatmulRate(const kernels::KernelTable& table, kernels::WeightType type, bool sum) const {
   const kernels::WeightKernel& kernel = table.weights[static_cast<size_t>(type)];
   if (!kernel.matmul || !kernel.matmul_sum) return 0;
-  // A task of exec/linear.h for few tokens.
-  constexpr uint32_t kRows = 512, kCols = 2048;
-  constexpr int kPasses = 2;
-  std::vector<std::unique_ptr<MatmulOperands>> operands;
-  for (int t = 0; t < threads_; ++t)
-    operands.push_back(std::make_unique<MatmulOperands>(table, type, kRows, kCols, 1));
-  const size_t matrix_bytes = RoundUp(kernels::PackedBytes(operands[0]->shape()), uint64_t{64});
-  const size_t n = bytes_ / matrix_bytes;
-  const double seconds = QuickestTogether(threads_, kPasses, [&](int t) {
-    for (size_t i = 0; i < n; ++i) operands[t]->Run(parts_[t] + i * matrix_bytes, sum);
-  });
-  return static_cast<double>(n) * kRows * kCols / seconds;
+  constexpr uint32_t kRows = 512;  // a task of exec/linear.h for few tokens
+  const Pass pass = ReadMatrices(table, type, sum, kRows, /*in_order=*/true);
+  return pass.matrices * kRows * kCols / pass.seconds;
+}
+
+double MemoryProbe::JumpSeconds(const kernels::KernelTable& table, kernels::WeightType type) const {
+  const kernels::WeightKernel& kernel = table.weights[static_cast<size_t>(type)];
+  if (!kernel.matmul) return 0;
+  constexpr uint32_t kRows = 128;  // a task's part of an expert
+  const Pass in_order = ReadMatrices(table, type, false, kRows, true),
+             shuffled = ReadMatrices(table, type, false, kRows, false);
+  return std::max(0.0, (shuffled.seconds - in_order.seconds) / in_order.matrices);
 }
 
 double MeasureReadBandwidth(int threads, uint64_t bytes) {

@@ -1,6 +1,6 @@
-// What this machine can do at best, measured: the limits that a benchmark's figures are put beside, and what plan
-// predicts from. All measurements use OpenMP's team (so its pinned CPUs), all threads at once, and take the best of
-// several passes: what other programs do meanwhile must not count. Not thread-safe.
+// What this machine's memory and threads can do at best, measured: the limits that a benchmark's figures are put beside,
+// and what plan predicts from. Measurements use OpenMP's team (so its pinned CPUs) and take the best of several passes:
+// what other programs do meanwhile must not count. Not thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -25,11 +25,20 @@ class MemoryProbe {
   double ReadBandwidth(int passes = 4) const;
   // The same of each thread, while all read.
   std::vector<double> ThreadBandwidths(int passes = 3) const;
-  // Multiply-adds a second of one thread in the table's product of one vector, weights from memory, while all threads
-  // do the same. sum: matmul_sum in place of matmul. 0 where the table cannot compute with the type.
+  // Multiply-adds a second of one thread in the table's product of one vector, weights from memory, the other threads
+  // idle. sum: matmul_sum in place of matmul. 0 where the table cannot compute with the type.
   double MatmulRate(const kernels::KernelTable& table, kernels::WeightType type, bool sum) const;
+  // Seconds that the thread loses each time it goes on with a matrix that does not follow the last one in memory.
+  double JumpSeconds(const kernels::KernelTable& table, kernels::WeightType type) const;
 
  private:
+  // Seconds of the quickest of some passes of one thread over its part in matrices of `rows` rows, and their number.
+  struct Pass {
+    double seconds = 0, matrices = 0;
+  };
+  Pass ReadMatrices(const kernels::KernelTable& table, kernels::WeightType type, bool sum, uint32_t rows,
+                    bool in_order) const;
+
   int threads_;
   size_t bytes_;  // a thread
   std::vector<uint8_t*> parts_;

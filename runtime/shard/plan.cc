@@ -14,14 +14,6 @@ namespace {
 using proto::Weight;
 using proto::WeightPlacement;
 
-kernels::WeightType TypeOf(const Weight& weight) {
-  return static_cast<kernels::WeightType>(weight.type());
-}
-
-uint32_t TileOf(const kernels::KernelTable& table, const Weight& weight) {
-  return table.weights[weight.type()].row_tile;
-}
-
 // Bytes of `rows` x `cols` of a weight, in the file's blocks: exact enough to balance loads by.
 double FileBytes(const Weight& weight, double rows, double cols) {
   const kernels::TypeInfo& info = kernels::Info(TypeOf(weight));

@@ -1,6 +1,7 @@
 // What is cut how: the table behind the shard plan. Private to the planner (plan.cc, plan_view.cc). Pure.
 #pragma once
 
+#include "kernels/kernels.h"
 #include "proto/model.pb.h"
 #include "proto/plan.pb.h"
 
@@ -27,5 +28,14 @@ struct Cut {
 
 // Everything that has no cut of its own (norms, biases of attention and router, sinks) is replicated.
 Cut CutOf(proto::Weight::Role role);
+
+inline kernels::WeightType TypeOf(const proto::Weight& weight) {
+  return static_cast<kernels::WeightType>(weight.type());
+}
+
+// Rows that the table's packed layout of the weight's type keeps together.
+inline uint32_t TileOf(const kernels::KernelTable& table, const proto::Weight& weight) {
+  return table.weights[weight.type()].row_tile;
+}
 
 }  // namespace onecopy::shard

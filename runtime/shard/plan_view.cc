@@ -6,20 +6,9 @@
 #include "runtime/shard/plan_cut.h"
 
 namespace onecopy::shard {
-namespace {
 
 using proto::Weight;
 using proto::WeightPlacement;
-
-kernels::WeightType TypeOf(const Weight& weight) {
-  return static_cast<kernels::WeightType>(weight.type());
-}
-
-uint32_t TileOf(const kernels::KernelTable& table, const Weight& weight) {
-  return table.weights[weight.type()].row_tile;
-}
-
-}  // namespace
 
 Range OwnedRange(const proto::ModelSpec& spec, const proto::ShardPlan& plan, int weight, uint32_t expert,
                  int rank) {

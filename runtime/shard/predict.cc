@@ -62,6 +62,7 @@ struct Region {
   double thread_seconds = 0;  // of one thread doing all of it
   double bytes = 0;           // read from memory
   double tasks = 0;
+  double jumps = 0;  // times that a thread goes on elsewhere in memory
 };
 
 // The gate and up matrices of a layer's FFN are one region, its down matrices another.
@@ -124,12 +125,8 @@ class StepPredictor {
     if (region.tasks <= 0) return 0;
     const RankMachine& m = machine_.ranks[rank];
     const double turns = std::ceil(region.tasks / m.threads);
-    const double active = std::min<double>(m.threads, region.tasks);
-    const double arithmetic = region.thread_seconds / m.core_share * turns / region.tasks;
-    double bandwidth = m.read_bandwidth;
-    if (machine_.core_read_bandwidth > 0)
-      bandwidth = std::min(bandwidth, active * machine_.core_read_bandwidth * m.core_share);
-    return std::max(arithmetic, region.bytes / bandwidth);
+    const double alone = region.thread_seconds + region.jumps * machine_.jump_seconds;
+    return std::max(alone / m.core_share * turns / region.tasks, region.bytes / m.read_bandwidth);
   }
   double Opening(const Region& region, int rank) const {
     const RankMachine& m = machine_.ranks[rank];
@@ -145,13 +142,15 @@ class StepPredictor {
     return Seconds(region, rank) + Opening(region, rank);
   }
 
-  // A matrix [rows, cols] times `tokens` vectors, by one thread.
+  // A matrix times `tokens` vectors, by one thread.
   double MatmulSeconds(const kernels::PackedMatrix& m, bool sum, double tokens) const {
     const MatmulRate& rate = machine_.matmul[static_cast<size_t>(m.type)][sum];
     ONECOPY_CHECK(!rate.points.empty());
     const double elements = static_cast<double>(m.rows) * m.cols;
     const double cached = elements * tokens / rate.RateAt(tokens);
-    return rate.from_memory > 0 ? std::max(cached, elements / rate.from_memory) : cached;
+    if (rate.from_memory > 0) return std::max(cached, elements / rate.from_memory);
+    if (machine_.core_read_bandwidth <= 0) return cached;
+    return std::max(cached, static_cast<double>(kernels::PackedBytes(m)) / machine_.core_read_bandwidth);
   }
 
   void AddWeight(int w) {
@@ -177,10 +176,13 @@ class StepPredictor {
         if (phase == kFeedForward)
           AddToFfn(weight, m, count, tokens, part, &ffns_[weight.layer()][r]);
         else
-          AddMatrices({part.thread_seconds, part.bytes, Tasks(m.rows, tokens, r)}, r,
-                      &At(phase, weight.layer())[r]);
+          AddMatrices(Linear(part, Tasks(m.rows, tokens, r)), r, &At(phase, weight.layer())[r]);
       }
     }
+  }
+  // Tasks are pieces of one matrix, dealt in turns.
+  static Region Linear(const Region& part, double tasks) {
+    return {part.thread_seconds, part.bytes, tasks, tasks};
   }
   double Tasks(double rows, double tokens, int rank) const {
     return std::ceil(rows / RowsPerTask(rows, tokens, machine_.ranks[rank].threads));
@@ -208,6 +210,8 @@ class StepPredictor {
       const double step = RowsPerTask(ffn.rows, ffn.tokens, threads);
       ffn.gate_up.tasks = std::ceil(ffn.matrices * std::ceil(ffn.rows / ffn.matrices / step));
       ffn.down.tasks = Tasks(hidden, ffn.tokens, rank);
+      ffn.gate_up.jumps = 2 * ffn.gate_up.tasks;
+      ffn.down.jumps = ffn.matrices * ffn.down.tasks;
       AddMatrices(ffn.gate_up, rank, time);
       AddMatrices(ffn.down, rank, time);
       const VectorCosts& v = machine_.vectors;

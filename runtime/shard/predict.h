@@ -22,8 +22,8 @@ struct MatmulRate {
     double rate = 0;  // multiply-adds a second, operands in the core's caches
   };
   std::vector<Point> points;  // ascending tokens; at least one
-  // At one token with the weights in memory, while all threads of the machine do the same; 0: as fast as from cache, so
-  // that bandwidth alone sets the limit.
+  // At one token with the weights in memory, the other threads idle; 0: as fast as the core reads, or as it is from
+  // cache.
   double from_memory = 0;
 
   double RateAt(double tokens) const;  // between points: linear over the logarithm of tokens
@@ -48,9 +48,12 @@ struct MachineModel {
   // By weight type; [1] the product whose result is summed over ranks (KernelTable's matmul_sum), [0] the other.
   std::array<std::array<MatmulRate, 2>, static_cast<size_t>(kernels::WeightType::kCount)> matmul;
   VectorCosts vectors;
-  double core_read_bandwidth = 0;  // the most that one thread alone reads
-  double sync_seconds = 0;         // until a rank sees that all others have arrived
-  double copy_bandwidth = 0;       // bytes a second that one thread copies from another rank's buffer
+  double core_read_bandwidth = 0;  // the most that one thread alone reads; 0: no limit
+  // What a thread loses where the next weights are not those that follow in memory: address translation, the latency of
+  // memory, and prefetchers that must find the new stream first. Hidden where all threads together saturate the memory.
+  double jump_seconds = 0;
+  double sync_seconds = 0;    // until a rank sees that all others have arrived
+  double copy_bandwidth = 0;  // bytes a second that one thread copies from another rank's buffer
 };
 
 // Of one exchange of `bytes` (the whole message, as every rank has it afterwards).

@@ -7,51 +7,17 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "tests/support/captured_tree.h"
+#include "tests/unit/report/doctor_test_support.h"
 
 namespace onecopy::report {
 namespace {
 
 using onecopy::testing::CapturedTree;
-using ::testing::AllOf;
 using ::testing::Each;
 using ::testing::Field;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
-
-constexpr uint64_t kGib = uint64_t{1} << 30;
-
-// A machine that is well set up but for what the test changes afterwards.
-DoctorInput Healthy(const CapturedTree& tree) {
-  tree.Write("proc/sys/kernel/numa_balancing", "0\n");
-  DoctorInput input;
-  input.root = tree.root();
-  input.topology = numa::ReadTopology(tree.root());
-  input.kernels = {{"avx2", "AVX2, FMA, F16C", true, true}, {"ref", "nothing", true, false}};
-  input.isa_present = {"AVX2", "FMA"};
-  input.isa_absent = {"AMX-INT8"};
-  input.mpirun_version = "mpirun (Open MPI) 4.1.4";
-  input.mpi_components = {"pml ob1", "btl self", "btl vader"};
-  input.shm_bytes = 64 * kGib;
-  return input;
-}
-
-Finding Find(const DoctorInput& input, const std::string& topic) {
-  for (const Finding& finding : Diagnose(input).findings) {
-    if (finding.topic == topic) return finding;
-  }
-  ADD_FAILURE() << "no finding about " << topic;
-  return {};
-}
-
-void ExpectFinding(const DoctorInput& input, const std::string& topic, Level level, const std::string& found,
-                   const std::string& advice) {
-  const Finding finding = Find(input, topic);
-  EXPECT_EQ(finding.level, level) << topic << ": " << finding.found;
-  EXPECT_THAT(finding.found, HasSubstr(found)) << topic;
-  EXPECT_THAT(finding.advice, HasSubstr(advice)) << topic;
-}
 
 TEST(Doctor, WellSetUpServerHasNothingToMend) {
   const CapturedTree tree("24-node-epyc-9655");
@@ -81,56 +47,6 @@ TEST(Doctor, EveryWarningAndErrorSaysWhatToDo) {
     to_mend += finding.level != Level::kOk;
   }
   EXPECT_EQ(to_mend, 10u);
-}
-
-TEST(Doctor, TransparentHugePagesNever) {
-  const CapturedTree tree("2-node-xeon-6338-interleaved");
-  tree.Write("sys/kernel/mm/transparent_hugepage/enabled", "always madvise [never]\n");
-  ExpectFinding(Healthy(tree), "transparent_huge_pages", Level::kWarn, "never",
-                "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled");
-}
-
-TEST(Doctor, HugePagesTakenWhenFreeOnlyAreAWarning) {
-  const CapturedTree tree("2-node-xeon-6338-interleaved");
-  tree.Write("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n");
-  tree.Write("sys/kernel/mm/transparent_hugepage/defrag", "always defer defer+madvise [madvise] never\n");
-  ExpectFinding(Healthy(tree), "transparent_huge_pages", Level::kOk, "madvise, defrag madvise", "");
-  tree.Write("sys/kernel/mm/transparent_hugepage/defrag", "always defer defer+madvise madvise [never]\n");
-  ExpectFinding(Healthy(tree), "transparent_huge_pages", Level::kWarn, "defrag never",
-                "tee /sys/kernel/mm/transparent_hugepage/defrag");
-}
-
-TEST(Doctor, HugetlbPoolsAreShownByNodeWithTheOptionThatUsesThem) {
-  const CapturedTree tree("2-node-xeon-6338-interleaved");
-  const std::string pool = "sys/devices/system/node/node1/hugepages/hugepages-2048kB/";
-  ExpectFinding(Healthy(tree), "hugetlb_pool", Level::kOk, "--hugepages 2m", "");
-  tree.Write(pool + "nr_hugepages", "512\n");
-  tree.Write(pool + "free_hugepages", "500\n");
-  ExpectFinding(Healthy(tree), "hugetlb_pool", Level::kOk, "500 of 512 pages of 2 MiB free on node 1", "");
-  // A tenth of the machine that nothing else can use.
-  tree.Write(pool + "nr_hugepages", "26000\n");
-  tree.Write(pool + "free_hugepages", "26000\n");
-  ExpectFinding(Healthy(tree), "hugetlb_pool", Level::kWarn, "only --hugepages 2m or 1g can use",
-                "start with --hugepages 2m");
-}
-
-TEST(Doctor, HugetlbPoolOfAKernelThatShowsNoNodesIsFound) {
-  const CapturedTree tree("2-node-xeon-6338-interleaved");
-  tree.Write("sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages", "100\n");
-  ExpectFinding(Healthy(tree), "hugetlb_pool", Level::kWarn, "100 of 100 pages of 1 GiB",
-                "vm.nr_hugepages=0");
-}
-
-TEST(Doctor, NumaBalancingMattersOnlyOnSeveralNodes) {
-  const CapturedTree many("2-node-xeon-6338-interleaved"), one("1-node-vm-growing-memory");
-  DoctorInput input = Healthy(many);
-  many.Write("proc/sys/kernel/numa_balancing", "1\n");
-  ExpectFinding(input, "numa_balancing", Level::kWarn, "on", "sysctl kernel.numa_balancing=0");
-  input = Healthy(one);
-  one.Write("proc/sys/kernel/numa_balancing", "1\n");
-  ExpectFinding(input, "numa_balancing", Level::kOk, "one node", "");
-  one.Remove("proc/sys/kernel/numa_balancing");
-  ExpectFinding(input, "numa_balancing", Level::kOk, "not in this kernel", "");
 }
 
 TEST(Doctor, PowersaveIsSlowOnlyWhereTheKernelChoosesTheFrequency) {
@@ -221,35 +137,6 @@ TEST(Doctor, SmtIsShownWithWhatIsUsed) {
   ExpectFinding(Healthy(one), "smt", Level::kOk, "off", "");
 }
 
-TEST(Doctor, ZoneReclaimMattersOnlyOnSeveralNodes) {
-  const CapturedTree many("2-node-xeon-6338-interleaved"), one("1-node-vm-growing-memory");
-  ExpectFinding(Healthy(many), "zone_reclaim", Level::kOk, "not in this kernel", "");
-  many.Write("proc/sys/vm/zone_reclaim_mode", "1\n");
-  one.Write("proc/sys/vm/zone_reclaim_mode", "1\n");
-  ExpectFinding(Healthy(many), "zone_reclaim", Level::kWarn, "mode 1", "vm.zone_reclaim_mode=0");
-  ExpectFinding(Healthy(one), "zone_reclaim", Level::kOk, "one node", "");
-}
-
-TEST(Doctor, SwapIsAWarningWhereItMayTakeExperts) {
-  const CapturedTree tree("2-node-xeon-6338-interleaved");
-  ExpectFinding(Healthy(tree), "swap", Level::kOk, "none", "");
-  tree.Write("proc/meminfo", "MemTotal: 1000 kB\nSwapTotal: 8000000 kB\nSwapFree: 8000000 kB\n");
-  tree.Write("proc/sys/vm/swappiness", "1\n");
-  ExpectFinding(Healthy(tree), "swap", Level::kOk, "0 B of 8.19 GB in use, swappiness 1", "");
-  tree.Write("proc/sys/vm/swappiness", "60\n");
-  ExpectFinding(Healthy(tree), "swap", Level::kWarn, "swappiness 60", "--mlock");
-  tree.Write("proc/sys/vm/swappiness", "1\n");
-  tree.Write("proc/meminfo", "MemTotal: 1000 kB\nSwapTotal: 8000000 kB\nSwapFree: 4000000 kB\n");
-  ExpectFinding(Healthy(tree), "swap", Level::kWarn, "4.10 GB of", "swapoff");
-}
-
-TEST(Doctor, MemoryHighThrottlesBeforeTheLimitKills) {
-  const CapturedTree tree("2-node-xeon-6338-interleaved");
-  tree.Write("sys/fs/cgroup/user.slice/memory.max", "max\n");
-  tree.Write("sys/fs/cgroup/user.slice/memory.high", "107374182400\n");
-  ExpectFinding(Healthy(tree), "cgroup_memory", Level::kWarn, "memory.high 107 GB of 546 GB", "MemoryHigh");
-}
-
 TEST(Doctor, SlurmJobIsShownAndAStepWithFewerCpusNamed) {
   const CapturedTree tree("2-node-xeon-6338-interleaved");
   DoctorInput input = Healthy(tree);
@@ -311,33 +198,6 @@ TEST(Doctor, TextAndJsonShowWhatWasMeasuredAndWhatWasNot) {
   EXPECT_EQ(json["sum"], 190e9);
 }
 
-TEST(Doctor, MissingMemoryModuleIsNoticed) {
-  const CapturedTree tree("8-node-epyc-7763-nps4");
-  ExpectFinding(Healthy(tree), "node_memory", Level::kOk, "on node 0 to", "");
-  tree.Write("sys/devices/system/node/node5/meminfo", "Node 5 MemTotal: 33554432 kB\nNode 5 MemFree: 1 kB\n");
-  ExpectFinding(Healthy(tree), "node_memory", Level::kWarn, "on node 5", "dmidecode");
-}
-
-TEST(Doctor, ControlGroupsThatLimitAreNamed) {
-  const CapturedTree tree("2-node-xeon-6338-interleaved");
-  tree.Write("sys/fs/cgroup/user.slice/memory.max", "107374182400\n");
-  tree.Write("sys/fs/cgroup/user.slice/cpu.max", "4800000 100000\n");
-  ExpectFinding(Healthy(tree), "cgroup_memory", Level::kWarn, "107 GB of 546 GB", "--memory");
-  ExpectFinding(Healthy(tree), "cgroup_cpus", Level::kWarn, "48.0 CPUs of time for 64 cores", "--cpus");
-}
-
-TEST(Doctor, SharedMemoryTooSmallIsAnErrorOnlyForSeveralRanks) {
-  const CapturedTree many("2-node-xeon-6338-interleaved"), one("1-node-vm-growing-memory");
-  DoctorInput input = Healthy(many);
-  input.shm_bytes = uint64_t{64} << 20;  // what containers get by default
-  ExpectFinding(input, "shared_memory", Level::kError, "2 ranks", "--shm-size");
-  input.shm_bytes.reset();
-  ExpectFinding(input, "shared_memory", Level::kError, "absent", "/dev/shm");
-  input = Healthy(one);
-  input.shm_bytes.reset();
-  ExpectFinding(input, "shared_memory", Level::kOk, "absent", "");
-}
-
 TEST(Doctor, MpirunMustBeThereAndOpenMpi) {
   const CapturedTree tree("2-node-xeon-6338-interleaved");
   DoctorInput input = Healthy(tree);
@@ -354,12 +214,6 @@ TEST(Doctor, ReferenceKernelsAreAWarning) {
   ExpectFinding(input, "kernels", Level::kWarn, "slow", "AVX2");
   EXPECT_THAT(DoctorText(input, Diagnose(input)),
               HasSubstr("avx2 (this CPU lacks AVX2, FMA, F16C), ref (chosen)"));
-}
-
-TEST(Doctor, MemlockLimitIsShown) {
-  const CapturedTree tree("1-node-vm-growing-memory"), unlimited("2-node-xeon-6338-interleaved");
-  ExpectFinding(Healthy(tree), "memlock", Level::kOk, "8.39 MB", "");
-  ExpectFinding(Healthy(unlimited), "memlock", Level::kOk, "unlimited", "");
 }
 
 TEST(Doctor, EmptyRootIsAnsweredWithoutAnError) {

@@ -46,6 +46,8 @@ TEST(Machine, EveryTypeOfTheTableHasARateAndUnknownOnesNone) {
       EXPECT_EQ(MeasureMatmulRate(Table(), type, sum, 3, 1) > 0, computes);
       EXPECT_EQ(probe.MatmulRate(Table(), type, sum) > 0, computes);
     }
+    EXPECT_GE(probe.JumpSeconds(Table(), type), 0);
+    EXPECT_LT(probe.JumpSeconds(Table(), type), 0.01);
   }
   const kernels::KernelTable empty{};
   EXPECT_EQ(MeasureMatmulRate(empty, kernels::WeightType::kQ8_0, false, 1, 1), 0);

@@ -161,6 +161,19 @@ TEST(Predict, DecodeIsNeverFasterThanTheKernelsFromMemory) {
               0.02 * ops / (2 * kFromMemory));
 }
 
+TEST(Predict, JumpsCountOnlyWhereMemoryIsNotSaturated) {
+  const auto spec = Qwen();
+  MachineModel machine = Machine(1, 1e18, 4);
+  machine.core_read_bandwidth = 10e9;
+  const double without = PredictOn(spec, machine).decode.Total();
+  machine.jump_seconds = 1e-6;
+  EXPECT_GT(PredictOn(spec, machine).decode.Total(), 1.02 * without);
+  machine.ranks[0].read_bandwidth = 10e9;  // four threads could read four times that
+  const double saturated = PredictOn(spec, machine).decode.Total();
+  machine.jump_seconds = 0;
+  EXPECT_NEAR(PredictOn(spec, machine).decode.Total(), saturated, 0.02 * saturated);
+}
+
 TEST(Predict, RatesBetweenPointsLieBetweenThem) {
   const MatmulRate rate{{{1, 10}, {8, 40}, {64, 60}}, 0};
   EXPECT_EQ(rate.RateAt(0.5), 10);
