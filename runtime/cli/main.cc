@@ -80,9 +80,21 @@ int Run(const Command& command, comm::CommOptions comm_options) {
   std::unique_ptr<comm::Communicator> comm;
   try {
     const PlacementWish wish = WishFromEnvironment();
+    const numa::Topology topology = numa::ReadTopology();
     Seat seat;
+    // Before MPI starts where the launcher says which rank this is, so that MPI's own memory comes to the node as well.
+    // An error waits until the ranks can agree on it.
+    std::optional<LocalRank> taken = LauncherLocalRank();
+    std::optional<Error> error;
+    try {
+      if (taken) seat = TakeSeat(topology, wish, taken->rank, taken->ranks);
+    } catch (const Error& e) {
+      error = e;
+    }
     comm_options.bind = [&](int rank_on_host, int ranks_on_host) {
-      seat = TakeSeat(wish, rank_on_host, ranks_on_host);
+      const bool same = taken == LocalRank{rank_on_host, ranks_on_host};
+      if (same && error) throw *error;
+      if (!same) seat = TakeSeat(topology, wish, rank_on_host, ranks_on_host);
     };
     if (comm::LaunchedByMpi()) {
       comm_options.threads_per_rank = std::max(1, wish.threads);

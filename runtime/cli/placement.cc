@@ -95,13 +95,21 @@ numa::Homes Seat::Homes(uint64_t reserve) const {
   return numa::Homes(topology, *placement.place, wish.memory_nodes, placement.sharers, reserve);
 }
 
-Seat TakeSeat(const PlacementWish& wish, int rank_on_host, int ranks_on_host) {
-  Seat seat{numa::ReadTopology(), wish, {}};
-  seat.placement = Place(seat.topology, wish, rank_on_host, ranks_on_host);
+Seat TakeSeat(const numa::Topology& topology, const PlacementWish& wish, int rank_on_host,
+              int ranks_on_host) {
+  Seat seat{topology, wish, Place(topology, wish, rank_on_host, ranks_on_host)};
   if (seat.placement.place)
     numa::BindProcess(seat.placement.cpus,
-                      seat.topology.sysfs_numa ? seat.placement.place->nodes : std::vector<int>());
+                      topology.sysfs_numa ? seat.placement.place->nodes : std::vector<int>());
   return seat;
+}
+
+std::optional<LocalRank> LauncherLocalRank() {
+  const char* rank = std::getenv("OMPI_COMM_WORLD_LOCAL_RANK");
+  const char* ranks = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+  if (rank == nullptr || ranks == nullptr) return std::nullopt;
+  const LocalRank local{std::atoi(rank), std::atoi(ranks)};
+  return local.rank >= 0 && local.rank < local.ranks ? std::optional(local) : std::nullopt;
 }
 
 }  // namespace onecopy::cli

@@ -46,7 +46,15 @@ struct Seat {
   numa::Homes Homes(uint64_t reserve) const;
 };
 
-// Places this process and binds its CPUs and memory. Errors: as Place and numa::BindProcess.
-Seat TakeSeat(const PlacementWish& wish, int rank_on_host, int ranks_on_host);
+// Places this process and binds its CPUs and memory. topology: from before any binding. Errors: as Place and
+// numa::BindProcess.
+Seat TakeSeat(const numa::Topology& topology, const PlacementWish& wish, int rank_on_host, int ranks_on_host);
+
+// Rank on this host and their number, as the MPI launcher has put them into the environment; nothing where it has not.
+struct LocalRank {
+  int rank = 0, ranks = 1;
+  bool operator==(const LocalRank&) const = default;
+};
+std::optional<LocalRank> LauncherLocalRank();
 
 }  // namespace onecopy::cli

@@ -87,20 +87,6 @@ void BindMemory(const std::vector<int>& nodes) {
   }
 }
 
-// What was allocated before the binding (the stack, MPI's start) follows; pages shared with other processes stay. Best
-// effort: a container may forbid it, and it is little.
-void BringMemory(const std::vector<int>& nodes) {
-  std::vector<int> others;
-  for (const int node : MemoryNodes())
-    if (std::find(nodes.begin(), nodes.end(), node) == nodes.end()) others.push_back(node);
-  if (others.empty()) return;
-  NodeMask from(others), to(nodes);
-  const size_t words = std::max(from.words.size(), to.words.size());
-  from.words.resize(words);
-  to.words.resize(words);
-  (void)migrate_pages(0, from.max_node(), from.words.data(), to.words.data());
-}
-
 }  // namespace
 
 std::vector<int> CurrentCpus() {
@@ -114,9 +100,7 @@ std::vector<int> CurrentCpus() {
 
 void BindProcess(const std::vector<int>& cpus, const std::vector<int>& nodes) {
   BindCpus(cpus, nodes.empty() ? "rank" : "rank to node " + FormatIdList(nodes));
-  if (nodes.empty()) return;
-  BindMemory(nodes);
-  BringMemory(nodes);
+  if (!nodes.empty()) BindMemory(nodes);
 }
 
 void PinThread(int cpu) {

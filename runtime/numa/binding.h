@@ -7,7 +7,7 @@
 namespace onecopy::numa {
 
 // Binds the calling thread, and so all threads made after, to `cpus`; memory policy: MPOL_BIND to `nodes` unless that
-// is empty, and what the process already has elsewhere is moved there. Reads CPUs and policy back from the kernel.
+// is empty. What the process has already stays where it is. Reads CPUs and policy back from the kernel.
 // Errors: kCommunication naming nodes, wanted and found.
 void BindProcess(const std::vector<int>& cpus, const std::vector<int>& nodes);
 

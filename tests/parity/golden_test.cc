@@ -36,7 +36,7 @@ void WithModel(const std::string& path, int ranks, const Body& body) {
   test::ExpectNoErrors(test::RunRanks(ranks, [&](comm::Communicator& comm) {
     cli::ModelOptions options;
     options.model = path;
-    const cli::Seat seat = cli::TakeSeat({}, comm.rank_on_host(), comm.ranks_on_host());
+    const cli::Seat seat = cli::TakeSeat(numa::ReadTopology(), {}, comm.rank_on_host(), comm.ranks_on_host());
     cli::ModelSession session(comm, seat, options,
                               [](const Checkpoint&, const proto::ModelSpec&, proto::EngineOptions* engine) {
                                 engine->set_kv_tokens(512);
