@@ -44,6 +44,17 @@ uint64_t HostAvailable(const numa::Topology& topology) {
   return std::min(bytes, topology.cgroup_available_bytes);
 }
 
+// Memory without CPUs next to the rank that its owner has not opened to it.
+uint64_t SpareBytes(const Seat& seat) {
+  uint64_t bytes = 0;
+  const auto add = [&](const std::vector<int>& nodes) {
+    for (int node : nodes) bytes += seat.topology.Find(node)->free_bytes;
+  };
+  if (seat.wish.memory_nodes != numa::CpulessMemory::kAll) add(seat.placement.place->slow_memory);
+  if (seat.wish.memory_nodes == numa::CpulessMemory::kNone) add(seat.placement.place->fast_memory);
+  return bytes;
+}
+
 numa::NumaStat NumaStatOf(const Placement& placement) {
   numa::NumaStat sum;
   if (!placement.place) return sum;
@@ -198,13 +209,15 @@ void ModelSession::CheckFit() {
     mine.set_node_available(placement.place && seat_.topology.sysfs_numa
                                 ? homes.available() * static_cast<uint64_t>(placement.sharers) + pools
                                 : mine.host_available());
+    if (placement.place) mine.set_spare_available(SpareBytes(seat_));
     memory_ = numa::ArenaSource(homes, options_.memory);
     std::vector<proto::RankNeeds> ranks;
     for (const auto& bytes : comm_.AllGatherBytes(Serialize(mine))) {
       ranks.emplace_back();
       ranks.back().ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
     }
-    if (const std::string why = shard::WhyNotFit(ranks); !why.empty()) Fail(ErrorCode::kNoMemory, "{}", why);
+    if (const std::string why = shard::WhyNotFit(ranks, options_.replicate); !why.empty())
+      Fail(ErrorCode::kNoMemory, "{}", why);
   });
 }
 

@@ -53,8 +53,11 @@ void ThrowIfAnyFailed(const char* stage, const std::vector<std::vector<uint8_t>>
   if (complaints.empty()) return;
   std::string message = fmt::format("{} failed: ", stage);
   for (const Complaint& complaint : complaints) {
-    message += fmt::format("{}{} {}: {}", &complaint == complaints.data() ? "" : "; ",
-                           complaint.n_ranks == 1 ? "rank" : "ranks", complaint.ranks, complaint.text);
+    if (&complaint != complaints.data()) message += "; ";
+    // Said by all, it is about none of them.
+    const bool by_all = outcomes.size() > 1 && static_cast<size_t>(complaint.n_ranks) == outcomes.size();
+    if (!by_all) message += fmt::format("rank{} {}: ", complaint.n_ranks == 1 ? "" : "s", complaint.ranks);
+    message += complaint.text;
   }
   throw Error(static_cast<ErrorCode>(first_code), message);
 }

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "runtime/base/check.h"
+#include "runtime/base/sizes.h"
 #include "runtime/shard/loader.h"
 #include "runtime/shard/plan.h"
 
@@ -31,10 +32,6 @@ uint64_t WorkspaceBytes(const proto::ModelSpec& spec, const proto::ShardPlan& pl
   // --context.
   return floats_per_token * sizeof(float) * options.chunk_tokens + 2ull * spec.vocab_size() * sizeof(float) +
          kStagingBytes / options.ranks_on_host + kProcessBytes;
-}
-
-std::string Gb(uint64_t bytes) {
-  return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9);
 }
 
 }  // namespace
@@ -91,11 +88,12 @@ std::string Remedies(const std::vector<Place>& places, const Place& tight) {
   std::vector<std::string> remedies;
   constexpr double kUneven = 1.02;  // the most loaded rank of a plan, against the mean
   uint64_t shared = 0, room = 0, tokens = UINT64_MAX;
-  bool without_cache = true;
+  bool without_cache = true, without_model = true;
   for (const Place& place : places) {
     const uint64_t fixed = place.Sum(Fixed), weights = place.Sum(Weights), kv = place.Sum(Kv);
     shared += weights + kv;
     room += place.available - std::min(place.available, fixed);
+    if (fixed >= place.available) without_model = false;
     if (fixed + weights > place.available) without_cache = false;
     if (without_cache && kv > 0)
       tokens = std::min(tokens, static_cast<uint64_t>(static_cast<double>(place.ranks[0]->kv_tokens()) *
@@ -103,7 +101,12 @@ std::string Remedies(const std::vector<Place>& places, const Place& tight) {
                                                       static_cast<double>(kv)));
   }
   const double wanted = kUneven * static_cast<double>(shared);
-  if (places.size() > 1 && wanted <= static_cast<double>(room)) remedies.emplace_back("--balance memory");
+  const auto fits_with_spare = [](const Place& place) {
+    return place.Sum(TotalNeeds) <= place.available + place.ranks[0]->spare_available();
+  };
+  if (std::all_of(places.begin(), places.end(), fits_with_spare)) remedies.emplace_back("--memory-nodes all");
+  if (without_model && places.size() > 1 && wanted <= static_cast<double>(room))
+    remedies.emplace_back("--balance memory");
   if (without_cache && tokens >= 64 && tokens < UINT64_MAX)
     remedies.push_back(fmt::format("--context {}", tokens / 64 * 64));
   const uint64_t fixed = Fixed(*tight.ranks[0]);
@@ -119,13 +122,16 @@ std::string Sentence(const std::string& where, const Place& place, const std::st
       "the model does not fit: {} needs {} for {} rank{} ({} weights, {} KV cache), but has {} available; "
       "what would "
       "fit: {}",
-      where, Gb(place.Sum(TotalNeeds)), place.ranks.size(), place.ranks.size() == 1 ? "" : "s",
-      Gb(place.Sum(Weights)), Gb(place.Sum(Kv)), Gb(place.available), remedies);
+      where, FormatBytes(place.Sum(TotalNeeds)), place.ranks.size(), place.ranks.size() == 1 ? "" : "s",
+      FormatBytes(place.Sum(Weights)), FormatBytes(place.Sum(Kv)), FormatBytes(place.available), remedies);
 }
 
 }  // namespace
 
-std::string WhyNotFit(const std::vector<proto::RankNeeds>& ranks) {
+std::string WhyNotFit(const std::vector<proto::RankNeeds>& ranks, bool replicated) {
+  const auto remedies = [&](const std::vector<Place>& places, const Place& tight) {
+    return replicated ? "one copy over all ranks, without --replicate" : Remedies(places, tight);
+  };
   std::map<std::pair<std::string, int>, Place> nodes;
   std::map<std::string, Place> hosts;
   for (const proto::RankNeeds& rank : ranks) {
@@ -143,13 +149,13 @@ std::string WhyNotFit(const std::vector<proto::RankNeeds>& ranks) {
   for (const auto& [key, place] : nodes)
     if (!place.Fits())
       return Sentence(fmt::format("NUMA node {} of host {}", key.second, key.first), place,
-                      Remedies(all, place));
+                      remedies(all, place));
   all.clear();
   for (const auto& [host, place] : hosts) all.push_back(place);
   for (const auto& [host, place] : hosts)
     if (!place.Fits())
       return Sentence(fmt::format("host {} (its memory, or the limit of its control group)", host), place,
-                      Remedies(all, place));
+                      remedies(all, place));
   return "";
 }
 

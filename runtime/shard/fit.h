@@ -24,7 +24,8 @@ uint64_t ReserveBytes(const proto::ModelSpec& spec, int ranks_on_host);
 uint64_t TotalNeeds(const proto::RankNeeds& needs);
 
 // Ranks on one (host, node) share its memory, ranks of a host its limit. Empty when all fits; otherwise one sentence
-// that names the first node (or host) that is too small, with needed and available bytes and what to do.
-std::string WhyNotFit(const std::vector<proto::RankNeeds>& ranks);
+// that names the first node (or host) that is too small, with needed and available bytes and what would fit.
+// replicated: each rank holds a whole copy, which no other division makes smaller.
+std::string WhyNotFit(const std::vector<proto::RankNeeds>& ranks, bool replicated = false);
 
 }  // namespace onecopy::shard

@@ -39,7 +39,7 @@ class FewNodes(EverywhereClaims):
 
     @classmethod
     def steps(cls):
-        return [cls.generate("main"), cls.generate("big", model=synthetic_model(2), tokens=2)]
+        return [cls.generate("main"), cls.generate("big", model=synthetic_model(2), tokens=8)]
 
 
 class Guest1Node(FewNodes, GuestCase):
@@ -145,13 +145,13 @@ class Guest24NodesIn2Sockets(Guest24Nodes):
     in_ci = False
 
 
-class GuestMemoryWithoutCpus(EverywhereClaims, GuestCase):
+class GuestMemoryWithoutCpus(FewNodes, GuestCase):
     """Two nodes with CPUs, two with memory alone of which the firmware says nothing."""
 
-    name, topology, homes = "guest_memory_without_cpus", ["--cpus", "1,1,0,0", "--mem-per-node", "256M"], single(2)
+    name, topology, homes = "guest_memory_without_cpus", ["--cpus", "1,1,0,0", "--mem-per-node", "384M"], single(2)
 
 
-class GuestFastMemory(EverywhereClaims, GuestCase):
+class GuestFastMemory(FewNodes, GuestCase):
     """The same, but the firmware states twice the bandwidth for the two: high-bandwidth memory."""
 
     name, homes = "guest_fast_memory", [[0], [1]]
@@ -159,7 +159,7 @@ class GuestFastMemory(EverywhereClaims, GuestCase):
 
     @classmethod
     def steps(cls):
-        return [cls.generate("main"), cls.generate("none", launch=["--memory-nodes", "none"])]
+        return super().steps() + [cls.generate("none", launch=["--memory-nodes", "none"])]
 
     def test_every_rank_is_bound_to_its_own_node(self):
         step = self.watched("main")
@@ -167,8 +167,12 @@ class GuestFastMemory(EverywhereClaims, GuestCase):
         self.assertEqual([r["node"] for r in step.report["ranks"]], [0, 1])
 
     def test_arenas_lie_on_their_ranks_nodes(self):
-        """Here: in the fast memory next to them."""
-        self.assert_arenas_on(self.watched("main"), [[2], [3]])
+        """Here: in the fast memory next to them; what a rank has beside arenas stays on its node."""
+        step = self.watched("main")
+        self.assert_arenas_on(step, [[0, 2], [1, 3]])
+        for process, rank, fast in zip(step.processes(), step.report["ranks"], "23", strict=True):
+            self.assertEqual(list(rank["node_bytes"]), [fast])
+            self.assertGreaterEqual(process["arenas"].get(fast, 0), rank["weight_bytes"], process["arenas"])
 
     def test_fast_memory_is_left_alone_on_request(self):
         self.assert_arenas_on(self.watched("none"), [[0], [1]])
@@ -178,12 +182,12 @@ class GuestSlowMemory(GuestCase):
     """Nodes of memory alone that the firmware calls slower (CXL): for what does not fit elsewhere, on request."""
 
     name = "guest_slow_memory"
-    topology = ["--cpus", "1,1,0,0", "--mem-per-node", "192M,160M,512M,512M", "--hmat", "slow"]
+    topology = ["--cpus", "1,1,0,0", "--mem-per-node", "256M,256M,512M,512M", "--hmat", "slow"]
 
     @classmethod
     def steps(cls):
         return [cls.generate("default"), cls.generate("refused", model=synthetic_model(BIG), watch=False),
-                cls.generate("all", model=synthetic_model(BIG), launch=["--memory-nodes", "all"], tokens=2)]
+                cls.generate("all", model=synthetic_model(BIG), launch=["--memory-nodes", "all"], tokens=8)]
 
     def test_slow_memory_is_left_alone_by_default(self):
         self.assert_arenas_on(self.watched("default"), [[0], [1]])
@@ -201,8 +205,8 @@ class GuestSlowMemory(GuestCase):
             self.measured(f"rank {process['rank']}: MB by node {megabytes(process['arenas'])}")
 
 
-class GuestCpusWithoutMemory(EverywhereClaims, GuestCase):
-    name, topology = "guest_cpus_without_memory", ["--cpus", "1,1,1", "--mem-per-node", "256M,256M,0"]
+class GuestCpusWithoutMemory(FewNodes, GuestCase):
+    name, topology = "guest_cpus_without_memory", ["--cpus", "1,1,1", "--mem-per-node", "384M,384M,0"]
     homes = single(2)
 
     def test_their_cpus_work_for_the_nearest_node(self):
@@ -215,13 +219,13 @@ class GuestCpusWithoutMemory(EverywhereClaims, GuestCase):
 class GuestUnevenMemory(GuestCase):
     """A model of which half does not fit onto the smaller node."""
 
-    name, topology = "guest_uneven_memory", ["--mem-per-node", "768M,160M"]
+    name, topology = "guest_uneven_memory", ["--mem-per-node", "768M,256M"]
 
     @classmethod
     def steps(cls):
         return [cls.generate("even", "--balance", "even", model=synthetic_model(BIG), watch=False),
                 {"name": "oom", "shell": "dmesg | grep -ciE 'out of memory|oom-kill' || true"},
-                cls.generate("memory", "--balance", "memory", model=synthetic_model(BIG), tokens=2),
+                cls.generate("memory", "--balance", "memory", model=synthetic_model(BIG), tokens=8),
                 cls.generate("tiny", "--balance", "memory")]
 
     def test_node_too_small_for_its_shard_is_refused_before_loading(self):
@@ -244,7 +248,7 @@ class GuestUnevenMemory(GuestCase):
         self.assert_host_tokens(self.watched("tiny"))
 
 
-class GuestSmt(EverywhereClaims, GuestCase):
+class GuestSmt(FewNodes, GuestCase):
     name, topology, homes = "guest_smt", ["--nodes", "2", "--cpus", "4", "--smt"], single(2)
 
     def test_a_rank_has_one_thread_a_core(self):

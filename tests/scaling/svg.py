@@ -79,7 +79,7 @@ def bars(title, subtitle, x_title, y_title, categories, series, level=None):
         canvas.text(LEFT + slot * (i + 0.5), HEIGHT - BOTTOM + 16, str(category), size=11, anchor="middle", color=FAINT)
     if level:
         canvas.line(LEFT, at(level[1]), WIDTH - RIGHT, at(level[1]), INK, 1.2, "5 4")
-        canvas.text(WIDTH - RIGHT, at(level[1]) - 6, level[0], size=11.5, anchor="end")
+        canvas.text(WIDTH - RIGHT, at(top) - 6, f"- - {level[0]}", size=11.5, anchor="end")  # clear of the bars
     legend(canvas, [label for label, _ in series])
     return canvas.done()
 
