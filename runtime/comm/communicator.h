@@ -47,6 +47,11 @@ class Communicator {
   // For sums whose terms come from a cut that depends on the number of ranks: rounded to float after, the result does
   // not.
   virtual void AllReduceSum(std::span<double> x) = 0;
+  // The same for rows of `cols` elements that are used up at once: sink(row, sums) once for each row, in any order and
+  // on any thread of the team, with the row's `cols` sums while they are in the cache; they are gone when it returns.
+  // What is in `terms` afterwards is not stated. The sink must not throw.
+  using RowSink = std::function<void(size_t row, const double* sums)>;
+  virtual void AllReduceRows(std::span<double> terms, size_t cols, const RowSink& sink);
 
   // x: [n_rows][bounds.back()]; this rank has filled columns [bounds[rank], bounds[rank + 1]) of every row,
   // all other columns are overwritten with what their ranks filled. bounds: size() + 1 ascending values from
@@ -58,6 +63,21 @@ class Communicator {
 
   // Each rank's bytes on every rank, by rank; sizes may differ.
   virtual std::vector<std::vector<uint8_t>> AllGatherBytes(const std::vector<uint8_t>& bytes) = 0;
+
+  // To one rank and from one: every Send has its Receive, of the same size, in the same order between the two. Send
+  // returns when `bytes` may be changed, which may be before the other has them.
+  virtual void Send(std::span<const uint8_t> bytes, int to) = 0;
+  virtual void Receive(std::span<uint8_t> bytes, int from) = 0;
+
+  // A communicator of the ranks that gave the same color, in the order of this one. Collective; this one outlives it,
+  // and both fail together: Abandon of one is that of the other. Messages name ranks by their numbers here. Both may be
+  // used in turn, in one order on every rank that is in both.
+  virtual std::unique_ptr<Communicator> Split(int color) = 0;
+
+  // Who shares long local work (copies, sums): team(n, body) calls body(0) … body(n - 1), possibly at once, and returns
+  // when all are done. Without one this thread does all.
+  using Team = std::function<void(size_t n, const std::function<void(size_t)>& body)>;
+  virtual void SetTeam(Team /*team*/) {}
 
   // The end of a set-up stage: `error` is null on success. Throws on every rank when any rank failed: the
   // Error of the lowest failing rank's code, with all distinct messages ("rank 3 (host): …").

@@ -49,6 +49,26 @@ class FaultyCommunicator : public Communicator {
     inner_->Broadcast(bytes, root);
     Flip(flip, bytes->data(), bytes->size());
   }
+  void AllReduceRows(std::span<double> terms, size_t cols, const RowSink& sink) override {
+    const Fault* flip = Before();
+    inner_->AllReduceRows(terms, cols, [&](size_t row, const double* sums) {
+      if (flip == nullptr || row != 0) return sink(row, sums);
+      std::vector<double> spoilt(sums, sums + cols);
+      Flip(flip, spoilt.data(), cols * sizeof(double));
+      sink(row, spoilt.data());
+    });
+  }
+  void Send(std::span<const uint8_t> bytes, int to) override {
+    Before();
+    inner_->Send(bytes, to);
+  }
+  void Receive(std::span<uint8_t> bytes, int from) override {
+    const Fault* flip = Before();
+    inner_->Receive(bytes, from);
+    Flip(flip, bytes.data(), bytes.size());
+  }
+  std::unique_ptr<Communicator> Split(int color) override { return inner_->Split(color); }
+  void SetTeam(Team team) override { inner_->SetTeam(std::move(team)); }
   std::vector<std::vector<uint8_t>> AllGatherBytes(const std::vector<uint8_t>& bytes) override {
     Before();
     return inner_->AllGatherBytes(bytes);

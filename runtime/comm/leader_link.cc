@@ -4,18 +4,14 @@
 #include "runtime/comm/leader_link.h"
 
 #include <mpi.h>
-#include <sched.h>
-#include <time.h>
 
 #include <algorithm>
 #include <climits>
 #include <cstring>
-#include <limits>
 
 #include "runtime/base/check.h"
 #include "runtime/comm/communicator.h"
 #include "runtime/comm/rank_order_sum.h"
-#include "runtime/comm/wait.h"
 
 namespace onecopy::comm {
 namespace {
@@ -23,61 +19,23 @@ namespace {
 // MPI counts in int; pieces also bound what the gather of the sum needs.
 constexpr size_t kMaxPieceBytes = size_t{1} << 30;
 constexpr size_t kSumPieceBytes = 4 << 20;
-
-constexpr double kNoDeadline = std::numeric_limits<double>::infinity();
+constexpr const char* kPeers = "the other hosts";
 
 }  // namespace
-
-struct LeaderLink::Request {
-  MPI_Request request = MPI_REQUEST_NULL;
-};
 
 LeaderLink::LeaderLink(MpiHandle leaders, double deadline_seconds, double barrier_deadline_seconds,
                        std::function<void()> check_trouble)
     : leaders_(leaders),
       deadline_seconds_(deadline_seconds),
       barrier_deadline_seconds_(barrier_deadline_seconds),
-      check_trouble_(std::move(check_trouble)) {
+      wait_(std::move(check_trouble)) {
   MPI_Comm_size(MPI_Comm_f2c(leaders_), &size_);
 }
 
-void LeaderLink::Await(Request* request, const char* call, double deadline_seconds) {
-  constexpr int64_t kSpinNs = 200'000;
-  constexpr int64_t kShortSleepNs = 20'000, kLongSleepNs = 500'000;
-  constexpr int64_t kTroubleNs = 100'000'000;
-  const int64_t start_ns = NowNs();
-  int64_t next_check_ns = start_ns + kTroubleNs;
-  for (;;) {
-    int done = 0;
-    CheckMpi(MPI_Test(&request->request, &done, MPI_STATUS_IGNORE), call);
-    const int64_t now_ns = NowNs();
-    const int64_t waited_ns = now_ns - start_ns;
-    if (done) {
-      wait_ns_ += waited_ns;
-      return;
-    }
-    if (now_ns >= next_check_ns) {
-      check_trouble_();
-      next_check_ns = now_ns + kTroubleNs;
-    }
-    if (static_cast<double>(waited_ns) * 1e-9 > deadline_seconds) {
-      throw CommError(-1, fmt::format("the other hosts have not answered within {} s ({}); the job ends here",
-                                      deadline_seconds, call));
-    }
-    if (waited_ns < kSpinNs) {
-      sched_yield();
-    } else {
-      // A hundredth of the time waited so far, so that sleeping never costs much of a wait.
-      const timespec pause = {0, std::clamp(waited_ns / 100, kShortSleepNs, kLongSleepNs)};
-      nanosleep(&pause, nullptr);
-    }
-  }
-}
-
 void LeaderLink::Barrier() {
-  Request request;
-  CheckMpi(MPI_Ibarrier(MPI_Comm_f2c(leaders_), &request.request), "MPI_Ibarrier between hosts");
-  Await(&request, "MPI_Ibarrier between hosts", barrier_deadline_seconds_);
+  MPI_Request request;
+  CheckMpi(MPI_Ibarrier(MPI_Comm_f2c(leaders_), &request), "MPI_Ibarrier between hosts");
+  wait_.Await(&request, "MPI_Ibarrier between hosts", kPeers, barrier_deadline_seconds_);
 }
 
 template <typename T>
@@ -88,12 +46,12 @@ void LeaderLink::Sum(T* x, size_t n) {
     const size_t piece = std::min(kPiece, n - from);
     terms_.resize((piece * size_ * sizeof(T) + sizeof(double) - 1) / sizeof(double));
     auto* terms = reinterpret_cast<T*>(terms_.data());
-    Request request;
+    MPI_Request request;
     const int count = static_cast<int>(piece * sizeof(T));
-    CheckMpi(MPI_Iallgather(x + from, count, MPI_BYTE, terms, count, MPI_BYTE, MPI_Comm_f2c(leaders_),
-                            &request.request),
-             kCall);
-    Await(&request, kCall, deadline_seconds_);
+    CheckMpi(
+        MPI_Iallgather(x + from, count, MPI_BYTE, terms, count, MPI_BYTE, MPI_Comm_f2c(leaders_), &request),
+        kCall);
+    wait_.Await(&request, kCall, kPeers, deadline_seconds_);
     std::vector<const T*> by_host;
     for (int h = 0; h < size_; ++h) by_host.push_back(terms + h * piece);
     SumInRankOrder(x + from, by_host, piece);
@@ -105,10 +63,9 @@ template void LeaderLink::Sum(double* x, size_t n);
 void LeaderLink::Broadcast(std::vector<uint8_t>* bytes, int root) {
   constexpr const char* kCall = "MPI_Ibcast between hosts";
   const auto send = [&](void* data, size_t n) {
-    Request request;
-    CheckMpi(MPI_Ibcast(data, static_cast<int>(n), MPI_BYTE, root, MPI_Comm_f2c(leaders_), &request.request),
-             kCall);
-    Await(&request, kCall, kNoDeadline);
+    MPI_Request request;
+    CheckMpi(MPI_Ibcast(data, static_cast<int>(n), MPI_BYTE, root, MPI_Comm_f2c(leaders_), &request), kCall);
+    wait_.Await(&request, kCall, kPeers, kNoDeadline);
   };
   uint64_t n = bytes->size();
   send(&n, sizeof(n));
@@ -121,11 +78,11 @@ std::vector<std::vector<uint8_t>> LeaderLink::AllGatherBytes(const std::vector<u
   constexpr const char* kCall = "MPI_Iallgatherv between hosts";
   std::vector<uint64_t> sizes(size_);
   const uint64_t mine = bytes.size();
-  Request request;
+  MPI_Request request;
   CheckMpi(MPI_Iallgather(&mine, sizeof(mine), MPI_BYTE, sizes.data(), sizeof(mine), MPI_BYTE,
-                          MPI_Comm_f2c(leaders_), &request.request),
+                          MPI_Comm_f2c(leaders_), &request),
            kCall);
-  Await(&request, kCall, deadline_seconds_);
+  wait_.Await(&request, kCall, kPeers, deadline_seconds_);
   std::vector<int> counts(size_), offsets(size_);
   uint64_t total = 0;
   for (int h = 0; h < size_; ++h) {
@@ -138,9 +95,9 @@ std::vector<std::vector<uint8_t>> LeaderLink::AllGatherBytes(const std::vector<u
   }
   std::vector<uint8_t> all(total);
   CheckMpi(MPI_Iallgatherv(bytes.data(), static_cast<int>(mine), MPI_BYTE, all.data(), counts.data(),
-                           offsets.data(), MPI_BYTE, MPI_Comm_f2c(leaders_), &request.request),
+                           offsets.data(), MPI_BYTE, MPI_Comm_f2c(leaders_), &request),
            kCall);
-  Await(&request, kCall, deadline_seconds_);
+  wait_.Await(&request, kCall, kPeers, deadline_seconds_);
   std::vector<std::vector<uint8_t>> by_host(size_);
   for (int h = 0; h < size_; ++h)
     by_host[h].assign(all.begin() + offsets[h], all.begin() + offsets[h] + counts[h]);

@@ -1,6 +1,5 @@
 // What the first ranks of the hosts ("leaders") do together, over MPI: the part of a collective that crosses
-// hosts. Used by the leaders alone. Waits poll MPI with the deadline and the host's own signs of trouble in
-// view; short polls spin, long ones sleep.
+// hosts. Used by the leaders alone.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +8,7 @@
 #include <vector>
 
 #include "runtime/comm/mpi_call.h"
+#include "runtime/comm/mpi_wait.h"
 
 namespace onecopy::comm {
 
@@ -26,21 +26,17 @@ class LeaderLink {
   void Broadcast(std::vector<uint8_t>* bytes, int root);
   std::vector<std::vector<uint8_t>> AllGatherBytes(const std::vector<uint8_t>& bytes);
 
-  double wait_seconds() const { return static_cast<double>(wait_ns_) * 1e-9; }
+  double wait_seconds() const { return wait_.wait_seconds(); }
 
  private:
   template <typename T>
   void Sum(T* x, size_t n);
 
-  struct Request;
-  void Await(Request* request, const char* call, double deadline_seconds);
-
   MpiHandle leaders_;
   int size_ = 0;
   double deadline_seconds_, barrier_deadline_seconds_;
-  std::function<void()> check_trouble_;
+  MpiWait wait_;
   std::vector<double> terms_;  // of floats or doubles
-  int64_t wait_ns_ = 0;
 };
 
 }  // namespace onecopy::comm

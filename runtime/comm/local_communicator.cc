@@ -3,8 +3,13 @@
 // the memory below.
 #include <sys/mman.h>
 
+#include <chrono>
+#include <condition_variable>
 #include <cstring>
+#include <deque>
+#include <map>
 #include <mutex>
+#include <numeric>
 
 #include "runtime/base/check.h"
 #include "runtime/comm/agree.h"
@@ -39,16 +44,36 @@ class Pages {
 
 // Outlives every communicator of the group, so that a rank that leaves takes nothing away from the others.
 struct Group {
-  std::vector<Pages> regions;
-  std::mutex mutex;
-  std::vector<Pages> buffers;  // guarded by mutex
+  // world_ranks: of its members, by rank.
+  Group(const std::vector<int>& world_ranks, size_t window_bytes) {
+    for (const int world_rank : world_ranks) {
+      pages.emplace_back(RegionBytes(window_bytes));
+      regions.push_back(pages.back().data());
+      InitRegion(regions.back(), window_bytes, world_rank);
+    }
+  }
+
+  std::vector<Pages> pages;
+  std::vector<uint8_t*> regions;
+  std::mutex mutex;                                                      // of all below
+  std::vector<Pages> buffers;                                            // shared ones
+  std::map<std::pair<int, int>, std::deque<std::vector<uint8_t>>> mail;  // by sender and receiver
+  std::condition_variable posted;
+  std::map<std::pair<int, int>, std::shared_ptr<Group>> parts;  // by the number of the split and the color
 };
+
+size_t WindowBytes(const CommOptions& options) {
+  return RoundUp(options.window_bytes, kLineBytes);
+}
 
 class LocalCommunicator : public Communicator {
  public:
-  LocalCommunicator(int rank, std::shared_ptr<Group> group, const std::vector<uint8_t*>& regions,
-                    const ShmOptions& options)
-      : group_(std::move(group)), shared_(rank, regions, options) {}
+  LocalCommunicator(int rank, std::shared_ptr<Group> group, const CommOptions& options,
+                    LocalCommunicator* parent = nullptr)
+      : group_(std::move(group)),
+        options_(options),
+        parent_(parent),
+        shared_(rank, group_->regions, ShmOptionsOf(options, parent)) {}
 
   int rank() const override { return shared_.rank(); }
   int size() const override { return shared_.size(); }
@@ -66,6 +91,44 @@ class LocalCommunicator : public Communicator {
   std::vector<std::vector<uint8_t>> AllGatherBytes(const std::vector<uint8_t>& bytes) override {
     return shared_.AllGatherBytes(bytes);
   }
+  void Send(std::span<const uint8_t> bytes, int to) override {
+    shared_.sync().BeginCall();
+    const std::lock_guard lock(group_->mutex);
+    group_->mail[{rank(), to}].emplace_back(bytes.begin(), bytes.end());
+    group_->posted.notify_all();
+  }
+  void Receive(std::span<uint8_t> bytes, int from) override {
+    shared_.sync().BeginCall();
+    const int64_t start_ns = NowNs();
+    std::unique_lock lock(group_->mutex);
+    auto& box = group_->mail[{from, rank()}];
+    while (!group_->posted.wait_for(lock, std::chrono::milliseconds(10), [&] { return !box.empty(); })) {
+      shared_.sync().CheckTrouble();
+      if (static_cast<double>(NowNs() - start_ns) * 1e-9 > options_.deadline_seconds)
+        throw CommError(from, fmt::format("rank {} has not sent within {} s; the job ends here", from,
+                                          options_.deadline_seconds));
+    }
+    ONECOPY_CHECK(box.front().size() == bytes.size());
+    std::copy(box.front().begin(), box.front().end(), bytes.begin());
+    box.pop_front();
+  }
+
+  std::unique_ptr<Communicator> Split(int color) override {
+    std::vector<uint8_t> mine(sizeof(color));
+    memcpy(mine.data(), &color, sizeof(color));
+    std::vector<int> members;
+    int rank_in_part = 0;
+    const auto colors = shared_.AllGatherBytes(mine);
+    for (int r = 0; r < size(); ++r) {
+      if (r == rank()) rank_in_part = static_cast<int>(members.size());
+      if (colors[r] == mine) members.push_back(Header(group_->regions[r])->world_rank);
+    }
+    const std::lock_guard lock(group_->mutex);
+    auto& part = group_->parts[{n_splits_++, color}];
+    if (part == nullptr) part = std::make_shared<Group>(members, WindowBytes(options_));
+    return std::make_unique<LocalCommunicator>(rank_in_part, part, options_, this);
+  }
+
   void Agree(const char* stage, const Error* error) override {
     shared_.Barrier();  // has the deadline of set-up; the gather then waits for nobody
     ThrowIfAnyFailed(stage, shared_.AllGatherBytes(EncodeOutcome(error)));
@@ -91,11 +154,24 @@ class LocalCommunicator : public Communicator {
   }
 
   void SetStage(const char* stage) override { shared_.sync().SetStage(stage); }
-  void Abandon(const std::string& reason) noexcept override { shared_.sync().Abandon(reason); }
+  void Abandon(const std::string& reason) noexcept override {
+    shared_.sync().Abandon(reason);
+    if (parent_ != nullptr) parent_->Abandon(reason);
+  }
   Stats stats() const override { return {shared_.sync().wait_seconds(), shared_.sync().calls()}; }
 
  private:
+  static ShmOptions ShmOptionsOf(const CommOptions& options, LocalCommunicator* parent) {
+    ShmOptions shm = {WindowBytes(options), options.deadline_seconds, options.setup_deadline_seconds,
+                      options.threads_per_rank};
+    if (parent != nullptr) shm.outer_trouble = [parent] { parent->shared_.sync().CheckFailed(); };
+    return shm;
+  }
+
   std::shared_ptr<Group> group_;  // before shared_, which is destroyed first and still writes to the memory
+  const CommOptions options_;
+  LocalCommunicator* const parent_;
+  int n_splits_ = 0;
   ShmCollectives shared_;
 };
 
@@ -103,19 +179,12 @@ class LocalCommunicator : public Communicator {
 
 std::vector<std::unique_ptr<Communicator>> MakeLocalCommunicators(int ranks, const CommOptions& options) {
   ONECOPY_CHECK(ranks > 0);
-  const ShmOptions shm = {RoundUp(options.window_bytes, kLineBytes), options.deadline_seconds,
-                          options.setup_deadline_seconds, options.threads_per_rank};
-  auto group = std::make_shared<Group>();
-  std::vector<uint8_t*> regions;
-  for (int r = 0; r < ranks; ++r) {
-    group->regions.emplace_back(RegionBytes(shm.window_bytes));
-    regions.push_back(group->regions.back().data());
-    InitRegion(regions.back(), shm.window_bytes, r);
-  }
+  std::vector<int> world_ranks(ranks);
+  std::iota(world_ranks.begin(), world_ranks.end(), 0);
+  const auto group = std::make_shared<Group>(world_ranks, WindowBytes(options));
   std::vector<std::unique_ptr<Communicator>> communicators;
-  for (int r = 0; r < ranks; ++r) {
-    communicators.push_back(std::make_unique<LocalCommunicator>(r, group, regions, shm));
-  }
+  for (int r = 0; r < ranks; ++r)
+    communicators.push_back(std::make_unique<LocalCommunicator>(r, group, options));
   return communicators;
 }
 

@@ -51,7 +51,7 @@ ByteVectors Unflatten(const std::vector<uint8_t>& flat, size_t n_parts) {
 
 class MpiCommunicator : public Communicator {
  protected:
-  MpiHandle world() const { return mpi_.world; }
+  MpiHandle ranks() const { return mpi_.ranks; }
   void BeginCall() { shared_->sync().BeginCall(); }
   // Runs an operation; a CommError ends the communicator, and the ranks of this host learn why.
   template <typename Operation>
@@ -67,16 +67,10 @@ class MpiCommunicator : public Communicator {
 
  public:
   explicit MpiCommunicator(const CommOptions& options)
-      : session_(MpiSession::Acquire(options.ranks_per_pretended_host)),
-        mpi_(*session_),
-        exceptions_at_start_(std::uncaught_exceptions()) {
-    try {
-      Open(options);
-    } catch (...) {
-      if (!agreed_to_end_) AbandonMpi();
-      throw;
-    }
-  }
+      : MpiCommunicator(MpiSession::Acquire(options.ranks_per_pretended_host), nullptr, 0, options) {}
+  // Of those ranks of `parent` that give this color.
+  MpiCommunicator(MpiCommunicator* parent, int color)
+      : MpiCommunicator(parent->session_, parent, color, parent->options_) {}
 
   ~MpiCommunicator() override {
     const bool by_exception = std::uncaught_exceptions() > exceptions_at_start_;
@@ -126,6 +120,18 @@ class MpiCommunicator : public Communicator {
     });
   }
 
+  void Send(std::span<const uint8_t> bytes, int to) override {
+    Guarded([&] { plain::Send(mpi_.ranks, bytes, to, &wait_, options_.deadline_seconds); });
+  }
+  void Receive(std::span<uint8_t> bytes, int from) override {
+    Guarded([&] { plain::Receive(mpi_.ranks, bytes, from, &wait_, options_.deadline_seconds); });
+  }
+
+  std::unique_ptr<Communicator> Split(int color) override {
+    Barrier();  // has the deadline of set-up
+    return std::make_unique<MpiCommunicator>(this, color);
+  }
+
   ByteVectors AllGatherBytes(const std::vector<uint8_t>& bytes) override {
     return Guarded([&] { return OneHost() ? shared_->AllGatherBytes(bytes) : GatherBytesOverHosts(bytes); });
   }
@@ -165,15 +171,32 @@ class MpiCommunicator : public Communicator {
 
   void Abandon(const std::string& reason) noexcept override {
     failed_ = true;
-    shared_->sync().Abandon(reason);
+    if (shared_) shared_->sync().Abandon(reason);
+    if (parent_ != nullptr) parent_->Abandon(reason);
   }
 
   Stats stats() const override {
     const double between_hosts = link_ ? link_->wait_seconds() : 0;
-    return {shared_->sync().wait_seconds() + between_hosts, shared_->sync().calls()};
+    return {shared_->sync().wait_seconds() + wait_.wait_seconds() + between_hosts, shared_->sync().calls()};
   }
 
  private:
+  MpiCommunicator(std::shared_ptr<MpiSession> session, MpiCommunicator* parent, int color,
+                  const CommOptions& options)
+      : session_(std::move(session)),
+        parent_(parent),
+        options_(options),
+        mpi_(parent == nullptr ? session_->all() : session_->Split(parent->mpi_, color)),
+        wait_([this] { shared_->sync().CheckTrouble(); }),
+        exceptions_at_start_(std::uncaught_exceptions()) {
+    try {
+      Open();
+    } catch (...) {
+      if (!agreed_to_end_) AbandonMpi();
+      throw;
+    }
+  }
+
   template <typename T>
   void SumOverHosts(std::span<T> x) {
     Guarded([&] {
@@ -187,28 +210,29 @@ class MpiCommunicator : public Communicator {
   bool OneHost() const { return mpi_.hosts.size() == 1; }
   bool IsLeader() const { return mpi_.rank_on_host == 0; }
 
-  void Open(const CommOptions& options) {
-    const ShmOptions shm = {RoundUp(options.window_bytes, kLineBytes), options.deadline_seconds,
-                            options.setup_deadline_seconds, options.threads_per_rank};
+  void Open() {
+    ShmOptions shm = {RoundUp(options_.window_bytes, kLineBytes), options_.deadline_seconds,
+                      options_.setup_deadline_seconds, options_.threads_per_rank};
+    if (parent_ != nullptr) shm.outer_trouble = [this] { parent_->shared_->sync().CheckFailed(); };
     const size_t bytes = RegionBytes(shm.window_bytes);
-    if (options.bind) {
+    if (parent_ == nullptr && options_.bind) {
       std::optional<Error> error;
       try {
-        options.bind(mpi_.rank_on_host, mpi_.ranks_on_host);
+        options_.bind(mpi_.rank_on_host, mpi_.ranks_on_host);
       } catch (const Error& e) {
         error = e;
       }
       AgreeOn("binding ranks to their nodes", error, [&](const std::vector<uint8_t>& outcome) {
-        return plain::AllGatherBytes(mpi_.world, outcome);
+        return plain::AllGatherBytes(mpi_.ranks, outcome);
       });
     }
     RequireSharedMemoryEverywhere(bytes, [&](const std::vector<uint8_t>& outcome) {
-      return plain::AllGatherBytes(mpi_.world, outcome);
+      return plain::AllGatherBytes(mpi_.ranks, outcome);
     });
     windows_.push_back(std::make_unique<MpiWindow>(mpi_.on_host, bytes));
     const std::vector<uint8_t*>& parts = windows_.back()->parts();
-    InitRegion(parts[mpi_.rank_on_host], shm.window_bytes, mpi_.rank);
-    plain::Barrier(mpi_.world);
+    InitRegion(parts[mpi_.rank_on_host], shm.window_bytes, session_->all().rank);
+    plain::Barrier(mpi_.ranks);
     shared_.emplace(mpi_.rank_on_host, parts, shm);
     if (!OneHost() && IsLeader()) {
       link_.emplace(mpi_.leaders, shm.deadline_seconds, shm.barrier_deadline_seconds,
@@ -242,7 +266,7 @@ class MpiCommunicator : public Communicator {
   void AbandonMpi() {
     if (shared_) shared_->sync().Abandon("it left because of an error of its own");
     for (const auto& window : windows_) window->Abandon();
-    mpi_.Abandon();
+    session_->Abandon();
   }
 
   void ShmBarrier() {
@@ -296,7 +320,10 @@ class MpiCommunicator : public Communicator {
 
   // Destroyed in reverse: the windows before MPI, the collectives before the windows that they write to.
   const std::shared_ptr<MpiSession> session_;
-  MpiSession& mpi_;
+  MpiCommunicator* const parent_;  // nullptr: this one has all ranks
+  const CommOptions options_;
+  const MpiGroup mpi_;
+  MpiWait wait_;                                     // of messages from rank to rank
   std::vector<std::unique_ptr<MpiWindow>> windows_;  // the first carries the messages
   std::optional<ShmCollectives> shared_;
   std::optional<LeaderLink> link_;  // on leaders of several hosts
@@ -316,23 +343,28 @@ class PlainMpiCommunicator : public MpiCommunicator {
  public:
   using MpiCommunicator::MpiCommunicator;
 
+  std::unique_ptr<Communicator> Split(int color) override {
+    Barrier();
+    return std::make_unique<PlainMpiCommunicator>(this, color);
+  }
+
   void Barrier() override {
-    Counted([&] { plain::Barrier(world()); });
+    Counted([&] { plain::Barrier(ranks()); });
   }
   void AllReduceSum(std::span<double> x) override {
-    Counted([&] { plain::AllReduceSum(world(), x); });
+    Counted([&] { plain::AllReduceSum(ranks(), x); });
   }
   void AllReduceSum(std::span<float> x) override {
-    Counted([&] { plain::AllReduceSum(world(), x); });
+    Counted([&] { plain::AllReduceSum(ranks(), x); });
   }
   void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds) override {
-    Counted([&] { plain::AllGatherColumns(world(), x, n_rows, bounds); });
+    Counted([&] { plain::AllGatherColumns(ranks(), x, n_rows, bounds); });
   }
   void Broadcast(std::vector<uint8_t>* bytes, int root) override {
-    Counted([&] { plain::Broadcast(world(), bytes, root); });
+    Counted([&] { plain::Broadcast(ranks(), bytes, root); });
   }
   ByteVectors AllGatherBytes(const std::vector<uint8_t>& bytes) override {
-    return Counted([&] { return plain::AllGatherBytes(world(), bytes); });
+    return Counted([&] { return plain::AllGatherBytes(ranks(), bytes); });
   }
 };
 

@@ -116,4 +116,34 @@ std::vector<std::vector<uint8_t>> AllGatherBytes(MpiHandle world, const std::vec
   return by_rank;
 }
 
+namespace {
+
+// start(first byte, bytes, request) for each piece.
+template <typename Start>
+void InPieces(size_t n, const char* call, int peer, MpiWait* wait, double deadline_seconds, Start start) {
+  constexpr size_t kPiece = size_t{1} << 28;
+  const std::string who = fmt::format("rank {} and its host", peer);
+  for (size_t from = 0; from < n; from += kPiece) {
+    MPI_Request request;
+    CheckMpi(start(from, static_cast<int>(std::min(kPiece, n - from)), &request), call);
+    wait->Await(&request, call, who.c_str(), deadline_seconds);
+  }
+}
+
+}  // namespace
+
+void Send(MpiHandle world, std::span<const uint8_t> bytes, int to, MpiWait* wait, double deadline_seconds) {
+  InPieces(bytes.size(), "MPI_Isend", to, wait, deadline_seconds,
+           [&](size_t at, int n, MPI_Request* request) {
+             return MPI_Isend(bytes.data() + at, n, MPI_BYTE, to, 0, MPI_Comm_f2c(world), request);
+           });
+}
+
+void Receive(MpiHandle world, std::span<uint8_t> bytes, int from, MpiWait* wait, double deadline_seconds) {
+  InPieces(bytes.size(), "MPI_Irecv", from, wait, deadline_seconds,
+           [&](size_t at, int n, MPI_Request* request) {
+             return MPI_Irecv(bytes.data() + at, n, MPI_BYTE, from, 0, MPI_Comm_f2c(world), request);
+           });
+}
+
 }  // namespace onecopy::comm::plain

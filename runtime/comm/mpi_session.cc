@@ -67,7 +67,7 @@ MpiSession::MpiSession(int ranks_per_pretended_host) : ranks_per_pretended_host_
   MPI_Comm copy;
   CheckMpi(MPI_Comm_dup(MPI_COMM_WORLD, &copy), "MPI_Comm_dup");
   MPI_Comm_set_errhandler(copy, MPI_ERRORS_RETURN);
-  MPI_Comm_rank(copy, &rank);
+  int size;
   MPI_Comm_size(copy, &size);
   const int expected = ExpectedRanks();
   if (size == 1 && expected > 1) {
@@ -77,39 +77,49 @@ MpiSession::MpiSession(int ranks_per_pretended_host) : ranks_per_pretended_host_
          "mpirun of the MPI that onecopy was built with, or with srun --mpi=pmix",
          expected);
   }
-  MPI_Comm shared;
-  CheckMpi(MPI_Comm_split_type(copy, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &shared),
-           "MPI_Comm_split_type");
-  MPI_Comm_set_errhandler(shared, MPI_ERRORS_RETURN);
-  if (ranks_per_pretended_host > 0) {
-    int index;
-    MPI_Comm_rank(shared, &index);
-    shared = Split(shared, index / ranks_per_pretended_host, rank);
-  }
-  world = MPI_Comm_c2f(copy);
-  on_host = MPI_Comm_c2f(shared);
-  MPI_Comm_rank(shared, &rank_on_host);
-  MPI_Comm_size(shared, &ranks_on_host);
-  FindHosts();
+  all_ = GroupOf(MPI_Comm_c2f(copy));
 }
 
-void MpiSession::FindHosts() {
-  const MPI_Comm all = MPI_Comm_f2c(world);
-  // A host goes by the world rank of its leader.
-  int leader = rank;
-  CheckMpi(MPI_Bcast(&leader, 1, MPI_INT, 0, MPI_Comm_f2c(on_host)), "MPI_Bcast");
-  std::vector<int> leader_of(size);
+MpiGroup MpiSession::Split(const MpiGroup& group, int color) const {
+  return GroupOf(MPI_Comm_c2f(comm::Split(MPI_Comm_f2c(group.ranks), color, group.rank)));
+}
+
+MpiGroup MpiSession::GroupOf(MpiHandle ranks) const {
+  MpiGroup group;
+  group.ranks = ranks;
+  const MPI_Comm all = MPI_Comm_f2c(ranks);
+  MPI_Comm_rank(all, &group.rank);
+  MPI_Comm_size(all, &group.size);
+  MPI_Comm shared;
+  CheckMpi(MPI_Comm_split_type(all, MPI_COMM_TYPE_SHARED, group.rank, MPI_INFO_NULL, &shared),
+           "MPI_Comm_split_type");
+  MPI_Comm_set_errhandler(shared, MPI_ERRORS_RETURN);
+  if (ranks_per_pretended_host_ > 0) {
+    // By the ranks of the whole job, so that a part of it lies on the hosts that all of it lies on.
+    int rank_in_all;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank_in_all);
+    shared = comm::Split(shared, rank_in_all / ranks_per_pretended_host_, group.rank);
+  }
+  group.on_host = MPI_Comm_c2f(shared);
+  MPI_Comm_rank(shared, &group.rank_on_host);
+  MPI_Comm_size(shared, &group.ranks_on_host);
+
+  // A host goes by the rank of its leader.
+  int leader = group.rank;
+  CheckMpi(MPI_Bcast(&leader, 1, MPI_INT, 0, shared), "MPI_Bcast");
+  std::vector<int> leader_of(group.size);
   CheckMpi(MPI_Allgather(&leader, 1, MPI_INT, leader_of.data(), 1, MPI_INT, all), "MPI_Allgather");
   std::vector<int> sorted = leader_of;
   std::sort(sorted.begin(), sorted.end());
   sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
-  hosts.resize(sorted.size());
+  group.hosts.resize(sorted.size());
   const auto index_of = [&](int l) {
     return static_cast<int>(std::lower_bound(sorted.begin(), sorted.end(), l) - sorted.begin());
   };
-  for (int r = 0; r < size; ++r) hosts[index_of(leader_of[r])].push_back(r);
-  host = index_of(leader);
-  leaders = MPI_Comm_c2f(Split(all, rank_on_host == 0 ? 0 : MPI_UNDEFINED, rank));
+  for (int r = 0; r < group.size; ++r) group.hosts[index_of(leader_of[r])].push_back(r);
+  group.host = index_of(leader);
+  group.leaders = MPI_Comm_c2f(comm::Split(all, group.rank_on_host == 0 ? 0 : MPI_UNDEFINED, group.rank));
+  return group;
 }
 
 MpiSession::~MpiSession() {

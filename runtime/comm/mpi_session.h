@@ -8,7 +8,19 @@
 
 namespace onecopy::comm {
 
-// MPI_Init_thread(FUNNELED) … MPI_Finalize, and the three communicators.
+// Some ranks, and how they lie on hosts.
+struct MpiGroup {
+  MpiHandle ranks = 0;    // a communicator of all of them, which nobody else uses
+  MpiHandle on_host = 0;  // those that share memory with this one, in order
+  MpiHandle leaders = 0;  // the first rank of each host, in order; valid on those ranks only
+
+  int rank = 0, size = 0;
+  int rank_on_host = 0, ranks_on_host = 0;
+  int host = 0;                         // index of this rank's host, by the order of leaders
+  std::vector<std::vector<int>> hosts;  // ranks of each host, ascending
+};
+
+// MPI_Init_thread(FUNNELED) … MPI_Finalize.
 class MpiSession {
  public:
   // The session of this process, started by the first call and ended with its last owner: MPI can be started once, but
@@ -18,23 +30,20 @@ class MpiSession {
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
 
-  MpiHandle world = 0;    // a copy of MPI_COMM_WORLD
-  MpiHandle on_host = 0;  // the ranks that share memory with this one, in world order
-  MpiHandle leaders = 0;  // the first rank of each host, in world order; valid on those ranks only
-
-  int rank = 0, size = 0;
-  int rank_on_host = 0, ranks_on_host = 0;
-  int host = 0;                         // index of this rank's host, by the order of leaders
-  std::vector<std::vector<int>> hosts;  // world ranks of each host, ascending
+  const MpiGroup& all() const { return all_; }
+  // Those ranks of `group` that give the same color, in its order. Collective.
+  MpiGroup Split(const MpiGroup& group, int color) const;
 
   // MPI_Finalize waits for all ranks; after this, destruction leaves it out.
   void Abandon() { abandoned_ = true; }
 
  private:
   explicit MpiSession(int ranks_per_pretended_host);
-  void FindHosts();
+  // ranks: an MPI_Comm's handle.
+  MpiGroup GroupOf(MpiHandle ranks) const;
 
   const int ranks_per_pretended_host_;
+  MpiGroup all_;
   bool abandoned_ = false;
 };
 

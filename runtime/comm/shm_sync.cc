@@ -30,6 +30,7 @@ ShmSync::ShmSync(int rank, std::vector<uint8_t*> regions, const ShmOptions& opti
       regions_(std::move(regions)),
       buffer_bytes_(BufferBytes(options.window_bytes)),
       deadline_seconds_(options.deadline_seconds),
+      outer_trouble_(options.outer_trouble),
       policy_(
           ChooseWaitPolicy(static_cast<int>(regions_.size()), options.threads_per_rank, CountCpus(regions_))),
       exceptions_at_start_(std::uncaught_exceptions()) {
@@ -173,6 +174,7 @@ void ShmSync::DeadlinePassed(uint32_t phase, double deadline_seconds) {
 }
 
 void ShmSync::CheckFailed() const {
+  if (outer_trouble_) outer_trouble_();
   const uint32_t failed = header(0).first_failed.load(std::memory_order_seq_cst);
   if (failed == 0) return;
   const RankHeader& it = header(static_cast<int>(failed) - 1);

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,8 @@ struct ShmOptions {
   double deadline_seconds = 60;  // of a wait in any operation but Barrier
   double barrier_deadline_seconds = 60;
   int threads_per_rank = 1;
+  // Called now and then in every wait: throws where something outside this group makes waiting senseless.
+  std::function<void()> outer_trouble = nullptr;
 };
 
 class ShmSync {
@@ -50,6 +53,8 @@ class ShmSync {
   // What `peer` published in the current phase.
   const uint8_t* Buffer(int peer) const;
 
+  // Throws when some rank has failed.
+  void CheckFailed() const;
   // Throws when some rank has failed, or one that this rank watches has died. For waits elsewhere (MPI).
   void CheckTrouble();
   // Makes every wait of every rank of this host fail with this reason.
@@ -68,7 +73,6 @@ class ShmSync {
   void WakeEveryone() noexcept;
   void MarkFailed(int culprit, const std::string& message) noexcept;
   [[noreturn]] void GiveUp(int culprit, const std::string& message);
-  void CheckFailed() const;
   void CheckPeer(int peer, bool may_leave);
   void CheckIdlePeers(int awaited);
   [[noreturn]] void DeadlinePassed(uint32_t phase, double deadline_seconds);
@@ -80,6 +84,7 @@ class ShmSync {
   std::vector<bool> watchable_;  // the peer's pid means something to this process, and is not this process
   const size_t buffer_bytes_;
   const double deadline_seconds_;
+  const std::function<void()> outer_trouble_;
   WaitPolicy policy_;
   const int exceptions_at_start_;
 

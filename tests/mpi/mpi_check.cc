@@ -89,6 +89,30 @@ uint64_t CheckSums(Communicator& comm, int per_host, Order order) {
   return digest;
 }
 
+// Parts of two colors with messages between them, as the stages of a pipeline use both.
+void CheckParts(Communicator& comm) {
+  const int color = comm.rank() % 2;
+  const auto part = comm.Split(color);
+  for (int call = 0; call < 20; ++call) {
+    std::vector<double> x(5000, static_cast<double>(comm.rank()));
+    part->AllReduceSum(x);
+    double expected = 0;
+    for (int r = color; r < comm.size(); r += 2) expected += r;
+    Require(x.front() == expected && x.back() == expected,
+            fmt::format("sum of color {}: expected {}, found {}", color, expected, x[0]));
+    const int other = comm.rank() ^ 1;
+    if (other >= comm.size()) continue;
+    std::vector<uint8_t> out(100'000 * call + 1, static_cast<uint8_t>(comm.rank() * 16 + call)),
+        in(out.size());
+    if (color == 0) comm.Send(out, other);
+    comm.Receive(in, other);
+    if (color == 1) comm.Send(out, other);
+    const auto byte = static_cast<uint8_t>(other * 16 + call);
+    Require(in.front() == byte && in.back() == byte, fmt::format("message {} of rank {}", call, other));
+  }
+  comm.Barrier();
+}
+
 void CheckGathers(Communicator& comm) {
   const int ranks = comm.size();
   std::vector<uint32_t> bounds = {0};
@@ -199,6 +223,7 @@ int Run(const std::vector<std::string>& args) {
         CheckSums(*comm, pretended > 0 ? pretended : comm->size(), any ? Order::kAny : Order::kDocumented);
     CheckDoubleSums(*comm);
     CheckGathers(*comm);
+    CheckParts(*comm);
     CheckBroadcasts(*comm);
     CheckSharedBuffer(*comm);
     comm->Barrier();
