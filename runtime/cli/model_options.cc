@@ -1,6 +1,7 @@
 #include "runtime/cli/model_options.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 #include <functional>
 
@@ -59,6 +60,24 @@ void AddModelOptions(CLI::App* app, ModelOptions* options) {
       "thp|2m|1g|off");
   app->add_flag("--mlock", options->memory.lock, "lock weights and KV cache in memory: never swapped")
       ->group("Memory");
+  app->add_option_function<std::string>(
+         "--pipeline",
+         [options](const std::string& text) {
+           const bool is_number =
+               !text.empty() && text.size() < 5 && text.find_first_not_of("0123456789") == std::string::npos;
+           options->pipeline = is_number ? std::stoi(text) : 0;
+           if (text != "auto" && options->pipeline < 1)
+             throw CLI::ValidationError("--pipeline", "'" + text + "' is neither auto nor a number from 1");
+         },
+         "stages that have a range of the layers each, one after the other; 1: all ranks share every layer; "
+         "default: auto, over several hosts what is predicted to be quicker")
+      ->type_name("auto|N")
+      ->group("Hosts");
+  app->add_option("--link", options->link,
+                  "latency and bandwidth between hosts, e.g. 25us,1.2GB/s, for --pipeline auto; default: "
+                  "measured at start")
+      ->type_name("LIST")
+      ->group("Hosts");
   app->add_flag("--replicate", options->replicate,
                 "a full copy of the model on every rank, only to compare with")
       ->group("Debugging");
@@ -77,6 +96,18 @@ std::vector<double> ParseBandwidths(const std::string& text, int ranks) {
   if (out.size() != static_cast<size_t>(ranks))
     Fail(ErrorCode::kUsage, "--bandwidth {}: expected one value, or one for each of {} ranks", text, ranks);
   return out;
+}
+
+comm::LinkRate ParseLink(const std::string& text) {
+  comm::LinkRate link;
+  double latency = 0;
+  char unit[4] = {}, rest[32] = {};
+  const int n = std::sscanf(text.c_str(), "%lf%3[a-z],%31s", &latency, unit, rest);
+  const std::string name = unit;
+  const double scale = name == "us" ? 1e-6 : name == "ms" ? 1e-3 : name == "s" ? 1 : name == "ns" ? 1e-9 : 0;
+  if (n != 3 || !(latency > 0) || scale == 0)
+    Fail(ErrorCode::kUsage, "--link {}: expected a latency and a bandwidth, such as 25us,1.2GB/s", text);
+  return {latency * scale, ParseBandwidths(rest, 1)[0]};
 }
 
 std::string ResolveModelPath(const std::string& path) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/comm/link_rate.h"
 #include "runtime/numa/arena.h"
 #include "runtime/shard/balance.h"
 
@@ -19,6 +20,8 @@ struct ModelOptions {
   shard::Balance balance = shard::Balance::kEven;
   std::string bandwidth;  // "46GB/s", or one a rank with commas; empty: measured where needed
   numa::ArenaOptions memory;
+  int pipeline = 0;        // stages; 0: as predicted to be the quickest
+  std::string link;        // "25us,1.2GB/s" between hosts; empty: measured where needed
   bool replicate = false;  // every rank holds a full copy, to compare
 };
 
@@ -29,6 +32,9 @@ void AddModelOptions(CLI::App* app, ModelOptions* options);
 
 // "46GB/s" or "46GB/s,23GB/s" in bytes a second, one for each of `ranks` ranks. Errors: kUsage.
 std::vector<double> ParseBandwidths(const std::string& text, int ranks);
+
+// "25us,1.2GB/s". Errors: kUsage.
+comm::LinkRate ParseLink(const std::string& text);
 
 // The path given, or the shipped model's where it is empty. Errors: kBadInput where that is not installed.
 std::string ResolveModelPath(const std::string& path);

@@ -13,6 +13,7 @@
 #include "runtime/base/file.h"
 #include "runtime/base/log.h"
 #include "runtime/base/progress.h"
+#include "runtime/cli/pipeline_choice.h"
 #include "runtime/model/model_spec.h"
 #include "runtime/numa/residency.h"
 #include "runtime/numa/sysfs.h"
@@ -20,6 +21,7 @@
 #include "runtime/report/run_report.h"
 #include "runtime/shard/fit.h"
 #include "runtime/shard/loader.h"
+#include "runtime/shard/pipeline.h"
 
 namespace onecopy::cli {
 namespace {
@@ -86,7 +88,7 @@ ModelSession::ModelSession(comm::Communicator& comm, const Seat& seat, const Mod
   CheckFit();
   Load();
   Stage("making the KV cache", [&] {
-    engine_.emplace(comm_, compute_, spec_, plan_, *store_, *table_, *team_, &memory_, engine_options_);
+    engine_.emplace(Groups(), spec_, plan_, *store_, *table_, *team_, &memory_, engine_options_);
   });
   MakeReport();
 }
@@ -177,6 +179,9 @@ void ModelSession::MakePlan() {
       std::memcpy(&ranks.back(), from.data(), sizeof mine);
     }
   }
+  comm_.SetStage("choosing how hosts share the layers");
+  std::vector<uint32_t> stages = ChooseStages(
+      {comm_, options_, seat_.topology, spec_, *table_, *team_, ProbeBytes(), engine_options_.kv_tokens()});
   Stage("planning", [&] {
     std::vector<double> shares;
     if (!ranks.empty()) {
@@ -186,10 +191,13 @@ void ModelSession::MakePlan() {
       }
       shares = shard::SharesOf(options_.balance, ranks, shard::ReserveBytes(spec_, comm_.ranks_on_host()));
     }
-    plan_ = shard::MakeShardPlan(
-        spec_, *table_,
-        {.ranks = compute_.size(), .shares = std::move(shares), .kv_tokens = engine_options_.kv_tokens()});
+    plan_ = shard::MakeShardPlan(spec_, *table_,
+                                 {.ranks = compute_.size(),
+                                  .shares = std::move(shares),
+                                  .stage_ranks = std::move(stages),
+                                  .kv_tokens = engine_options_.kv_tokens()});
   });
+  if (shard::NumStages(plan_) > 1) stage_ = compute_.Split(shard::StageOfRank(plan_, compute_.rank()));
 }
 
 void ModelSession::CheckFit() {

@@ -48,6 +48,7 @@ class ModelSession {
   void ShareHeaders();
   void StartThreads();
   void MakePlan();
+  exec::RankGroups Groups() { return {comm_, compute_, stage_ ? *stage_ : compute_}; }
   shard::RankMeans MyMeans() const;
   void CheckFit();
   void Load();
@@ -63,6 +64,7 @@ class ModelSession {
   const std::unique_ptr<comm::Communicator> single_ = comm::MakeSingleCommunicator();
   // Among whom the plan divides the model: all ranks, or each alone where every rank holds a copy.
   comm::Communicator& compute_;
+  std::unique_ptr<comm::Communicator> stage_;  // this rank's stage of a pipeline; null: there is one stage
   const numa::NumaStat numastat_before_;
   std::optional<Checkpoint> checkpoint_;
   proto::EngineOptions engine_options_;

@@ -39,6 +39,8 @@ class Communicator {
   virtual int size() const = 0;
   virtual int ranks_on_host() const = 0;
   virtual int rank_on_host() const = 0;
+  // The ranks of each host, ascending; hosts in the order of their first ranks.
+  virtual std::vector<std::vector<int>> hosts() const = 0;
 
   virtual void Barrier() = 0;
 

@@ -20,6 +20,7 @@ class FaultyCommunicator : public Communicator {
   int size() const override { return inner_->size(); }
   int ranks_on_host() const override { return inner_->ranks_on_host(); }
   int rank_on_host() const override { return inner_->rank_on_host(); }
+  std::vector<std::vector<int>> hosts() const override { return inner_->hosts(); }
 
   void Barrier() override {
     Before();

@@ -79,6 +79,11 @@ class LocalCommunicator : public Communicator {
   int size() const override { return shared_.size(); }
   int ranks_on_host() const override { return shared_.size(); }
   int rank_on_host() const override { return shared_.rank(); }
+  std::vector<std::vector<int>> hosts() const override {
+    std::vector<int> all(size());
+    std::iota(all.begin(), all.end(), 0);
+    return {all};
+  }
 
   void Barrier() override { shared_.Barrier(); }
   void HostBarrier() override { shared_.Barrier(); }
@@ -165,6 +170,7 @@ class LocalCommunicator : public Communicator {
     ShmOptions shm = {WindowBytes(options), options.deadline_seconds, options.setup_deadline_seconds,
                       options.threads_per_rank};
     if (parent != nullptr) shm.outer_trouble = [parent] { parent->shared_.sync().CheckFailed(); };
+    for (; parent != nullptr; parent = parent->parent_) shm.ranks_on_host = parent->size();
     return shm;
   }
 

@@ -92,6 +92,7 @@ class MpiCommunicator : public Communicator {
   int size() const override { return mpi_.size; }
   int ranks_on_host() const override { return mpi_.ranks_on_host; }
   int rank_on_host() const override { return mpi_.rank_on_host; }
+  std::vector<std::vector<int>> hosts() const override { return mpi_.hosts; }
 
   void Barrier() override {
     Guarded([&] { ShmBarrier(); });
@@ -212,7 +213,8 @@ class MpiCommunicator : public Communicator {
 
   void Open() {
     ShmOptions shm = {RoundUp(options_.window_bytes, kLineBytes), options_.deadline_seconds,
-                      options_.setup_deadline_seconds, options_.threads_per_rank};
+                      options_.setup_deadline_seconds, options_.threads_per_rank,
+                      session_->all().ranks_on_host};
     if (parent_ != nullptr) shm.outer_trouble = [this] { parent_->shared_->sync().CheckFailed(); };
     const size_t bytes = RegionBytes(shm.window_bytes);
     if (parent_ == nullptr && options_.bind) {

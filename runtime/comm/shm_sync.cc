@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <exception>
 
 #include "runtime/base/check.h"
@@ -31,8 +32,8 @@ ShmSync::ShmSync(int rank, std::vector<uint8_t*> regions, const ShmOptions& opti
       buffer_bytes_(BufferBytes(options.window_bytes)),
       deadline_seconds_(options.deadline_seconds),
       outer_trouble_(options.outer_trouble),
-      policy_(
-          ChooseWaitPolicy(static_cast<int>(regions_.size()), options.threads_per_rank, CountCpus(regions_))),
+      policy_(ChooseWaitPolicy(std::max(options.ranks_on_host, static_cast<int>(regions_.size())),
+                               options.threads_per_rank, CountCpus(regions_))),
       exceptions_at_start_(std::uncaught_exceptions()) {
   const ProcessIdentity self = ThisProcess();
   for (uint8_t* region : regions_) {

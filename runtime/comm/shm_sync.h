@@ -24,6 +24,8 @@ struct ShmOptions {
   double deadline_seconds = 60;  // of a wait in any operation but Barrier
   double barrier_deadline_seconds = 60;
   int threads_per_rank = 1;
+  // Of this host that use its CPUs, where they are more than the group's; decides whether waits may spin.
+  int ranks_on_host = 0;
   // Called now and then in every wait: throws where something outside this group makes waiting senseless.
   std::function<void()> outer_trouble = nullptr;
 };

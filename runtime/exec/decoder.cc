@@ -5,6 +5,7 @@
 
 #include "runtime/base/check.h"
 #include "runtime/exec/router.h"
+#include "runtime/shard/pipeline.h"
 #include "runtime/shard/plan.h"
 
 namespace onecopy::exec {
@@ -23,9 +24,11 @@ Weight::Role HeadRole(const proto::ModelSpec& spec) {
   return spec.tied_embeddings() ? Weight::TOKEN_EMBEDDING : Weight::LM_HEAD;
 }
 
-std::vector<uint32_t> BoundsOf(const proto::ShardPlan& plan, int weight) {
+// Of the ranks of a stage, which divide the weight among themselves.
+std::vector<uint32_t> BoundsOf(const proto::ShardPlan& plan, int weight, int stage) {
   const auto& bounds = plan.partitions(static_cast<int>(plan.placements(weight).partition(0))).bounds();
-  return {bounds.begin(), bounds.end()};
+  const shard::Range ranks = shard::RanksOfStage(plan, stage);
+  return {bounds.begin() + ranks.begin, bounds.begin() + ranks.end + 1};
 }
 
 }  // namespace
@@ -52,6 +55,9 @@ struct Decoder::KvLayout {
 
 Decoder::Decoder(const DecoderContext& context)
     : c_(context),
+      stage_(shard::StageOfRank(context.plan, context.all.rank())),
+      last_stage_(shard::NumStages(context.plan) - 1),
+      embedding_stage_(shard::EmbeddingStage(context.spec, last_stage_ + 1)),
       hidden_(context.spec.hidden_dim()),
       head_dim_(context.spec.head_dim()),
       rope_half_(context.spec.rope_dims() / 2),
@@ -61,16 +67,22 @@ Decoder::Decoder(const DecoderContext& context)
     inv_freq_.push_back(
         static_cast<float>(std::pow(static_cast<double>(c_.spec.rope_theta()),
                                     -static_cast<double>(i) / static_cast<double>(rope_half_))));
-  embedding_bounds_ = BoundsOf(c_.plan, FindWeight(c_.spec, Weight::TOKEN_EMBEDDING, 0));
-  logit_bounds_ = BoundsOf(c_.plan, FindWeight(c_.spec, HeadRole(c_.spec), 0));
-  for (uint32_t l = 0; l < c_.spec.n_layers(); ++l) {
-    KvLayout layout;
-    layout.k = BoundsOf(c_.plan, FindWeight(c_.spec, Weight::ATTN_K, l));
-    layout.v = BoundsOf(c_.plan, FindWeight(c_.spec, Weight::ATTN_V, l));
+  c_.stage.SetTeam([&team = c_.team](size_t n, const std::function<void(size_t)>& body) {
+    team.For(n, [&](size_t i, int) { body(i); });
+  });
+  if (stage_ == embedding_stage_)
+    embedding_bounds_ = BoundsOf(c_.plan, FindWeight(c_.spec, Weight::TOKEN_EMBEDDING, 0), stage_);
+  if (stage_ == last_stage_)
+    logit_bounds_ = BoundsOf(c_.plan, FindWeight(c_.spec, HeadRole(c_.spec), 0), stage_);
+  kv_layouts_.resize(c_.spec.n_layers());
+  const shard::Range layers = shard::LayersOfStage(c_.plan, stage_);
+  for (uint32_t l = layers.begin; l < layers.end; ++l) {
+    KvLayout& layout = kv_layouts_[l];
+    layout.k = BoundsOf(c_.plan, FindWeight(c_.spec, Weight::ATTN_K, l), stage_);
+    layout.v = BoundsOf(c_.plan, FindWeight(c_.spec, Weight::ATTN_V, l), stage_);
     for (size_t r = 0; r < layout.k.size(); ++r) layout.bounds.push_back(layout.k[r] + layout.v[r]);
     if (c_.store.Has(Weight::ROUTER, l))
-      layout.router = BoundsOf(c_.plan, FindWeight(c_.spec, Weight::ROUTER, l));
-    kv_layouts_.push_back(std::move(layout));
+      layout.router = BoundsOf(c_.plan, FindWeight(c_.spec, Weight::ROUTER, l), stage_);
   }
 }
 
@@ -90,13 +102,39 @@ std::span<const float> Decoder::Forward(const proto::Step& step) {
     }
   }
 
-  Embed(step);
-  for (uint32_t l = 0; l < c_.spec.n_layers(); ++l) {
+  const std::span<float> x = {x_.As<float>(), n * hidden_};
+  if (stage_ == embedding_stage_) Embed(step);
+  if (embedding_stage_ != 0) {  // then the last one, ahead of all that follows
+    if (stage_ == embedding_stage_) SendRows(x, 0);
+    if (stage_ == 0) ReceiveRows(x, embedding_stage_);
+  }
+  if (stage_ > 0) ReceiveRows(x, stage_ - 1);
+  const shard::Range layers = shard::LayersOfStage(c_.plan, stage_);
+  Norm(x.data(), c_.store.Vector(Weight::ATTN_NORM, layers.begin), n);
+  for (uint32_t l = layers.begin; l < layers.end; ++l) {
     Attention(step, l);
     FeedForward(l, n);
-    if (observer_) observer_(l + 1, {x_.As<float>(), n * hidden_});
+    if (observer_) observer_(l + 1, x);
   }
+  // With one stage after the other at work on different steps: whoever has sent goes on with the next step.
+  if (stage_ < last_stage_) SendRows(x, stage_ + 1);
   return Logits(step);
+}
+
+void Decoder::SendRows(std::span<const float> rows, int to_stage) {
+  if (c_.stage.rank() != 0) return;
+  c_.all.Send({reinterpret_cast<const uint8_t*>(rows.data()), rows.size_bytes()},
+              static_cast<int>(shard::RanksOfStage(c_.plan, to_stage).begin));
+}
+
+void Decoder::ReceiveRows(std::span<float> rows, int from_stage) {
+  const std::span<uint8_t> bytes = {reinterpret_cast<uint8_t*>(rows.data()), rows.size_bytes()};
+  const bool first = c_.stage.rank() == 0;
+  if (first) c_.all.Receive(bytes, static_cast<int>(shard::RanksOfStage(c_.plan, from_stage).begin));
+  if (c_.stage.size() == 1) return;
+  if (first) message_.assign(bytes.begin(), bytes.end());
+  c_.stage.Broadcast(&message_, 0);
+  if (!first) std::copy(message_.begin(), message_.end(), bytes.begin());
 }
 
 // Each rank puts the rows it owns; the sum with everybody's zeros is the row.
@@ -104,7 +142,7 @@ void Decoder::Embed(const proto::Step& step) {
   const size_t n = step.tokens_size();
   auto* x = x_.As<float>();
   const auto& embedding = c_.store.Matrix(Weight::TOKEN_EMBEDDING, 0);
-  const shard::Range mine = {embedding_bounds_[c_.comm.rank()], embedding_bounds_[c_.comm.rank() + 1]};
+  const shard::Range mine = {embedding_bounds_[c_.stage.rank()], embedding_bounds_[c_.stage.rank() + 1]};
   c_.team.For(n, [&](size_t t, int) {
     const auto token = static_cast<uint32_t>(step.tokens(static_cast<int>(t)));
     if (token >= mine.begin && token < mine.end)
@@ -112,7 +150,7 @@ void Decoder::Embed(const proto::Step& step) {
     else
       std::fill_n(x + t * hidden_, hidden_, 0.0f);
   });
-  c_.comm.AllReduceSum({x, n * hidden_});
+  c_.stage.AllReduceSum({x, n * hidden_});
   if (observer_) observer_(0, {x, n * hidden_});
 }
 
@@ -127,20 +165,20 @@ void Decoder::Norm(const float* x, std::span<const float> weight, size_t n) {
 // x += sum over ranks of partial. The parts and their sum are double, so that x, whatever the number of ranks, is the
 // same float (kernels.h, MatmulSumFn): a last bit that differed would now and then fall on the other side of a
 // rounding to int8, and from there on the ranks' answers would drift apart by the whole noise of 8-bit activations.
-void Decoder::AllReduceAdd(size_t n) {
-  auto* x = x_.As<float>();
-  auto* partial = partial_.As<double>();
-  c_.comm.AllReduceSum({partial, n * hidden_});
-  c_.team.For(n, [&](size_t t, int) {
-    for (size_t i = t * hidden_; i < (t + 1) * hidden_; ++i) x[i] = static_cast<float>(x[i] + partial[i]);
+void Decoder::AllReduceAdd(size_t n, std::span<const float> next_norm) {
+  auto *x = x_.As<float>(), *normed = normed_.As<float>();
+  c_.stage.AllReduceRows({partial_.As<double>(), n * hidden_}, hidden_, [&](size_t t, const double* sums) {
+    float* row = x + t * hidden_;
+    for (size_t i = 0; i < hidden_; ++i) row[i] = static_cast<float>(row[i] + sums[i]);
+    if (!next_norm.empty())
+      c_.table.rms_norm(row, next_norm.data(), c_.spec.rms_norm_eps(), hidden_, normed + t * hidden_);
   });
+  acts_.Set(normed, n, hidden_, hidden_);
 }
 
 void Decoder::Attention(const proto::Step& step, uint32_t layer) {
   const size_t n = step.tokens_size();
-  Norm(x_.As<float>(), c_.store.Vector(Weight::ATTN_NORM, layer), n);
-
-  const shard::Range heads = shard::OwnedHeads(c_.plan, layer, c_.comm.rank());
+  const shard::Range heads = shard::OwnedHeads(c_.plan, layer, c_.all.rank());
   const size_t q_cols = heads.size() * head_dim_;
   auto* q = q_.ReserveAs<float>(n * q_cols);
   Linear(c_.table, c_.team, c_.store.Matrix(Weight::ATTN_Q, layer), &acts_, q, q_cols);
@@ -155,24 +193,24 @@ void Decoder::Attention(const proto::Step& step, uint32_t layer) {
   if (o.rows == 0) std::fill_n(partial, n * hidden_, 0.0);
   acts_.Set(attended, n, q_cols, q_cols);
   LinearSum(c_.table, c_.team, o, &acts_, partial, hidden_);
-  AllReduceAdd(n);
+  AllReduceAdd(n, c_.store.Vector(Weight::FFN_NORM, layer));
 }
 
 void Decoder::GatherKv(uint32_t layer, size_t n) {
   const KvLayout& layout = kv_layouts_[layer];
-  const int rank = c_.comm.rank();
+  const int rank = c_.stage.rank();
   const size_t cols = layout.bounds.back();
   auto* kv = kv_.ReserveAs<float>(n * cols);
   float* k = kv + layout.bounds[rank];
   Linear(c_.table, c_.team, c_.store.Matrix(Weight::ATTN_K, layer), &acts_, k, cols);
   Linear(c_.table, c_.team, c_.store.Matrix(Weight::ATTN_V, layer), &acts_,
          k + layout.k[rank + 1] - layout.k[rank], cols);
-  c_.comm.AllGatherColumns(kv, n, layout.bounds);
+  c_.stage.AllGatherColumns(kv, n, layout.bounds);
 }
 
 // Bias, norm, rotation and the softmax scale, per query head.
 void Decoder::PrepareQ(const proto::Step& step, uint32_t layer) {
-  const shard::Range heads = shard::OwnedHeads(c_.plan, layer, c_.comm.rank());
+  const shard::Range heads = shard::OwnedHeads(c_.plan, layer, c_.all.rank());
   const auto bias = c_.store.Vector(Weight::ATTN_Q_BIAS, layer),
              norm = c_.store.Vector(Weight::ATTN_Q_NORM, layer);
   const auto rope =
@@ -221,7 +259,6 @@ void Decoder::StoreKv(const proto::Step& step, uint32_t layer) {
 }
 
 void Decoder::FeedForward(uint32_t layer, size_t n) {
-  Norm(x_.As<float>(), c_.store.Vector(Weight::FFN_NORM, layer), n);
   auto* partial = partial_.As<double>();
   const auto& router_bounds = kv_layouts_[layer].router;
   if (router_bounds.empty()) {
@@ -230,25 +267,34 @@ void Decoder::FeedForward(uint32_t layer, size_t n) {
     const size_t n_experts = c_.spec.n_experts();
     auto* scores = scores_.ReserveAs<float>(n * n_experts);
     Linear(c_.table, c_.team, c_.store.Matrix(Weight::ROUTER, layer), &acts_,
-           scores + router_bounds[c_.comm.rank()], n_experts);
-    c_.comm.AllGatherColumns(scores, n, router_bounds);
+           scores + router_bounds[c_.stage.rank()], n_experts);
+    c_.stage.AllGatherColumns(scores, n, router_bounds);
     ffn_.Run(Ffn::kExperts, layer, RouteTopK(c_.spec, c_.table, scores, n), &acts_, partial, hidden_);
   }
-  AllReduceAdd(n);
+  const bool last = layer + 1 == shard::LayersOfStage(c_.plan, stage_).end;
+  AllReduceAdd(n, last ? std::span<const float>() : c_.store.Vector(Weight::ATTN_NORM, layer + 1));
 }
 
 std::span<const float> Decoder::Logits(const proto::Step& step) {
   const size_t n = step.logit_rows_size(), vocab = c_.spec.vocab_size();
   if (n == 0) return {};
-  auto *x = x_.As<float>(), *rows = partial_.ReserveAs<float>(n * hidden_);
-  for (size_t i = 0; i < n; ++i)
-    std::copy_n(x + step.logit_rows(static_cast<int>(i)) * hidden_, hidden_, rows + i * hidden_);
-  Norm(rows, c_.store.Vector(Weight::OUTPUT_NORM, 0), n);
-  auto* logits = logits_.ReserveAs<float>(n * vocab);
-  Linear(c_.table, c_.team, c_.store.Matrix(HeadRole(c_.spec), 0), &acts_,
-         logits + logit_bounds_[c_.comm.rank()], vocab);
-  c_.comm.AllGatherColumns(logits, n, logit_bounds_);
-  return {logits, n * vocab};
+  const bool leads = c_.all.rank() == 0;
+  if (stage_ != last_stage_ && !leads) return {};
+  const std::span<float> logits = {logits_.ReserveAs<float>(n * vocab), n * vocab};
+  if (stage_ == last_stage_) {
+    auto *x = x_.As<float>(), *rows = partial_.ReserveAs<float>(n * hidden_);
+    for (size_t i = 0; i < n; ++i)
+      std::copy_n(x + step.logit_rows(static_cast<int>(i)) * hidden_, hidden_, rows + i * hidden_);
+    Norm(rows, c_.store.Vector(Weight::OUTPUT_NORM, 0), n);
+    Linear(c_.table, c_.team, c_.store.Matrix(HeadRole(c_.spec), 0), &acts_,
+           logits.data() + logit_bounds_[c_.stage.rank()], vocab);
+    c_.stage.AllGatherColumns(logits.data(), n, logit_bounds_);
+    if (last_stage_ != 0) SendRows(logits, 0);
+  } else {
+    const auto from = static_cast<int>(shard::RanksOfStage(c_.plan, last_stage_).begin);
+    c_.all.Receive({reinterpret_cast<uint8_t*>(logits.data()), logits.size_bytes()}, from);
+  }
+  return logits;
 }
 
 }  // namespace onecopy::exec

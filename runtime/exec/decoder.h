@@ -3,7 +3,8 @@
 // for all families. Collective: every rank calls Forward with the same step. Belongs to one thread.
 //
 // Collectives a layer: gather of K/V rows, all-reduce after attention, gather of router scores, all-reduce
-// after FFN.
+// after FFN, each among the ranks of the layer's stage. Between the stages of a pipeline (shard/pipeline.h) the
+// residual stream goes from first rank to first rank.
 #pragma once
 
 #include <functional>
@@ -27,7 +28,8 @@ namespace onecopy::exec {
 
 // Everything a decoder stands on; all outlive it.
 struct DecoderContext {
-  comm::Communicator& comm;
+  comm::Communicator& all;    // those that the plan divides the model among
+  comm::Communicator& stage;  // those of this rank's stage: with one stage, `all` itself
   const proto::ModelSpec& spec;
   const proto::ShardPlan& plan;
   const shard::WeightStore& store;
@@ -42,16 +44,19 @@ class Decoder {
   ~Decoder();
 
   // Runs the step; the cache has room for its positions. Returns logits [step.logit_rows_size()][vocab] float
-  // on every rank, valid until the next call. Errors: comm::CommError only.
+  // on rank 0, valid until the next call. Errors: comm::CommError only.
   std::span<const float> Forward(const proto::Step& step);
 
   // For tests: sees the residual stream [tokens][hidden] after the embedding (layer 0) and after each layer
-  // (1 …).
+  // (1 …) of this rank's stage.
   using Observer = std::function<void(uint32_t layer, std::span<const float> x)>;
   void SetObserver(Observer observer) { observer_ = std::move(observer); }
 
  private:
   void Embed(const proto::Step& step);
+  // Rows from one stage to another. Send: on its first rank, the others have nothing to do.
+  void SendRows(std::span<const float> rows, int to_stage);
+  void ReceiveRows(std::span<float> rows, int from_stage);
   void Attention(const proto::Step& step, uint32_t layer);
   void GatherKv(uint32_t layer, size_t n);
   void StoreKv(const proto::Step& step, uint32_t layer);
@@ -60,10 +65,12 @@ class Decoder {
   std::span<const float> Logits(const proto::Step& step);
 
   void Norm(const float* x, std::span<const float> weight, size_t n);
-  void AllReduceAdd(size_t n);
+  // x += the sum of `partial` over ranks; then the activations are x, normed with next_norm where that is not empty.
+  void AllReduceAdd(size_t n, std::span<const float> next_norm);
   const float* CosSin(size_t token) const { return cos_sin_.As<float>() + token * rope_half_ * 2; }
 
   const DecoderContext c_;
+  const int stage_, last_stage_, embedding_stage_;
   const size_t hidden_, head_dim_, rope_half_;
   GqaAttention attention_;
   Ffn ffn_;
@@ -71,8 +78,9 @@ class Decoder {
   std::vector<float> inv_freq_;
   // Columns of the gathered K and V rows: rank r's K columns, then its V columns, for all ranks in order.
   struct KvLayout;
-  std::vector<KvLayout> kv_layouts_;                       // by layer
-  std::vector<uint32_t> embedding_bounds_, logit_bounds_;  // vocabulary rows by rank
+  std::vector<KvLayout> kv_layouts_;                       // by layer; empty ones for those of other stages
+  std::vector<uint32_t> embedding_bounds_, logit_bounds_;  // vocabulary rows by rank of the stage
+  std::vector<uint8_t> message_;
   Activations acts_;
   AlignedBuffer x_, normed_, partial_, q_, kv_, attended_, scores_, logits_, cos_sin_;
 };

@@ -16,15 +16,14 @@ proto::EngineOptions DefaultEngineOptions(uint64_t kv_tokens) {
   return options;
 }
 
-Engine::Engine(comm::Communicator& comm, comm::Communicator& compute, const proto::ModelSpec& spec,
-               const proto::ShardPlan& plan, const shard::WeightStore& store,
-               const kernels::KernelTable& table, const ThreadTeam& team, numa::ArenaSource* memory,
-               const proto::EngineOptions& options)
-    : comm_(comm),
+Engine::Engine(const RankGroups& groups, const proto::ModelSpec& spec, const proto::ShardPlan& plan,
+               const shard::WeightStore& store, const kernels::KernelTable& table, const ThreadTeam& team,
+               numa::ArenaSource* memory, const proto::EngineOptions& options)
+    : comm_(groups.all),
       spec_(spec),
       options_(options),
-      cache_(spec, plan, table, compute.rank(), memory, options.kv_tokens(), options.slots()),
-      decoder_({compute, spec, plan, store, table, team, cache_}) {}
+      cache_(spec, plan, table, groups.plan.rank(), memory, options.kv_tokens(), options.slots()),
+      decoder_({groups.plan, groups.stage, spec, plan, store, table, team, cache_}) {}
 
 Engine::~Engine() {
   if (comm_.rank() != 0 || comm_.size() == 1 || failed_) return;

@@ -14,13 +14,20 @@ namespace onecopy::exec {
 // One sequence, `kv_tokens` positions, chunks that keep a step's workspace small.
 proto::EngineOptions DefaultEngineOptions(uint64_t kv_tokens);
 
+// Who takes part; this rank is in each.
+struct RankGroups {
+  comm::Communicator& all;  // run each step
+  comm::Communicator&
+      plan;  // the plan divides the model among them: all, or one where every rank holds a copy
+  comm::Communicator& stage;  // of this rank's stage of the pipeline: with one stage, `plan` itself
+};
+
 class Engine {
  public:
-  // comm: the ranks that run each step; compute: those among which `plan` divides the model: the same, or a single one
-  // where every rank holds a copy. memory: of the KV cache. The references outlive the engine.
-  Engine(comm::Communicator& comm, comm::Communicator& compute, const proto::ModelSpec& spec,
-         const proto::ShardPlan& plan, const shard::WeightStore& store, const kernels::KernelTable& table,
-         const ThreadTeam& team, numa::ArenaSource* memory, const proto::EngineOptions& options);
+  // memory: of the KV cache. The references outlive the engine.
+  Engine(const RankGroups& groups, const proto::ModelSpec& spec, const proto::ShardPlan& plan,
+         const shard::WeightStore& store, const kernels::KernelTable& table, const ThreadTeam& team,
+         numa::ArenaSource* memory, const proto::EngineOptions& options);
   ~Engine();
 
   // Rank 0: runs one step of tokens of any sequences: prefill chunks, decoded tokens, side by side. Tokens of one slot

@@ -9,6 +9,7 @@
 #include "runtime/base/check.h"
 #include "runtime/base/sizes.h"
 #include "runtime/shard/loader.h"
+#include "runtime/shard/pipeline.h"
 #include "runtime/shard/plan.h"
 
 namespace onecopy::shard {
@@ -22,7 +23,8 @@ uint64_t WorkspaceBytes(const proto::ModelSpec& spec, const proto::ShardPlan& pl
   uint64_t heads = 0, inter = 0;
   for (uint32_t l = 0; l < spec.n_layers(); ++l)
     heads = std::max<uint64_t>(heads, OwnedHeads(plan, l, rank).size());
-  inter = DivUp(std::max(spec.moe_intermediate_dim(), spec.intermediate_dim()), plan.ranks()) +
+  inter = DivUp(std::max(spec.moe_intermediate_dim(), spec.intermediate_dim()),
+                RanksOfStage(plan, StageOfRank(plan, rank)).size()) +
           kernels::kUnitCols;
   const uint64_t entries = std::max(1u, spec.n_experts_used());
   const uint64_t floats_per_token = 4ull * spec.hidden_dim() + 2 * heads * spec.head_dim() +

@@ -6,6 +6,7 @@
 
 #include "runtime/base/check.h"
 #include "runtime/shard/apportion.h"
+#include "runtime/shard/pipeline.h"
 #include "runtime/shard/plan_cut.h"
 
 namespace onecopy::shard {
@@ -23,8 +24,9 @@ double FileBytes(const Weight& weight, double rows, double cols) {
 class Planner {
  public:
   Planner(const proto::ModelSpec& spec, const kernels::KernelTable& table, const PlanOptions& options)
-      : spec_(spec), table_(table), kv_tokens_(options.kv_tokens), loads_(Shares(options)) {
+      : spec_(spec), table_(table), kv_tokens_(options.kv_tokens) {
     plan_.set_ranks(options.ranks);
+    MakeStages(options);
     for (const Weight& weight : spec.weights()) {
       auto* placement = plan_.add_placements();
       placement->set_axis(CutOf(weight.role()).axis);
@@ -41,7 +43,8 @@ class Planner {
     }
     plan_.mutable_head_partition()->Resize(spec_.n_layers(), 0);
     for (const auto& [key, weights] : phases) {
-      loads_.BeginPhase();
+      stage_ = StageOf(key.first, key.second);
+      loads().BeginPhase();
       PlanPhase(key.first, key.second, weights);
     }
     ChooseMlaCache();
@@ -65,6 +68,34 @@ class Planner {
     }
     return shares;
   }
+
+  // A stage's ranks divide it by their shares among each other, and stages the layers by the sums of those.
+  void MakeStages(const PlanOptions& options) {
+    const std::vector<double> shares = Shares(options);
+    std::vector<uint32_t> bounds = options.stage_ranks;
+    if (bounds.empty()) bounds = {0, static_cast<uint32_t>(options.ranks)};
+    if (bounds.size() < 2 || bounds.front() != 0 || bounds.back() != static_cast<uint32_t>(options.ranks) ||
+        std::adjacent_find(bounds.begin(), bounds.end(), std::greater_equal<>()) != bounds.end())
+      Fail(ErrorCode::kUsage, "the stages of a pipeline must divide {} ranks, each with one at least",
+           options.ranks);
+    std::vector<double> stage_shares;
+    for (size_t s = 0; s + 1 < bounds.size(); ++s) {
+      std::vector<double> of_ranks(shares.begin() + bounds[s], shares.begin() + bounds[s + 1]);
+      stage_shares.push_back(std::accumulate(of_ranks.begin(), of_ranks.end(), 0.0));
+      for (double& share : of_ranks) share /= stage_shares.back();
+      loads_.emplace_back(std::move(of_ranks));
+    }
+    plan_.mutable_stage_ranks()->Assign(bounds.begin(), bounds.end());
+    const auto layers = DivideLayers(spec_, stage_shares);
+    plan_.mutable_stage_layers()->Assign(layers.begin(), layers.end());
+  }
+
+  int StageOf(uint32_t layer, Phase phase) const {
+    if (phase == Phase::kHead) return NumStages(plan_) - 1;
+    if (phase == Phase::kEmbedding) return EmbeddingStage(spec_, NumStages(plan_));
+    return StageOfLayer(plan_, layer);
+  }
+  Loads& loads() { return loads_[stage_]; }
 
   // Weights outside the layers come after all layers, the embedding last of all.
   uint32_t LayerOf(int w) const {
@@ -94,7 +125,7 @@ class Planner {
         return;
       case Phase::kEmbedding:
         // Each unit goes by bytes held in total: the phase's own loads start equal, so fold the totals in.
-        loads_.phase = loads_.total;
+        loads().phase = loads().total;
         for (int w : weights) PlanRows(w, kernels::kUnitCols, DealToLeast);
         return;
     }
@@ -106,7 +137,7 @@ class Planner {
     const Weight& weight = spec_.weights(w);
     const auto rows = static_cast<uint32_t>(weight.rows());
     const double unit_bytes = FileBytes(weight, unit_rows, weight.cols());
-    const auto counts = deal(static_cast<uint32_t>(DivUp(rows, unit_rows)), unit_bytes, &loads_);
+    const auto counts = deal(static_cast<uint32_t>(DivUp(rows, unit_rows)), unit_bytes, &loads());
     plan_.mutable_placements(w)->set_partition(0, AddPartition(counts, unit_rows, rows));
   }
 
@@ -126,7 +157,7 @@ class Planner {
           spec_.n_heads();
     }
     const auto counts = DealEvenly(static_cast<uint32_t>(DivUp(spec_.n_heads(), unit_heads)),
-                                   head_bytes * static_cast<double>(unit_heads), &loads_);
+                                   head_bytes * static_cast<double>(unit_heads), &loads());
     const auto unit = static_cast<uint32_t>(unit_heads);
     plan_.set_head_partition(static_cast<int>(layer), AddPartition(counts, unit, spec_.n_heads()));
     for (int w : weights) {
@@ -187,7 +218,7 @@ class Planner {
         bytes += FileBytes(weight, static_cast<double>(weight.rows()), static_cast<double>(weight.cols()));
       }
       const auto units = static_cast<uint32_t>(DivUp(size, kernels::kUnitCols));
-      const auto counts = DealEvenly(units, bytes / units, &loads_);
+      const auto counts = DealEvenly(units, bytes / units, &loads());
       const uint32_t partition = AddPartition(counts, kernels::kUnitCols, size);
       for (const Part& part : parts)
         plan_.mutable_placements(part.weight)->set_partition(static_cast<int>(part.expert), partition);
@@ -198,39 +229,47 @@ class Planner {
     const Weight& weight = spec_.weights(w);
     const auto cols = static_cast<uint32_t>(weight.cols());
     const auto units = static_cast<uint32_t>(DivUp(cols, kernels::kUnitCols));
-    const auto counts = DealEvenly(units, FileBytes(weight, 1, kernels::kUnitCols), &loads_);
+    const auto counts = DealEvenly(units, FileBytes(weight, 1, kernels::kUnitCols), &loads());
     plan_.mutable_placements(w)->set_partition(static_cast<int>(expert),
                                                AddPartition(counts, kernels::kUnitCols, cols));
   }
 
   // Equal partitions are stored once: a plan has thousands of experts and few distinct cuts.
   uint32_t AddPartition(const std::vector<uint32_t>& counts, uint32_t unit, uint32_t size) {
-    std::vector<uint32_t> bounds(1, 0);
+    const Range ranks = RanksOfStage(plan_, stage_);
+    std::vector<uint32_t> bounds(ranks.begin + 1, 0);
     for (uint32_t count : counts)
       bounds.push_back(
           static_cast<uint32_t>(std::min<uint64_t>(bounds.back() + uint64_t{count} * unit, size)));
+    bounds.resize(plan_.ranks() + 1, size);
     const auto [it, is_new] = partition_index_.try_emplace(bounds, plan_.partitions_size());
     if (is_new) plan_.add_partitions()->mutable_bounds()->Assign(bounds.begin(), bounds.end());
     return it->second;
   }
 
-  // Of one position, all layers, in one copy.
-  uint64_t LatentBytes() const {
-    return spec_.kv_lora_rank() == 0 ? 0
-                                     : (uint64_t{spec_.kv_lora_rank()} + spec_.qk_rope_head_dim()) *
-                                           spec_.n_layers() * kernels::KvBytes(table_.kv_type);
+  // Of one position, all layers of a stage, in one copy.
+  uint64_t LatentBytes(int stage) const {
+    return spec_.kv_lora_rank() == 0
+               ? 0
+               : (uint64_t{spec_.kv_lora_rank()} + spec_.qk_rope_head_dim()) *
+                     LayersOfStage(plan_, stage).size() * kernels::KvBytes(table_.kv_type);
   }
 
   void ChooseMlaCache() {
     if (spec_.kv_lora_rank() == 0) return;
-    const bool small = kv_tokens_ == 0 || LatentBytes() <= kMaxReplicatedLatentBytes / kv_tokens_;
-    plan_.set_mla_cache(plan_.ranks() == 1 || small ? proto::ShardPlan::REPLICATED
-                                                    : proto::ShardPlan::BY_POSITION);
+    bool small = true;
+    for (int s = 0; s < NumStages(plan_); ++s) {
+      if (RanksOfStage(plan_, s).size() > 1 && kv_tokens_ > 0)
+        small &= LatentBytes(s) <= kMaxReplicatedLatentBytes / kv_tokens_;
+    }
+    plan_.set_mla_cache(small ? proto::ShardPlan::REPLICATED : proto::ShardPlan::BY_POSITION);
   }
 
   uint64_t KvBytesPerToken(int rank) const {
-    if (plan_.mla_cache() == proto::ShardPlan::REPLICATED) return LatentBytes();
-    if (plan_.mla_cache() == proto::ShardPlan::BY_POSITION) return DivUp(LatentBytes(), plan_.ranks());
+    const int stage = StageOfRank(plan_, rank);
+    if (plan_.mla_cache() == proto::ShardPlan::REPLICATED) return LatentBytes(stage);
+    if (plan_.mla_cache() == proto::ShardPlan::BY_POSITION)
+      return DivUp(LatentBytes(stage), RanksOfStage(plan_, stage).size());
     // An upper bound where layers have a sliding window, which need no more positions than that.
     uint64_t elements = 0;
     for (uint32_t l = 0; l < spec_.n_layers(); ++l)
@@ -265,7 +304,8 @@ class Planner {
   const proto::ModelSpec& spec_;
   const kernels::KernelTable& table_;
   const uint64_t kv_tokens_;
-  Loads loads_;
+  std::vector<Loads> loads_;  // by stage
+  int stage_ = 0;             // that is being planned
   proto::ShardPlan plan_;
   std::map<std::vector<uint32_t>, uint32_t> partition_index_;
 };

@@ -8,6 +8,7 @@
 //     the rank, and may be uneven or empty, so any rank count works;
 //   - gate and up by rows and down by the matching columns, per expert, so one all-reduce ends the layer's
 //   FFN;
+//   - a pipeline's stages (pipeline.h) divide the layers first; what follows is then among the ranks of a stage;
 //   - what does not divide goes, unit by unit, to the rank with the fewest bytes in that phase of that layer,
 //   then to
 //     the one with the fewest bytes so far: loads differ by one unit within a layer and even out over layers;
@@ -28,6 +29,8 @@ struct PlanOptions {
   // Relative share of each rank in all weights (e.g. its node's bandwidth); empty: even. One positive value a
   // rank.
   std::vector<double> shares;
+  // A pipeline: bounds of the ranks of each stage, from 0 to `ranks`, ascending. Empty: one stage.
+  std::vector<uint32_t> stage_ranks;
   // Positions that the KV cache is to hold: decides where the latent of multi-head latent attention lies.
   uint64_t kv_tokens = 4096;
 };
@@ -37,10 +40,10 @@ inline constexpr int kMaxRanks = 1024;
 // The latent cache is held by every rank while that costs at most this much a rank, since then no partial softmaxes
 // need to be merged; beyond, it is cut by position, unless there is but one rank.
 inline constexpr uint64_t kMaxReplicatedLatentBytes = 64ull << 20;
-// Positions of a block of a latent cache that is cut by position: block b is rank b mod ranks'.
+// Positions of a block of a latent cache that is cut by position: blocks go round the ranks of a stage.
 inline constexpr uint32_t kMlaBlockPositions = 64;
 
-// Errors: kUsage for ranks outside 1 … kMaxRanks or shares that do not fit them.
+// Errors: kUsage for ranks outside 1 … kMaxRanks, shares or stages that do not fit them, more stages than layers.
 proto::ShardPlan MakeShardPlan(const proto::ModelSpec& spec, const kernels::KernelTable& table,
                                const PlanOptions& options);
 

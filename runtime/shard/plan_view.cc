@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "runtime/base/check.h"
+#include "runtime/shard/pipeline.h"
 #include "runtime/shard/plan.h"
 #include "runtime/shard/plan_cut.h"
 
@@ -37,8 +38,10 @@ Range OwnedKvHeads(const proto::ModelSpec& spec, const proto::ShardPlan& plan, u
 uint64_t OwnedPositions(const proto::ShardPlan& plan, int rank, uint64_t positions) {
   if (plan.mla_cache() != proto::ShardPlan::BY_POSITION) return positions;
   // Whole rounds, then what of the last round reaches this rank's block.
-  const uint64_t round = uint64_t{plan.ranks()} * kMlaBlockPositions;
-  const uint64_t rest = positions % round, begin = static_cast<uint64_t>(rank) * kMlaBlockPositions;
+  const Range ranks = RanksOfStage(plan, StageOfRank(plan, rank));
+  const uint64_t round = uint64_t{ranks.size()} * kMlaBlockPositions;
+  const uint64_t rest = positions % round;
+  const uint64_t begin = (static_cast<uint64_t>(rank) - ranks.begin) * kMlaBlockPositions;
   const uint64_t last = rest > begin ? std::min<uint64_t>(rest - begin, kMlaBlockPositions) : 0;
   return positions / round * kMlaBlockPositions + last;
 }

@@ -6,7 +6,8 @@
 #include <cmath>
 
 #include "runtime/base/check.h"
-#include "runtime/comm/communicator.h"
+#include "runtime/shard/exchange_time.h"
+#include "runtime/shard/pipeline.h"
 #include "runtime/shard/plan.h"
 #include "runtime/shard/traffic.h"
 
@@ -106,7 +107,7 @@ class StepPredictor {
     for (int r = 0; r < n_ranks_; ++r) AddVectors(r);
     for (const auto& phases : times_)
       for (const auto& ranks : phases) total += Slowest(ranks);
-    total.collectives = Collectives();
+    total.collectives = ExchangeSeconds(spec_, plan_, machine_, step_);
     return total;
   }
 
@@ -231,7 +232,8 @@ class StepPredictor {
     const double norm =
         OverTokens(n_ * hidden * v.norm, 1, rank) + OverTokens(n_ * hidden * v.quantize, 8, rank);
     const double residual = OverTokens(n_ * hidden * v.add, 1, rank);
-    for (uint32_t l = 0; l < spec_.n_layers(); ++l) {
+    const Range layers = LayersOfStage(plan_, StageOfRank(plan_, rank));
+    for (uint32_t l = layers.begin; l < layers.end; ++l) {
       const double heads = OwnedHeads(plan_, l, rank).size();
       At(kProject, l)[rank].fixed += norm;
       StepTime* attend = &At(kAttend, l)[rank];
@@ -269,32 +271,13 @@ class StepPredictor {
     region.thread_seconds = heads.size() * attended * dims * machine_.vectors.attend;
     // Positions of one chunk of the cache stay in the caches while the step's tokens attend to them.
     region.bytes = std::min<double>(step_.position + n_, attended) *
-                   static_cast<double>(plan_.totals(rank).kv_bytes_per_token()) / spec_.n_layers();
+                   static_cast<double>(plan_.totals(rank).kv_bytes_per_token()) /
+                   LayersOfStage(plan_, StageOfRank(plan_, rank)).size();
     const double pairs = n_ * kv_heads;
     const bool by_chunk = pairs < 4.0 * machine_.ranks[rank].threads;
     region.tasks = by_chunk ? pairs * std::ceil((step_.position + n_) / kChunkTokens) : pairs;
     time->attention += Seconds(region, rank);
     time->fixed += (by_chunk ? 2 : 1) * Opening(region, rank);
-  }
-
-  double Collectives() const {
-    if (n_ranks_ == 1) return 0;
-    const double hidden = n_ * spec_.hidden_dim();
-    // What is gathered of each token after the first projections.
-    const double kv_row = spec_.kv_lora_rank() > 0
-                              ? spec_.q_lora_rank() + spec_.kv_lora_rank() + spec_.qk_rope_head_dim()
-                              : 2.0 * spec_.n_kv_heads() * spec_.head_dim();
-    double seconds = GatherSeconds(machine_, n_ * 3 * sizeof(int32_t)) +  // the step itself, to all ranks
-                     AllReduceSeconds(machine_, hidden * sizeof(float)) +
-                     GatherSeconds(machine_, double{sizeof(float)} * step_.logit_rows * spec_.vocab_size());
-    for (uint32_t l = 0; l < spec_.n_layers(); ++l) {
-      const auto& dense = spec_.dense_layers();
-      const bool routed = spec_.n_experts() > 0 && std::find(dense.begin(), dense.end(), l) == dense.end();
-      seconds += GatherSeconds(machine_, n_ * kv_row * sizeof(float)) +
-                 2 * AllReduceSeconds(machine_, hidden * sizeof(double));
-      if (routed) seconds += GatherSeconds(machine_, n_ * spec_.n_experts() * sizeof(float));
-    }
-    return seconds;
   }
 
   const proto::ModelSpec& spec_;
@@ -307,11 +290,6 @@ class StepPredictor {
   std::vector<std::vector<std::vector<StepTime>>> times_;  // [layer][phase][rank]
   std::vector<std::vector<FfnLoad>> ffns_;                 // [layer][rank]
 };
-
-// Messages go in pieces of the window; the smallest machine has one round of flags for each.
-double Rounds(double bytes) {
-  return std::max(1.0, std::ceil(bytes / static_cast<double>(comm::CommOptions().window_bytes)));
-}
 
 }  // namespace
 
@@ -332,25 +310,6 @@ StepTime& StepTime::operator+=(const StepTime& other) {
   collectives += other.collectives;
   fixed += other.fixed;
   return *this;
-}
-
-// comm/shm_collectives.cc: one phase while few bytes are read (each rank sums all), else two (each sums its slice, then
-// all gather).
-double AllReduceSeconds(const MachineModel& machine, double bytes) {
-  constexpr double kOnePhaseExtraBytes = 48 << 10;
-  const auto ranks = static_cast<double>(machine.ranks.size());
-  if (ranks < 2) return 0;
-  const double piece = std::min(bytes, static_cast<double>(comm::CommOptions().window_bytes));
-  const bool one_phase = (ranks - 2) * piece <= kOnePhaseExtraBytes;
-  const double copied = one_phase ? (1 + ranks) * bytes : 3 * bytes;
-  return Rounds(bytes) * (one_phase ? 1 : 2) * machine.sync_seconds + copied / machine.copy_bandwidth;
-}
-
-// Pieces are of each rank's own part.
-double GatherSeconds(const MachineModel& machine, double bytes) {
-  const auto ranks = static_cast<double>(machine.ranks.size());
-  if (ranks < 2) return 0;
-  return Rounds(bytes / ranks) * machine.sync_seconds + bytes / machine.copy_bandwidth;
 }
 
 StepTime PredictStep(const proto::ModelSpec& spec, const proto::ShardPlan& plan,

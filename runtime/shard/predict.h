@@ -54,11 +54,11 @@ struct MachineModel {
   double jump_seconds = 0;
   double sync_seconds = 0;    // until a rank sees that all others have arrived
   double copy_bandwidth = 0;  // bytes a second that one thread copies from another rank's buffer
+  // Several hosts: which one each rank is on, ascending; empty: all on one.
+  std::vector<int> host_of_rank;
+  double link_seconds = 0;    // between hosts: of a small message, one way
+  double link_bandwidth = 0;  // bytes a second
 };
-
-// Of one exchange of `bytes` (the whole message, as every rank has it afterwards).
-double AllReduceSeconds(const MachineModel& machine, double bytes);
-double GatherSeconds(const MachineModel& machine, double bytes);
 
 // Where the time of a step goes, seconds.
 struct StepTime {

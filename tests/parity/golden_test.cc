@@ -32,10 +32,11 @@ const std::string kGoldens = ONECOPY_TEST_DATA "/goldens/";
 
 using Body = std::function<void(exec::Engine&)>;
 
-void WithModel(const std::string& path, int ranks, const Body& body) {
+void WithModel(const std::string& path, int ranks, const Body& body, int pipeline = 0) {
   test::ExpectNoErrors(test::RunRanks(ranks, [&](comm::Communicator& comm) {
     cli::ModelOptions options;
     options.model = path;
+    options.pipeline = pipeline;
     const cli::Seat seat = cli::TakeSeat(numa::ReadTopology(), {}, comm.rank_on_host(), comm.ranks_on_host());
     cli::ModelSession session(comm, seat, options,
                               [](const Checkpoint&, const proto::ModelSpec&, proto::EngineOptions* engine) {
@@ -44,6 +45,12 @@ void WithModel(const std::string& path, int ranks, const Body& body) {
                               });
     session.Run(body);
   }));
+}
+
+std::vector<const char*> TableNames() {
+  std::vector<const char*> names;
+  for (const auto& entry : kernels::AllTables()) names.push_back(entry.name);
+  return names;
 }
 
 int32_t Argmax(std::span<const float> logits) {
@@ -135,12 +142,6 @@ TEST_P(Goldens, LogitsAndGreedyTokensMatch) {
   });
 }
 
-std::vector<const char*> TableNames() {
-  std::vector<const char*> names;
-  for (const auto& entry : kernels::AllTables()) names.push_back(entry.name);
-  return names;
-}
-
 INSTANTIATE_TEST_SUITE_P(All, Goldens,
                          ::testing::Combine(::testing::ValuesIn(TableNames()),
                                             ::testing::Range<size_t>(0, std::size(kCases)),
@@ -152,6 +153,49 @@ INSTANTIATE_TEST_SUITE_P(All, Goldens,
                            for (char& ch : name)
                              if (!std::isalnum(static_cast<unsigned char>(ch))) ch = '_';
                            return name;
+                         });
+
+class Pipelines : public ::testing::TestWithParam<std::pair<int, int>> {};
+
+// The stages of a pipeline compute what one rank computes: the same bits where each stage has one rank.
+TEST_P(Pipelines, GiveTheLogitsAndTokensOfOneStage) {
+  const auto [ranks, stages] = GetParam();
+  for (const char* table : TableNames()) {
+    setenv("ONECOPY_KERNELS", table, 1);
+    for (const Case& c : kCases) {
+      SCOPED_TRACE(std::string(table) + " " + c.golden);
+      const test::Golden golden(kGoldens + c.golden);
+      std::vector<std::vector<float>> logits(golden.prompts().size());
+      std::vector<std::vector<int32_t>> greedy(golden.prompts().size());
+      WithModel(kGoldens + c.model, ranks / stages, [&](exec::Engine& engine) {
+        for (size_t p = 0; p < golden.prompts().size(); ++p) {
+          const auto got = engine.Append(0, 0, golden.prompts()[p], 3);
+          logits[p].assign(got.begin(), got.end());
+          engine.Release(0);
+          greedy[p] = Greedy(engine, golden.prompts()[p], 32);
+        }
+      });
+      WithModel(
+          kGoldens + c.model, ranks,
+          [&](exec::Engine& engine) {
+            for (size_t p = 0; p < golden.prompts().size(); ++p) {
+              const auto got = engine.Append(0, 0, golden.prompts()[p], 3);
+              ASSERT_EQ(got.size(), logits[p].size());
+              EXPECT_EQ(std::memcmp(got.data(), logits[p].data(), got.size_bytes()), 0) << "prompt " << p;
+              engine.Release(0);
+              EXPECT_EQ(Greedy(engine, golden.prompts()[p], 32), greedy[p]);
+            }
+          },
+          stages);
+    }
+  }
+  unsetenv("ONECOPY_KERNELS");
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Pipelines, ::testing::Values(std::pair(2, 2), std::pair(4, 2), std::pair(6, 2)),
+                         [](const auto& info) {
+                           return std::to_string(info.param.first) + "ranks" +
+                                  std::to_string(info.param.second) + "stages";
                          });
 
 // Prompts in pieces of odd sizes, all three in every step: each sequence's logits are those of its prompt alone.

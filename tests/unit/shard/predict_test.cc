@@ -182,19 +182,6 @@ TEST(Predict, RatesBetweenPointsLieBetweenThem) {
   EXPECT_DOUBLE_EQ(rate.RateAt(std::sqrt(8.0)), 25);
 }
 
-TEST(Predict, ExchangesCostRoundsAndBytes) {
-  MachineModel machine = Machine(1, 1e9);
-  machine.sync_seconds = 1e-6;
-  machine.copy_bandwidth = 1e9;
-  EXPECT_EQ(AllReduceSeconds(machine, 1 << 20), 0);
-  machine.ranks.resize(2, machine.ranks[0]);
-  EXPECT_DOUBLE_EQ(AllReduceSeconds(machine, 16384), 1e-6 + 3 * 16384e-9);  // own in, both out
-  EXPECT_DOUBLE_EQ(AllReduceSeconds(machine, 4 << 20), 4e-6 + 3 * 4194304e-9);
-  EXPECT_DOUBLE_EQ(GatherSeconds(machine, 16384), 1e-6 + 16384e-9);
-  machine.ranks.resize(8, machine.ranks[0]);
-  EXPECT_DOUBLE_EQ(AllReduceSeconds(machine, 65536), 2e-6 + 3 * 65536e-9);  // each sums a slice
-}
-
 TEST(Predict, SlidingLayersReadNoMoreThanTheirWindow) {
   auto spec = test::SmallModel(WeightType::kQ8_0);
   const MachineModel machine = Machine(1, 1e9);
