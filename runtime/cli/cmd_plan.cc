@@ -14,6 +14,7 @@
 #include "runtime/cli/planner.h"
 #include "runtime/model/model_spec.h"
 #include "runtime/shard/fit.h"
+#include "runtime/shard/pipeline.h"
 #include "runtime/shard/plan.h"
 #include "runtime/shard/traffic.h"
 
@@ -25,6 +26,8 @@ struct Options {
   PlanWish wish;
   shard::Balance balance = shard::Balance::kEven;
   uint32_t context = 4096, depth = 0;
+  int hosts = 1, pipeline = 0;
+  std::string link = "5us,10GB/s";
   bool json = false;
 };
 
@@ -42,7 +45,9 @@ PlanResult MakePlan(const Options& options, const numa::Topology& topology) {
   result.spec = BuildModelSpec(OpenCheckpoint(ResolveModelPath(options.model), Data::kMayBeAbsent));
   const kernels::KernelTable& table = ChooseKernels();
   const PlanMachine machine(options.wish, topology, result.spec, table);
-  const PlannerInput input{result.spec, table, machine, options.balance, options.context, options.depth};
+  const PlannerInput input{result.spec,     table,         machine,       options.balance,
+                           options.context, options.depth, options.hosts, ParseLink(options.link),
+                           options.pipeline};
   const int ranks = options.wish.nodes > 0 ? options.wish.nodes : static_cast<int>(machine.nodes().size());
   result.planned = PlanRanks(input, PlanMachine::Layout::kSpread, ranks);
   result.full_copy_bytes = shard::FullCopyBytes(result.spec, table) + result.planned.plan.replicated_bytes();
@@ -120,7 +125,9 @@ std::string Json(const PlanResult& result) {
   for (size_t r = 0; r < planned.needs.size(); ++r) {
     const auto& needs = planned.needs[r];
     json["ranks"].push_back(
-        {{"node", needs.node()},
+        {{"host", planned.host_of_rank[r]},
+         {"node", needs.node()},
+         {"stage", shard::StageOfRank(planned.plan, static_cast<int>(r))},
          {"weight_bytes", needs.weight_bytes()},
          {"split_header_bytes", planned.plan.totals(static_cast<int>(r)).split_header_bytes()},
          {"replicated_bytes", needs.replicated_bytes()},
@@ -135,6 +142,14 @@ std::string Json(const PlanResult& result) {
     if (planned.plan.placements(w).axis() == proto::WeightPlacement::REPLICATED)
       replicated.push_back(result.spec.weights(w).name());
   json["replicated"] = std::move(replicated);
+  json["stages"] = nlohmann::ordered_json::array();
+  for (int s = 0; s < shard::NumStages(planned.plan); ++s) {
+    const shard::Range of_stage = shard::LayersOfStage(planned.plan, s);
+    const shard::Range ranks = shard::RanksOfStage(planned.plan, s);
+    json["stages"].push_back(
+        {{"layers", {of_stage.begin, of_stage.end}}, {"ranks", {ranks.begin, ranks.end}}});
+  }
+  if (!planned.stages_text.empty()) json["stages_text"] = planned.stages_text;
   if (planned.plan.mla_cache() != proto::ShardPlan::NONE)
     json["latent_cache"] =
         planned.plan.mla_cache() == proto::ShardPlan::BY_POSITION ? "by position" : "replicated";
@@ -155,10 +170,11 @@ std::string TimeText(const shard::StepTime& t) {
 std::string Text(const PlanResult& result, const Options& options) {
   const PlannedRanks& planned = result.planned;
   const size_t n = planned.needs.size();
-  std::string text = fmt::format("{}, family {}, {} of weights, {} rank{} on {}, KV cache for {} tokens\n\n",
-                                 result.spec.name().empty() ? "model" : result.spec.name(),
-                                 result.spec.family(), FormatBytes(planned.plan.weight_bytes()), n,
-                                 n == 1 ? "" : "s", result.machine, options.context);
+  std::string text = fmt::format(
+      "{}, family {}, {} of weights, {} rank{} on {}{}, KV cache for {} tokens\n\n",
+      result.spec.name().empty() ? "model" : result.spec.name(), result.spec.family(),
+      FormatBytes(planned.plan.weight_bytes()), n, n == 1 ? "" : "s",
+      options.hosts > 1 ? fmt::format("{} hosts like ", options.hosts) : "", result.machine, options.context);
   text += fmt::format("{:>4}  {:>9}  {:>10}  {:>9}  {:>9}  {:>9}  {:>9}\n", "node", "weights", "replicated",
                       "KV cache", "workspace", "total", "available");
   for (const auto& needs : planned.needs)
@@ -184,7 +200,8 @@ std::string Text(const PlanResult& result, const Options& options) {
                       options.depth, TimeText(p.decode));
   text += fmt::format("  prefill {:>8.0f} tokens/s of {} tokens: {}\n", p.prefill_tokens_per_second,
                       shard::kPredictedChunk, TimeText(p.prefill));
-  text += result.recommendation.text + "\n";
+  if (!planned.stages_text.empty()) text += fmt::format("{} hosts: {}\n", options.hosts, planned.stages_text);
+  text += result.recommendation.text + (options.hosts > 1 ? " (ranks of each host)\n" : "\n");
   text += planned.why_not.empty() ? "it fits\n" : planned.why_not + "\n";
   return text;
 }
@@ -213,6 +230,13 @@ void AddOptions(CLI::App* app, Options* options) {
          },
          "how large each rank's part is: even, by the memory of its node, or by its bandwidth")
       ->type_name("even|memory|bandwidth");
+  app->add_option("--hosts", options->hosts, "plan for so many hosts, each like this machine or --machine")
+      ->check(CLI::Range(1, 64));
+  app->add_option("--link", options->link, "latency and bandwidth between hosts")->type_name("LIST");
+  app->add_option(
+         "--pipeline", options->pipeline,
+         "stages of a pipeline of layers; default 0: over several hosts what is predicted to be quicker")
+      ->check(CLI::Range(0, shard::kMaxRanks));
   app->add_option("--context", options->context, "positions of KV cache")->check(CLI::Range(1u, 1u << 26));
   app->add_option("--depth", options->depth, "tokens before the one whose decode is predicted")
       ->check(CLI::Range(0u, 1u << 26));
@@ -229,7 +253,8 @@ Command PlanCommand() {
   command.examples =
       "  onecopy plan -m model.gguf\n"
       "  onecopy plan -m model.gguf --nodes 24 --node-memory 64G --context 32768 --json\n"
-      "  onecopy plan -m model.gguf --machine 2x-epyc-9655-24-nodes\n";
+      "  onecopy plan -m model.gguf --machine 2x-epyc-9655-24-nodes\n"
+      "  onecopy plan -m model.gguf --machine 2x-epyc-9655-24-nodes --hosts 2 --link 5us,10GB/s\n";
   command.add_options = [options](CLI::App* app) { AddOptions(app, options.get()); };
   command.run = [options](comm::Communicator& comm, const Seat& seat) {
     OnFirstRank(comm, "plan", [&] {

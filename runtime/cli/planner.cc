@@ -15,21 +15,34 @@ using Layout = PlanMachine::Layout;
 
 constexpr uint32_t kChunkTokens = 512;
 
-std::vector<proto::RankNeeds> NeedsOf(const PlannerInput& input, const proto::ShardPlan& plan,
-                                      const std::vector<PlanMachine::Place>& places) {
+std::vector<proto::RankNeeds> NeedsOf(const PlannerInput& input, const PlannedRanks& planned) {
   uint64_t all = 0;
   for (const auto& node : input.machine.nodes()) all += node.available_bytes;
-  const auto n = static_cast<int>(places.size());
+  const auto n = static_cast<int>(planned.places.size());
   std::vector<proto::RankNeeds> ranks;
   for (int r = 0; r < n; ++r) {
     ranks.push_back(shard::NeedsOf(
-        input.spec, plan, r, {.kv_tokens = input.context, .chunk_tokens = kChunkTokens, .ranks_on_host = n}));
-    ranks.back().set_host(input.machine.name());
-    ranks.back().set_node(places[r].node);
-    ranks.back().set_node_available(places[r].available_bytes);
+        input.spec, planned.plan, r,
+        {.kv_tokens = input.context, .chunk_tokens = kChunkTokens, .ranks_on_host = n / input.hosts}));
+    std::string host = input.machine.name();
+    if (input.hosts > 1) host += fmt::format(", host {}", planned.host_of_rank[r] + 1);
+    ranks.back().set_host(host);
+    ranks.back().set_node(planned.places[r].node);
+    ranks.back().set_node_available(planned.places[r].available_bytes);
     ranks.back().set_host_available(std::min(all, input.machine.host_available()));
   }
   return ranks;
+}
+
+// As many stages as were asked for, or as the prediction finds best.
+std::vector<uint32_t> StagesOf(const PlannerInput& input, const shard::MachineModel& machine,
+                               const std::vector<int>& host_of_rank, std::string* why) {
+  if (input.hosts == 1 && input.pipeline == 0) return {};
+  std::vector<std::vector<int>> hosts(static_cast<size_t>(input.hosts));
+  for (size_t r = 0; r < host_of_rank.size(); ++r) hosts[host_of_rank[r]].push_back(static_cast<int>(r));
+  if (input.pipeline > 0) return StageBounds(hosts, input.pipeline);
+  const auto candidates = PredictStages(input.spec, input.table, machine, hosts, input.context);
+  return StageBounds(hosts, candidates[BestStages(candidates, machine, why)].stages);
 }
 
 std::string Name(const Candidate& c, size_t nodes) {
@@ -86,20 +99,31 @@ std::string TextOf(const std::vector<Candidate>& candidates, size_t best_index, 
 PlannedRanks PlanRanks(const PlannerInput& input, Layout layout, int ranks) {
   PlannedRanks planned;
   planned.layout = layout;
-  planned.places = input.machine.Lay(layout, ranks);
-  const auto n = static_cast<int>(planned.places.size());
+  const auto of_host = input.machine.Lay(layout, ranks);
+  shard::MachineModel machine = input.machine.Model(of_host);
+  const std::vector<shard::RankMachine> speeds = machine.ranks;
+  machine.ranks.clear();
   std::vector<shard::RankMeans> means;
-  for (const auto& place : planned.places)
-    means.push_back({place.available_bytes / static_cast<uint64_t>(place.sharers), place.read_bandwidth});
+  for (int h = 0; h < input.hosts; ++h) {
+    planned.places.insert(planned.places.end(), of_host.begin(), of_host.end());
+    planned.host_of_rank.insert(planned.host_of_rank.end(), of_host.size(), h);
+    machine.ranks.insert(machine.ranks.end(), speeds.begin(), speeds.end());
+    for (const auto& place : of_host)
+      means.push_back({place.available_bytes / static_cast<uint64_t>(place.sharers), place.read_bandwidth});
+  }
+  if (input.hosts > 1) machine.host_of_rank = planned.host_of_rank;
+  machine.link_seconds = input.link.seconds;
+  machine.link_bandwidth = input.link.bytes_per_second;
+  const auto n_on_host = static_cast<int>(of_host.size());
   planned.plan = shard::MakeShardPlan(
       input.spec, input.table,
-      {.ranks = n,
-       .shares = shard::SharesOf(input.balance, means, shard::ReserveBytes(input.spec, n)),
+      {.ranks = n_on_host * input.hosts,
+       .shares = shard::SharesOf(input.balance, means, shard::ReserveBytes(input.spec, n_on_host)),
+       .stage_ranks = StagesOf(input, machine, planned.host_of_rank, &planned.stages_text),
        .kv_tokens = input.context});
-  planned.needs = NeedsOf(input, planned.plan, planned.places);
+  planned.needs = NeedsOf(input, planned);
   planned.why_not = shard::WhyNotFit(planned.needs);
-  planned.predicted =
-      shard::Predict(input.spec, planned.plan, input.table, input.machine.Model(planned.places), input.depth);
+  planned.predicted = shard::Predict(input.spec, planned.plan, input.table, machine, input.depth);
   return planned;
 }
 
@@ -115,10 +139,11 @@ Recommendation Recommend(const PlannerInput& input, const PlannedRanks& planned)
   Recommendation result;
   const auto add = [&](const PlannedRanks& p) {
     result.candidates.push_back(
-        {p.layout, static_cast<int>(p.places.size()), p.why_not.empty(), p.predicted});
+        {p.layout, static_cast<int>(p.places.size()) / input.hosts, p.why_not.empty(), p.predicted});
   };
   for (const auto& [layout, ranks] : layouts) {
-    if (layout == planned.layout && ranks == static_cast<int>(planned.places.size())) {
+    if (ranks * input.hosts < input.pipeline) continue;  // not enough for the stages
+    if (layout == planned.layout && ranks * input.hosts == static_cast<int>(planned.places.size())) {
       add(planned);
       continue;
     }

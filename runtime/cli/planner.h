@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "proto/plan.pb.h"
+#include "runtime/cli/pipeline_choice.h"
 #include "runtime/cli/plan_machine.h"
 #include "runtime/shard/predict.h"
 
@@ -13,7 +14,9 @@ namespace onecopy::cli {
 
 struct PlannedRanks {
   PlanMachine::Layout layout = PlanMachine::Layout::kSpread;
-  std::vector<PlanMachine::Place> places;
+  std::vector<PlanMachine::Place> places;  // one a rank, host after host
+  std::vector<int> host_of_rank;
+  std::string stages_text;  // over several hosts: how they share the layers, and why
   proto::ShardPlan plan;
   std::vector<proto::RankNeeds> needs;
   std::string why_not;  // empty: it fits
@@ -26,14 +29,17 @@ struct PlannerInput {
   const PlanMachine& machine;
   shard::Balance balance;
   uint32_t context, depth;
+  int hosts = 1;  // each like the machine
+  comm::LinkRate link;
+  int pipeline = 0;  // stages; 0: the quickest
 };
 
-// Errors: as shard::SharesOf.
+// ranks: of each host. Errors: as shard::SharesOf, StageBounds.
 PlannedRanks PlanRanks(const PlannerInput& input, PlanMachine::Layout layout, int ranks);
 
 struct Candidate {
   PlanMachine::Layout layout;
-  int ranks = 0;
+  int ranks = 0;  // of each host
   bool fits = false;
   shard::Prediction predicted;
 };

@@ -138,5 +138,25 @@ TEST(Perplexity, AgreesWithTransformersAndLlamaCpp) {
   }
 }
 
+TEST(PlanJson, SeveralHostsShareTheModelOnceAsPredictedForTheirLink) {
+  const auto plan = [](const std::string& link) {
+    return JsonOf({"plan", "--machine", "2x-epyc-9655-2-nodes", "--hosts", "2", "--json", "--link", link});
+  };
+  for (const char* link : {"1us,100GB/s", "2ms,1GB/s"}) {
+    const json out = plan(link);
+    ASSERT_EQ(out["ranks"].size(), 4u);
+    uint64_t sum = 0;
+    for (const auto& rank : out["ranks"]) sum += rank["weight_bytes"].get<uint64_t>();
+    EXPECT_EQ(sum, out["weight_bytes"].get<uint64_t>());
+    EXPECT_EQ(out["ranks"][0]["host"], 0);
+    EXPECT_EQ(out["ranks"][3]["host"], 1);
+    EXPECT_NE(out["stages_text"].get<std::string>().find("predicted"), std::string::npos);
+  }
+  const json slow = plan("2ms,1GB/s");
+  ASSERT_EQ(slow["stages"].size(), 2u) << "milliseconds a layer are too many";
+  EXPECT_EQ(slow["stages"][0]["ranks"], json({0, 2}));
+  EXPECT_EQ(slow["ranks"][2]["stage"], 1);
+}
+
 }  // namespace
 }  // namespace onecopy
