@@ -1,9 +1,15 @@
 # shellcheck shell=bash
 # Watches over one mpirun for launch/onecopy, which sources it: hides the notices of Open MPI that say nothing new, ends
-# everything on a signal, leaves neither processes nor files.
+# everything on a signal or when a host is lost, leaves neither processes nor files.
 
-# Passes stderr on as it comes, without those of Open MPI's notices that repeat what onecopy's own message says. Notices
-# stand between lines of dashes. A partial line (a progress display) is passed on after a tenth of a second.
+# shellcheck source=launch/folders.bash
+source "${BASH_SOURCE[0]%/*}/folders.bash"
+# shellcheck source=launch/host_watch.bash
+source "${BASH_SOURCE[0]%/*}/host_watch.bash"
+
+# filter_notices [FILE]: passes stderr on as it comes, without those of Open MPI's notices that repeat what onecopy's own message says. Notices
+# stand between lines of dashes. A partial line (a progress display) is passed on after a tenth of a second. Makes FILE when
+# Open MPI has lost a host.
 filter_notices() {
   trap '' INT TERM HUP
   local line rest status at_start=yes notice=''
@@ -22,17 +28,34 @@ filter_notices() {
       printf '%s' "$line"
       at_start=''
     elif [[ -n $notice && $line == "$rule" ]]; then
-      [[ ${notice#*$'\n'} =~ $repeats ]] || printf '%s%s\n' "$notice" "$line"
+      if [[ $notice =~ lost\ communication\ with.*daemon.*Remote\ daemon:[^$'\n']*on\ node\ ([^$'\n']+) ]]; then
+        [[ -z ${1:-} ]] || : >"$1"
+        say_lost "${BASH_REMATCH[1]}"
+      elif [[ $notice =~ unable\ to\ reliably\ start\ one\ or\ more\ daemons ]]; then
+        say_unreached
+      elif [[ ! ${notice#*$'\n'} =~ $repeats ]]; then
+        printf '%s%s\n' "$notice" "$line"
+      fi
       notice=''
     elif [[ -n $notice || ($at_start == yes && $line == "$rule") ]]; then
       notice+=$line$'\n'
     else
       # What mpirun logs when a rank that aborts is gone before its notice is read.
-      [[ $line == *ORTE_ERROR_LOG:*show_help.c* ]] || printf '%s\n' "$line"
+      # A harmless race of starting several daemons is the other.
+      [[ $line == *ORTE_ERROR_LOG:*show_help.c* || $line == *plm:rsh:\ Warning:\ setpgid* ]] || printf '%s\n' "$line"
       at_start=yes
     fi
   done
   printf '%s' "$notice"
+}
+
+say_lost() {
+  printf 'onecopy: host %s was lost: no sign of life from it for 5 s; the job ends. Is it up, and its network?\n' "$1"
+}
+say_unreached() {
+  echo "onecopy: Open MPI could not start its daemon on another host, which the lines before this may name: it must be" \
+    "reached by ssh without a password, have the same Open MPI in the PATH of such a shell, and this tree at the same" \
+    "path; see launch/onecopy --help"
 }
 
 # The processes of mpirun's session: it and the ranks of this host, whatever has become of it.
@@ -54,23 +77,6 @@ kill_session() {
   for pid in $(session_members "$1"); do kill -KILL "$pid" 2>/dev/null || true; done
 }
 
-# Folders of runs that were killed before they could remove them. Their lock tells: it lives as long as any process of
-# the run. Those of the last minute may be about to be locked.
-sweep() {
-  local lock
-  while IFS= read -r lock; do
-    if flock --nonblock "$lock" true 2>/dev/null; then rm -rf "${lock%/lock}"; fi
-  done < <(find "$@" -maxdepth 2 -user "$EUID" -path '*/onecopy-run-*/lock' -mmin +1 2>/dev/null)
-}
-
-# make_folder PARENT: sets folder to a new one in it, locked by a file descriptor that mpirun inherits.
-make_folder() {
-  local lock
-  folder=$(mktemp -d "$1/onecopy-run-XXXXXXXX") || return 1
-  exec {lock}>"$folder/lock"
-  flock "$lock"
-}
-
 # Set while mpirun runs: signal is what the user or system sent, times how often.
 signal='' times=0
 on_signal() {
@@ -81,27 +87,44 @@ on_signal() {
   if ((times == 1)); then kill -TERM "$job_pid" 2>/dev/null || true; else kill_session "$job_pid"; fi
 }
 
+# end_when_silent PID FILE: ends mpirun and its ranks when another host has gone silent while Open MPI was sending to it,
+# for then it would wait for a quarter of an hour, or when FILE is there and mpirun has not ended by itself. Exits with 1
+# if it did; SIGTERM ends the watch.
+end_when_silent() {
+  trap 'exit 0' TERM
+  await_silence "$1" "$2" || exit 0
+  trap '' TERM
+  [[ -z $peer || -e $2 ]] || say_lost "$(host_name "$peer")" >&2
+  # Not with SIGTERM: mpirun would tell the silent host, and wait. Daemons elsewhere end when it is gone.
+  kill_session "$1"
+  exit 1
+}
+
 # supervise ONE_HOST MPIRUN ARGUMENTS...: runs it to its end and exits with its code. ONE_HOST: empty where other hosts
-# take part, whose folders are not ours to make.
+# take part; they get folders of the same names.
 supervise() {
   local one_host=$1
   shift
-  local status=0 folder='' input_pid='' filter_pid filter_fd input_fd deadline shm=/dev/shm tmp=${TMPDIR:-/tmp}
+  local status=0 folder='' lost='' input_pid='' watch_pid='' filter_pid filter_fd input_fd deadline shm=/dev/shm tmp=${TMPDIR:-/tmp}
   local -a folders=() places=() guard=()
-  if [[ -n $one_host ]]; then
-    # Whatever Open MPI leaves behind when it is killed lies in folders of our own.
-    [[ -d $shm && -w $shm ]] || shm=$tmp
-    sweep "$shm" "$tmp"
-    make_folder "$shm" && folders+=("$folder") && places+=(--mca osc_sm_backing_directory "$folder"
-      --mca btl_vader_backing_directory "$folder" --mca btl_sm_backing_directory "$folder")
-    make_folder "$tmp" && folders+=("$folder") && places+=(--mca orte_tmpdir_base "$folder")
-  fi
+  # Whatever Open MPI leaves behind when it is killed lies in folders of our own.
+  [[ -d $shm && -w $shm ]] || shm=$tmp
+  sweep "$shm" "$tmp"
+  make_folder "$shm" && folders+=("$folder") && places+=(--mca osc_sm_backing_directory "$folder"
+    --mca btl_vader_backing_directory "$folder" --mca btl_sm_backing_directory "$folder")
+  make_folder "$tmp" && folders+=("$folder") && places+=(--mca orte_tmpdir_base "$folder")
   # shellcheck disable=SC2064  # the folders' names of now
   ((${#folders[@]} == 0)) || trap "rm -rf $(quoted "${folders[@]}")" EXIT
+  # shellcheck disable=SC2154  # set by compose
+  if [[ -z $one_host && $open_mpi_version -lt 5 ]]; then
+    # Open MPI passes the words through a shell on the other host.
+    places+=(--mca orte_launch_agent "$(quoted "$here/host_daemon" "${folders[@]}" --)")
+  fi
   # Without its watcher mpirun shall not live on.
   if command -v setpriv >/dev/null; then guard=(setpriv --pdeathsig TERM); fi
 
-  exec {filter_fd}> >(filter_notices >&2)
+  [[ -n $one_host ]] || lost=$folder/lost
+  exec {filter_fd}> >(filter_notices "$lost" >&2)
   filter_pid=$!
   if [[ -t 0 ]]; then
     # Open MPI reads a terminal only from its foreground group, which a session of its own is not.
@@ -115,6 +138,10 @@ supervise() {
   trap 'on_signal HUP' HUP
   setsid "${guard[@]}" "$1" "${places[@]}" "${@:2}" <&"$input_fd" 2>&"$filter_fd" {filter_fd}>&- &
   job_pid=$!
+  if [[ -z $one_host ]]; then
+    end_when_silent "$job_pid" "$lost" </dev/null {filter_fd}>&- {input_fd}<&- &
+    watch_pid=$!
+  fi
   exec {filter_fd}>&- {input_fd}<&-
   # wait returns early, with more than 128, for each signal that a trap has handled.
   while true; do
@@ -125,6 +152,10 @@ supervise() {
   trap '' INT TERM HUP
   kill_session "$job_pid"
   [[ -z $input_pid ]] || kill "$input_pid" 2>/dev/null || true
+  if [[ -n $watch_pid ]]; then
+    kill "$watch_pid" 2>/dev/null || true
+    wait "$watch_pid" || status=5
+  fi
   # The filter ends when the last writer has; a process that left the session could keep it for ever.
   deadline=$((SECONDS + 3))
   while kill -0 "$filter_pid" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.02; done
@@ -133,11 +164,12 @@ supervise() {
     TERM) status=143 ;;
     HUP) status=129 ;;
     *)
-      if ((status > 128 && status != 130)); then
+      if ((status > 128 && status < 160 && status != 130)); then
         echo "onecopy: a rank was ended by signal $((status - 128)) ($(kill -l $((status - 128)) 2>/dev/null ||
           echo unknown)); signal 9 is usually the kernel short of memory: see dmesg, and launch/onecopy plan" >&2
-        status=5
       fi
+      # Other codes than ours are those of mpirun, which has said what is wrong: a host lost, or not reached.
+      [[ $status =~ ^(0|2|3|4|5|130)$ ]] || status=5
       ;;
   esac
   exit "$status"

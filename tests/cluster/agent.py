@@ -12,12 +12,14 @@ import os
 import socket
 import sys
 import threading
+import time
 
 
 class Server:
-    def __init__(self, path, enter):
-        """enter(source, host, words, streams) returns a Popen, or a text that says why there is none."""
-        self._enter = enter
+    def __init__(self, path, enter, reaches):
+        """enter(source, host, words, streams) returns a Popen, or a text that says why there is none; reaches(source,
+        host): whether frames get through."""
+        self._enter, self._reaches = enter, reaches
         self.command = f"{sys.executable} -BS {os.path.abspath(__file__)}"
         self.path = path  # BED_AGENT of every command on a host
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -50,6 +52,8 @@ class Server:
                     os.close(stream)
             try:
                 answer = {"error": started} if isinstance(started, str) else {"status": started.wait()}
+                while not self._reaches(source, host):
+                    time.sleep(0.2)  # news of the end does not get through either
                 connection.send(json.dumps(answer).encode())
             except OSError:
                 pass  # the client has gone, as an ssh may

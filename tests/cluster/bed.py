@@ -137,7 +137,7 @@ class Bed:
             file.writelines(f"{host} slots={self.ranks_per_host}\n" for host in self.hosts)
         for host in ["switch"] + self.hosts:
             self._start_namespace(host)
-        self.agent = agent.Server(f"{self.folder}/agent.socket", self._enter)
+        self.agent = agent.Server(f"{self.folder}/agent.socket", self._enter, self._reaches)
         if self.delay and self._netem is None:
             self._netem = self._has_netem()
         if self.delay and not self._netem:
@@ -218,11 +218,14 @@ class Bed:
             self._in_net("switch", f"ip link set port{number} {'master switch' if connected else 'nomaster'}")
         (self._cut.discard if connected else self._cut.add)(host)
 
+    def _reaches(self, source, host):
+        return source == host or not self._cut & {source, host}
+
     def _enter(self, source, host, words, streams):
         """Starts what one host asks of another through the agent: a process, or a text that says why not."""
         if host not in self.hosts:
             return f"{host}: no such host"
-        if source != host and self._cut & {source, host}:
+        if not self._reaches(source, host):
             time.sleep(2)
             return f"{host}: no route to host"
         bare = {"HOME": os.environ.get("HOME", "/"), "PATH": os.environ["PATH"], "USER": "root", "LOGNAME": "root",

@@ -9,7 +9,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/onecopy-launch-test-XXXXXXXX")
 trap 'rm -rf "$work"' EXIT
 tree="$work/a tree"
 mkdir -p "$tree/launch" "$tree/build/release"
-cp "$source_tree"/launch/{onecopy,setup,supervise.bash} "$tree/launch/"
+cp "$source_tree"/launch/{onecopy,setup,host_daemon,*.bash} "$tree/launch/"
 onecopy=$tree/launch/onecopy
 unset "${!ONECOPY_@}" "${!OMP_@}" "${!SLURM_@}"
 
@@ -225,7 +225,7 @@ test_shellcheck() {
     echo "SKIPPED shellcheck: not installed"
     return
   fi
-  equal "shellcheck" "" "$(cd "$source_tree" && shellcheck -x launch/onecopy launch/supervise.bash launch/setup tests/launch/launch_test.sh .ci/run 2>&1)"
+  equal "shellcheck" "" "$(cd "$source_tree" && shellcheck -x launch/onecopy launch/host_daemon launch/*.bash launch/setup tests/launch/launch_test.sh .ci/run 2>&1)"
 }
 
 touch "$work/mark"
