@@ -16,8 +16,10 @@ make_folder() {
   folder=$(mktemp -d "$1/onecopy-run-XXXXXXXX") && lock_folder "$folder"
 }
 
+# lock_folder FOLDER: for as long as a process that inherits the descriptor lives; appends it to locks.
 lock_folder() {
   local lock
   exec {lock}>"$1/lock"
   flock "$lock"
+  locks+=("$lock")
 }

@@ -34,7 +34,7 @@ TEXT
 
 submit() {
   local nodes=1 requeue='' drain=60 output='' only_show='' wait_end='' array='' cpus='' memory='' exclusive='' limit='' file
-  local -a sbatch=(sbatch) script=(--tree "$(dirname "$here")") passed=() values=()
+  local -a sbatch=(sbatch) script=(--tree "$(dirname "$here")") options=() values=()
   while (($# > 0)); do
     case $1 in
       -h | --help) submit_usage && exit 0 ;;
@@ -57,20 +57,20 @@ submit() {
       --array) array=$2 ;;
       --drain) positive "$1" "$2" && drain=$2 ;;
       --output) output=$2 ;;
-      -n | --threads | --bind | --ranks-per | --memory-nodes | --launcher) passed+=("$1" "$2") ;;
+      -n | --threads | --bind | --ranks-per | --memory-nodes | --launcher) options+=("$1" "$2") ;;
       *) usage_error "submit: unknown option $1; see launch/onecopy submit --help" ;;
     esac
     shift 2
   done
   local launcher command  # set by parse_options
-  parse_options "${passed[@]}" "$@"  # what is wrong with them is said now, not in the queue
+  parse_options "${options[@]}" "$@"  # what is wrong with them is said now, not in the queue
   sbatch+=("--nodes=$nodes")
   [[ -z $exclusive || -z $cpus ]] || usage_error "--exclusive and --cpus-per-task exclude each other"
   if [[ -n $cpus ]]; then sbatch+=("--cpus-per-task=$cpus"); fi
   if [[ -z $cpus && (-z $memory || -n $exclusive) ]]; then sbatch+=(--exclusive) && memory=${memory:-0}; fi
   if [[ -n $memory ]]; then sbatch+=("--mem=$memory"); fi
   # With mpirun the signal has to come to the script, for ranks that Slurm does not know.
-  if [[ $launcher == mpirun && " ${passed[*]} " == *" --launcher "* ]]; then
+  if [[ $launcher == mpirun && " ${options[*]} " == *" --launcher "* ]]; then
     sbatch+=("--signal=B:TERM@$drain")
   else
     sbatch+=("--signal=TERM@$drain")
@@ -88,7 +88,7 @@ submit() {
   fi
   if [[ -n $file ]]; then sbatch+=("--output=$file" "--error=${file%.out}.err"); fi
   [[ -z $wait_end ]] || sbatch+=(--wait)
-  sbatch+=("$here/slurm.sbatch" "${script[@]}" "${passed[@]}" "${command[@]}")
+  sbatch+=("$here/slurm.sbatch" "${script[@]}" "${options[@]}" "${command[@]}")
   if [[ -n $only_show ]]; then
     quoted "${sbatch[@]}"
     exit 0

@@ -77,11 +77,12 @@ kill_session() {
   for pid in $(session_members "$1"); do kill -KILL "$pid" 2>/dev/null || true; done
 }
 
-# Set while mpirun runs: signal is what the user or system sent, times how often.
-signal='' times=0
+# What the user or the system sent, and how often; job_pid is mpirun's while it runs.
+signal='' times=0 job_pid=''
 on_signal() {
   signal=$1
   ((++times))
+  [[ -n $job_pid ]] || return 0
   # mpirun ends the ranks when told once. Told twice it runs away and leaves them, hence a session of its own, where
   # only this process sends signals, and our own end for the impatient.
   if ((times == 1)); then kill -TERM "$job_pid" 2>/dev/null || true; else kill_session "$job_pid"; fi
@@ -100,13 +101,14 @@ end_when_silent() {
   exit 1
 }
 
-# supervise ONE_HOST MPIRUN ARGUMENTS...: runs it to its end and exits with its code. ONE_HOST: empty where other hosts
-# take part; they get folders of the same names.
+# supervise ONE_HOST MPIRUN ARGUMENTS...: runs it to its end, sets status to its exit code and reason to how a rank failed,
+# where one did. ONE_HOST: empty where other hosts take part; they get folders of the same names.
 supervise() {
   local one_host=$1
   shift
-  local status=0 folder='' lost='' input_pid='' watch_pid='' filter_pid filter_fd input_fd deadline shm=/dev/shm tmp=${TMPDIR:-/tmp}
-  local -a folders=() places=() guard=()
+  local folder='' lost='' input_pid='' watch_pid='' filter_pid filter_fd input_fd deadline shm=/dev/shm tmp=${TMPDIR:-/tmp}
+  local -a folders=() locks=() places=() guard=()
+  reason=''
   # Whatever Open MPI leaves behind when it is killed lies in folders of our own.
   [[ -d $shm && -w $shm ]] || shm=$tmp
   sweep "$shm" "$tmp"
@@ -149,28 +151,77 @@ supervise() {
     { wait "$job_pid" || status=$?; } 2>/dev/null  # where bash reports that mpirun was killed; so do we
     kill -0 "$job_pid" 2>/dev/null || break
   done
-  trap '' INT TERM HUP
   kill_session "$job_pid"
+  job_pid=''
   [[ -z $input_pid ]] || kill "$input_pid" 2>/dev/null || true
   if [[ -n $watch_pid ]]; then
     kill "$watch_pid" 2>/dev/null || true
-    wait "$watch_pid" || status=5
+    wait "$watch_pid" || status=5 reason="a host was lost"
   fi
+  [[ -z $lost || ! -e $lost ]] || reason="a host was lost"
   # The filter ends when the last writer has; a process that left the session could keep it for ever.
   deadline=$((SECONDS + 3))
   while kill -0 "$filter_pid" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.02; done
+  for deadline in "${locks[@]}"; do exec {deadline}>&-; done
+  rm -rf "${folders[@]}"
+  trap - EXIT
+  judge
+}
+
+# judge: makes mpirun's status one of our exit codes, and sets reason.
+judge() {
+  if [[ -n $signal ]]; then
+    set_status_of_signal
+    return
+  fi
+  if ((status > 128 && status < 160 && status != 130)); then
+    reason="a rank was ended by signal $((status - 128)) ($(kill -l $((status - 128)) 2>/dev/null || echo unknown))"
+    echo "onecopy: $reason; signal 9 is usually the kernel short of memory: see dmesg, and launch/onecopy plan" >&2
+  fi
+  # Other codes than ours are those of mpirun, which has said what is wrong: a host lost, or not reached.
+  [[ $status =~ ^(0|2|3|4|5|130)$ ]] || status=5
+  if [[ $status == 5 ]]; then reason=${reason:-a rank or the communication failed}; fi
+}
+
+set_status_of_signal() {
   case $signal in
     INT) status=130 ;;
     TERM) status=143 ;;
     HUP) status=129 ;;
-    *)
-      if ((status > 128 && status < 160 && status != 130)); then
-        echo "onecopy: a rank was ended by signal $((status - 128)) ($(kill -l $((status - 128)) 2>/dev/null ||
-          echo unknown)); signal 9 is usually the kernel short of memory: see dmesg, and launch/onecopy plan" >&2
-      fi
-      # Other codes than ours are those of mpirun, which has said what is wrong: a host lost, or not reached.
-      [[ $status =~ ^(0|2|3|4|5|130)$ ]] || status=5
-      ;;
   esac
-  exit "$status"
+}
+
+# How long a job has run well for its failure to count as the first one.
+readonly GOOD_SECONDS=600
+
+# next_delay SECONDS: sets num_restarts and delay, the seconds to wait before the next start of a job that ran for that long.
+next_delay() {
+  if (($1 >= GOOD_SECONDS)); then num_restarts=0; fi
+  delay=$((num_restarts < 6 ? 1 << num_restarts : 60))
+  ((++num_restarts))
+}
+
+# supervise_again RESTARTS ONE_HOST MPIRUN ARGUMENTS...: runs it, and after a failure again, at most RESTARTS times in a row.
+supervise_again() {
+  local most=$1 num_restarts=0 delay=0 start sleeper
+  shift
+  while true; do
+    start=$SECONDS
+    supervise "$@"
+    if [[ $status != 5 || $most == 0 ]]; then return; fi
+    next_delay $((SECONDS - start))
+    if ((num_restarts > most)); then
+      echo "onecopy: given up after $most restart(s): $reason" >&2
+      return
+    fi
+    echo "onecopy: restart $num_restarts of $most in $delay s: $reason" >&2
+    sleep "$delay" >/dev/null 2>&1 &
+    sleeper=$!
+    wait "$sleeper" || true  # a signal ends the wait
+    if [[ -n $signal ]]; then
+      kill "$sleeper" 2>/dev/null || true
+      set_status_of_signal
+      return
+    fi
+  done
 }

@@ -1,47 +1,12 @@
 #!/usr/bin/env bash
-# Tests of launch/onecopy: what it finds on captured machines, what it composes, and how it runs and ends a job. Jobs run
-# in a copy of launch/ whose build/release/onecopy is a small script, in a folder whose name holds a space.
+# Tests of launch/onecopy: what it finds on captured machines, what it composes, and how it runs and ends a job.
 #   launch_test.sh [NAME-PATTERN]
+# The launcher is sourced in subshells, on purpose: what it sets is not to reach the tests.
+# shellcheck disable=SC2031,SC2119
 set -uo pipefail
 
-source_tree=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-work=$(mktemp -d "${TMPDIR:-/tmp}/onecopy-launch-test-XXXXXXXX")
-trap 'rm -rf "$work"' EXIT
-tree="$work/a tree"
-mkdir -p "$tree/launch" "$tree/build/release"
-cp "$source_tree"/launch/{onecopy,setup,host_daemon,*.bash} "$tree/launch/"
-onecopy=$tree/launch/onecopy
-unset "${!ONECOPY_@}" "${!OMP_@}" "${!SLURM_@}"
-
-# The binary's stand-in: its first argument says what it does. Ranks are numbered by Open MPI.
-cat >"$tree/build/release/onecopy" <<'TEXT'
-#!/usr/bin/env bash
-rank=${OMPI_COMM_WORLD_RANK:-0}
-case $1 in
-  show) echo "rank $rank of ${OMPI_COMM_WORLD_SIZE:-1} bind=$ONECOPY_BIND threads=${ONECOPY_THREADS:-} wait=${OMP_WAIT_POLICY:-} args=${*:2}" ;;
-  input) if [[ $rank == 0 ]]; then cat; fi ;;
-  exit) if [[ $rank == 1 || ${OMPI_COMM_WORLD_SIZE:-1} == 1 ]]; then echo "our one message" >&2 && exit "$2"; fi; sleep 60 ;;
-  kill) if [[ $rank == 1 ]]; then kill -KILL $$; fi; sleep 60 ;;
-  wait) echo "rank $rank is up" && exec sleep 61.75 ;;
-esac
-TEXT
-chmod +x "$tree/build/release/onecopy"
-
-passed=0 failed=0
-equal() {  # WHAT EXPECTED FOUND
-  if [[ $2 == "$3" ]]; then
-    passed=$((passed + 1))
-  else
-    failed=$((failed + 1))
-    printf 'FAILED %s\n  expected: %s\n  found:    %s\n' "$1" "$2" "$3"
-  fi
-}
-contains() {  # WHAT PART WHOLE
-  if [[ $3 == *"$2"* ]]; then equal "$1" '' ''; else equal "$1" "... $2 ..." "$3"; fi
-}
-lacks() {  # WHAT PART WHOLE
-  if [[ $3 != *"$2"* ]]; then equal "$1" '' ''; else equal "$1" "no $2" "$3"; fi
-}
+# shellcheck source=tests/launch/support.bash
+source "$(dirname "${BASH_SOURCE[0]}")/support.bash"
 
 # --- What it finds ------------------------------------------------------------------------------------------------------
 
@@ -97,6 +62,9 @@ test_dry_run() {
   contains "hosts" " --host a,b " "$line"
   contains "ranks a host" "ppr:2:node" "$line"
   lacks "networks are searched between hosts" "--mca btl" "$line"
+  contains "a silent host is noticed in seconds" "--mca oob_tcp_keepalive_time 2 --mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3" "$line"
+  lacks "what the user has set for that stays" "keepalive_time" "$(OMPI_MCA_oob_tcp_keepalive_time=60 dry_run --hosts a,b generate)"
+  lacks "one host has none to lose" "keepalive" "$(dry_run -n 2 generate)"
   contains "hosts with ranks" "mpirun -n 5 " "$(dry_run --hosts a:2,b:3 generate)"
   printf 'a slots=3\n# b slots=9\nc slots = 4' >"$work/hosts"
   contains "ranks of a host file" "mpirun -n 7 " "$(dry_run --hostfile "$work/hosts" generate)"
@@ -110,12 +78,7 @@ test_dry_run() {
 
 test_usage() {
   local out
-  while IFS='|' read -r arguments message; do
-    # shellcheck disable=SC2086  # words on purpose
-    out=$("$onecopy" $arguments 2>&1)
-    equal "exit code of: $arguments" 2 $?
-    contains "message of: $arguments" "$message" "$out"
-  done <<'TEXT'
+  usage_is_refused <<'TEXT'
 |no command given
 -n 2|no command given
 --frobnicate generate|unknown option --frobnicate
@@ -134,17 +97,6 @@ TEXT
 }
 
 # --- How it runs ------------------------------------------------------------------------------------------------------------
-
-leftovers() {
-  pgrep -f 'sleep 61.75'
-  find /dev/shm "${TMPDIR:-/tmp}" -maxdepth 1 -name 'onecopy-run-*' -newer "$work/mark" 2>/dev/null
-}
-
-run() {  # sets out, err, status
-  "$onecopy" "$@" >"$work/out" 2>"$work/err"
-  status=$?
-  out=$(<"$work/out") err=$(<"$work/err")
-}
 
 test_run() {
   run -n 1 show a "b c"
@@ -225,12 +177,8 @@ test_shellcheck() {
     echo "SKIPPED shellcheck: not installed"
     return
   fi
-  equal "shellcheck" "" "$(cd "$source_tree" && shellcheck -x launch/onecopy launch/host_daemon launch/*.bash launch/setup tests/launch/launch_test.sh .ci/run 2>&1)"
+  equal "shellcheck" "" "$(cd "$source_tree" && shellcheck -x launch/onecopy launch/host_daemon launch/*.bash launch/setup launch/slurm.sbatch \
+    tests/launch/*_test.sh .ci/run 2>&1)"
 }
 
-touch "$work/mark"
-for name in machines dry_run usage run signals filter shellcheck; do
-  if [[ $name == *"${1:-}"* ]]; then "test_$name"; fi
-done
-echo "$passed passed, $failed failed"
-((failed == 0 && passed > 0))
+run_tests machines dry_run usage run signals filter shellcheck "${1:-}"

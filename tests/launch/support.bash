@@ -1,0 +1,76 @@
+# shellcheck shell=bash
+# Shared by the tests of launch/: a copy of it whose build/release/onecopy is a small script, and how claims are counted.
+# A test program sources this, defines functions test_NAME and ends with run_tests NAMES... PATTERN.
+
+source_tree=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+work=$(mktemp -d "${TMPDIR:-/tmp}/onecopy-launch-test-XXXXXXXX")
+trap 'rm -rf "$work"' EXIT
+tree="$work/a tree"
+mkdir -p "$tree/launch" "$tree/build/release"
+cp "$source_tree"/launch/{onecopy,setup,host_daemon,*.bash} "$tree/launch/"
+onecopy=$tree/launch/onecopy
+unset "${!ONECOPY_@}" "${!OMP_@}" "${!SLURM_@}"
+
+# The binary's stand-in: its first argument says what it does. Ranks are numbered by Open MPI.
+cat >"$tree/build/release/onecopy" <<'TEXT'
+#!/usr/bin/env bash
+rank=${OMPI_COMM_WORLD_RANK:-0}
+case $1 in
+  show) echo "rank $rank of ${OMPI_COMM_WORLD_SIZE:-1} bind=$ONECOPY_BIND threads=${ONECOPY_THREADS:-} wait=${OMP_WAIT_POLICY:-} args=${*:2}" ;;
+  input) if [[ $rank == 0 ]]; then cat; fi ;;
+  exit) if [[ $rank == 1 || ${OMPI_COMM_WORLD_SIZE:-1} == 1 ]]; then echo "our one message" >&2 && exit "$2"; fi; sleep 60 ;;
+  kill) if [[ $rank == 1 ]]; then kill -KILL $$; fi; sleep 60 ;;
+  wait) echo "rank $rank is up" && exec sleep 61.75 ;;
+  # fail FILE TIMES CODE: ends with CODE for the first TIMES runs, which FILE counts.
+  fail) echo run >>"$2"; if (($(wc -l <"$2") <= $3)); then exit "$4"; fi ;;
+esac
+TEXT
+chmod +x "$tree/build/release/onecopy"
+
+passed=0 failed=0
+equal() {  # WHAT EXPECTED FOUND
+  if [[ $2 == "$3" ]]; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    printf 'FAILED %s\n  expected: %s\n  found:    %s\n' "$1" "$2" "$3"
+  fi
+}
+contains() {  # WHAT PART WHOLE
+  if [[ $3 == *"$2"* ]]; then equal "$1" '' ''; else equal "$1" "... $2 ..." "$3"; fi
+}
+lacks() {  # WHAT PART WHOLE
+  if [[ $3 != *"$2"* ]]; then equal "$1" '' ''; else equal "$1" "no $2" "$3"; fi
+}
+
+leftovers() {
+  pgrep -f 'sleep 61.75'
+  find /dev/shm "${TMPDIR:-/tmp}" -maxdepth 1 -name 'onecopy-run-*' -newer "$work/mark" 2>/dev/null
+}
+
+run() {  # sets out, err, status
+  "$onecopy" "$@" >"$work/out" 2>"$work/err"
+  status=$?
+  # shellcheck disable=SC2034  # for tests
+  out=$(<"$work/out") err=$(<"$work/err")
+}
+
+usage_is_refused() {  # WORDS...: of stdin's lines "arguments|message", each is refused with it, by onecopy WORDS ARGUMENTS
+  local arguments message out
+  while IFS='|' read -r arguments message; do
+    # shellcheck disable=SC2086  # words on purpose
+    out=$("$onecopy" "$@" $arguments 2>&1)
+    equal "exit code of: $* $arguments" 2 $?
+    contains "message of: $* $arguments" "$message" "$out"
+  done
+}
+
+run_tests() {  # NAMES... PATTERN
+  local name
+  touch "$work/mark"
+  for name in "${@:1:$#-1}"; do
+    if [[ $name == *"${*: -1}"* ]]; then "test_$name"; fi
+  done
+  echo "$passed passed, $failed failed"
+  ((failed == 0 && passed > 0))
+}
