@@ -14,7 +14,7 @@ filter_notices() {
   trap '' INT TERM HUP
   local line rest status at_start=yes notice=''
   local -r rule='--------------------------------------------------------------------------'
-  local -r repeats="^(Primary job +terminated normally|(mpirun|prterun) detected that one or more processes exited|MPI_ABORT was)"
+  local -r repeats="^(Primary job +terminated normally|(mpirun|prterun) detected that one or more processes exited|MPI_ABORT was|mpirun noticed that process rank .*on signal 15 )"
   # The first character is waited for without a limit, so that an idle server causes no wake-ups.
   while IFS= read -r -N 1 line; do
     status=0 rest=''
@@ -85,7 +85,22 @@ on_signal() {
   [[ -n $job_pid ]] || return 0
   # mpirun ends the ranks when told once. Told twice it runs away and leaves them, hence a session of its own, where
   # only this process sends signals, and our own end for the impatient.
-  if ((times == 1)); then kill -TERM "$job_pid" 2>/dev/null || true; else kill_session "$job_pid"; fi
+  if ((times > 1)); then
+    kill_session "$job_pid"
+  elif [[ $signal != TERM ]] || ! kill_ranks "$job_pid"; then
+    kill -TERM "$job_pid" 2>/dev/null || true
+  fi
+}
+
+# kill_ranks SESSION: SIGTERM to the ranks of this host, who may want to finish what they do (a server its requests); from
+# mpirun they would get it with SIGKILL 5 s later. The job ends when they do. False where there are none.
+kill_ranks() {
+  local pid name found=''
+  for pid in $(session_members "$1"); do
+    { IFS= read -r name <"/proc/$pid/comm"; } 2>/dev/null || continue
+    if [[ $name == onecopy ]]; then kill -TERM "$pid" 2>/dev/null && found=yes; fi
+  done
+  [[ -n $found ]]
 }
 
 # end_when_silent PID FILE: ends mpirun and its ranks when another host has gone silent while Open MPI was sending to it,
@@ -171,6 +186,7 @@ supervise() {
 # judge: makes mpirun's status one of our exit codes, and sets reason.
 judge() {
   if [[ -n $signal ]]; then
+    if [[ $signal == TERM && $status == 0 ]]; then return; fi  # they have finished what they did
     set_status_of_signal
     return
   fi

@@ -133,7 +133,7 @@ interrupt() {  # EXPECTED SIGNAL [TIMES]
   : >"$work/out"
   python3 -c 'import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job of a script ignores it, and its children inherit that
-os.execv(sys.argv[1], sys.argv[1:])' "$onecopy" -n 3 wait >"$work/out" 2>/dev/null &
+os.execv(sys.argv[1], sys.argv[1:])' "$onecopy" -n 3 wait >"$work/out" 2>"$work/err" &
   pid=$!
   for ((i = 0; i < 100; i++)); do
     if [[ $(grep -c up "$work/out") == 3 ]]; then break; fi
@@ -143,8 +143,25 @@ os.execv(sys.argv[1], sys.argv[1:])' "$onecopy" -n 3 wait >"$work/out" 2>/dev/nu
   for ((i = 0; i < ${3:-1}; i++)); do kill "-$2" "$pid" 2>/dev/null && sleep 0.05; done
   wait "$pid"
   equal "exit code after $2 x ${3:-1}" "$1" $?
+  lacks "no notices after $2 x ${3:-1}" "noticed" "$(<"$work/err")"
   equal "nothing is left after $2 x ${3:-1}" "" "$(leftovers)"
   if ((SECONDS - before > 8)); then equal "$2 ends the job quickly" "8 s" "$((SECONDS - before)) s"; fi
+}
+
+test_drain() {
+  local pid
+  for ranks in 1 3; do
+    "$onecopy" --restart 1 -n "$ranks" drain >"$work/out" 2>"$work/err" &
+    pid=$!
+    for _ in {1..100}; do
+      if [[ $(grep -c up "$work/out") == "$ranks" ]]; then break; fi
+      sleep 0.1
+    done
+    kill -TERM "$pid"
+    wait "$pid"
+    equal "what finishes after SIGTERM has ended well ($ranks ranks)" "0, $ranks finished" "$?, $(grep -c finished "$work/out") finished"
+    lacks "and is not started again" restart "$(<"$work/err")"
+  done
 }
 
 test_signals() {
@@ -181,4 +198,4 @@ test_shellcheck() {
     tests/launch/*_test.sh .ci/run 2>&1)"
 }
 
-run_tests machines dry_run usage run signals filter shellcheck "${1:-}"
+run_tests machines dry_run usage run signals drain filter shellcheck "${1:-}"

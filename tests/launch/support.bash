@@ -11,9 +11,9 @@ cp "$source_tree"/launch/{onecopy,setup,host_daemon,*.bash} "$tree/launch/"
 onecopy=$tree/launch/onecopy
 unset "${!ONECOPY_@}" "${!OMP_@}" "${!SLURM_@}"
 
-# The binary's stand-in: its first argument says what it does. Ranks are numbered by Open MPI.
+# The binary's stand-in: its first argument says what it does. Not through env, for the process to be named onecopy. Ranks are numbered by Open MPI.
 cat >"$tree/build/release/onecopy" <<'TEXT'
-#!/usr/bin/env bash
+#!/bin/bash
 rank=${OMPI_COMM_WORLD_RANK:-0}
 case $1 in
   show) echo "rank $rank of ${OMPI_COMM_WORLD_SIZE:-1} bind=$ONECOPY_BIND threads=${ONECOPY_THREADS:-} wait=${OMP_WAIT_POLICY:-} args=${*:2}" ;;
@@ -21,6 +21,8 @@ case $1 in
   exit) if [[ $rank == 1 || ${OMPI_COMM_WORLD_SIZE:-1} == 1 ]]; then echo "our one message" >&2 && exit "$2"; fi; sleep 60 ;;
   kill) if [[ $rank == 1 ]]; then kill -KILL $$; fi; sleep 60 ;;
   wait) echo "rank $rank is up" && exec sleep 61.75 ;;
+  # Takes a second to finish when told to end.
+  drain) echo "rank $rank is up"; trap 'sleep 1; echo "rank $rank has finished"; exit 0' TERM; while :; do sleep 0.1; done ;;
   # fail FILE TIMES CODE: ends with CODE for the first TIMES runs, which FILE counts.
   fail) echo run >>"$2"; if (($(wc -l <"$2") <= $3)); then exit "$4"; fi ;;
 esac
