@@ -68,6 +68,8 @@ test_dry_run() {
   contains "hosts with ranks" "mpirun -n 5 " "$(dry_run --hosts a:2,b:3 generate)"
   printf 'a slots=3\n# b slots=9\nc slots = 4' >"$work/hosts"
   contains "ranks of a host file" "mpirun -n 7 " "$(dry_run --hostfile "$work/hosts" generate)"
+  contains "hosts with too few cores wait passively" "mpi_yield_when_idle" "$(dry_run --hosts "$HOSTNAME:512" generate)"
+  lacks "of others this host knows nothing" "mpi_yield_when_idle" "$(dry_run --hosts a:512 generate)"
   line=$(dry_run doctor)
   contains "doctor is one unbound process" "env ONECOPY_BIND=none " "$line"
   contains "a dry run reads back as the same words" "<it's a>" "$(
