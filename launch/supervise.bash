@@ -107,7 +107,7 @@ kill_ranks() {
 # for then it would wait for a quarter of an hour, or when FILE is there and mpirun has not ended by itself. Exits with 1
 # if it did; SIGTERM ends the watch.
 end_when_silent() {
-  trap 'exit 0' TERM
+  trap 'kill $! 2>/dev/null; exit 0' TERM
   await_silence "$1" "$2" || exit 0
   trap '' TERM
   [[ -z $peer || -e $2 ]] || say_lost "$(host_name "$peer")" >&2

@@ -52,7 +52,7 @@ class Server:
                     os.close(stream)
             try:
                 answer = {"error": started} if isinstance(started, str) else {"status": started.wait()}
-                while not self._reaches(source, host):
+                while "status" in answer and not self._reaches(source, host):
                     time.sleep(0.2)  # news of the end does not get through either
                 connection.send(json.dumps(answer).encode())
             except OSError:

@@ -135,6 +135,8 @@ class Bed:
             file.writelines(f"10.99.0.{i} {host}\n" for i, host in enumerate(self.hosts, 1))
         with open(f"{self.folder}/hostfile", "w") as file:
             file.writelines(f"{host} slots={self.ranks_per_host}\n" for host in self.hosts)
+        for host in self.hosts:
+            os.makedirs(f"{self.folder}/tmp-{host}")
         for host in ["switch"] + self.hosts:
             self._start_namespace(host)
         self.agent = agent.Server(f"{self.folder}/agent.socket", self._enter, self._reaches)
@@ -148,7 +150,6 @@ class Bed:
             self._in_net(host, f"ip addr add 10.99.0.{i}/24 dev eth0", "ip link set eth0 up")
 
     def _start_namespace(self, host):
-        os.makedirs(f"{self.folder}/tmp-{host}", exist_ok=True)
         binds = []
         for number, (path, of) in enumerate(self._hide):
             if of != host:
@@ -286,3 +287,12 @@ class Bed:
         """What lies in a host's /dev/shm and TMPDIR."""
         places = [f"/proc/{self._inits[host]}/root/dev/shm", f"{self.folder}/tmp-{host}"]
         return [os.path.join(place, name) for place in places for name in sorted(os.listdir(place))]
+
+    def await_empty(self, limit):
+        """What processes and files are on the hosts, [] as soon as there are none; watchers look once a second."""
+        deadline = time.monotonic() + limit
+        while True:
+            found = [entry for host in self.hosts for entry in self.processes(host) + self.files(host)]
+            if not found or time.monotonic() > deadline:
+                return found
+            time.sleep(0.1)

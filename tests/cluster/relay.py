@@ -18,6 +18,7 @@ import sys
 import time
 
 TUNSETIFF, IFF_TAP, IFF_NO_PI, CLONE_NEWNET = 0x400454CA, 0x0002, 0x1000, 0x40000000
+SPIN = 60e-6  # waking up takes about that long
 MTU = 9000  # few frames: each costs Python some 10 us
 
 
@@ -65,7 +66,9 @@ def main():
 def forward(taps, number_of, delay):
     waiting, count, is_cut = [], 0, [False] * len(taps)
     while True:
-        timeout = max(0.0, waiting[0][0] - time.monotonic()) if waiting else None
+        timeout = waiting[0][0] - time.monotonic() - SPIN if waiting else None
+        if timeout is not None:
+            timeout = max(0.0, timeout)  # the last of the delay is spent looking, not sleeping
         ready, _, _ = select.select(taps + [sys.stdin], [], [], timeout)
         now = time.monotonic()
         for tap in ready:
