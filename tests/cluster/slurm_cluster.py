@@ -135,4 +135,5 @@ class Slurm:
 
     def ranks(self):
         """Processes of onecopy on all hosts."""
-        return [entry for host in self.bed.hosts for entry in self.bed.processes(host) if "release/onecopy" in entry[1]]
+        return [entry for host in self.bed.hosts for entry in self.bed.processes(host)
+                if entry[1].split()[0].endswith("release/onecopy")]
