@@ -15,6 +15,7 @@
 #include "runtime/base/log.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/placement.h"
+#include "runtime/cli/same_start.h"
 #include "runtime/comm/communicator.h"
 
 namespace onecopy::cli {
@@ -104,6 +105,7 @@ int Run(const Command& command, comm::CommOptions comm_options) {
       comm = comm::MakeSingleCommunicator();
     }
     log::Init(comm->rank(), comm->size(), /*verbose=*/false);
+    RequireSameProgram(*comm);
     command.run(*comm, seat);
     comm.reset();
     return Exit(ErrorCode::kOk);
