@@ -24,6 +24,10 @@ void AddModelOptions(CLI::App* app, ModelOptions* options) {
       ->type_name("TOKENS");
   app->add_option("--report", options->report, "write what this run measured of itself, as JSON")
       ->type_name("FILE");
+  app->add_flag(
+         "--distribute", options->distribute,
+         "several hosts: one that lacks the model's files gets its part from those that have them, by MPI")
+      ->group("Hosts");
   const auto add = [&](const char* name, const char* help, const std::function<bool(const std::string&)>& set,
                        const char* values) {
     app->add_option_function<std::string>(

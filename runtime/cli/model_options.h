@@ -20,9 +20,10 @@ struct ModelOptions {
   shard::Balance balance = shard::Balance::kEven;
   std::string bandwidth;  // "46GB/s", or one a rank with commas; empty: measured where needed
   numa::ArenaOptions memory;
-  int pipeline = 0;        // stages; 0: as predicted to be the quickest
-  std::string link;        // "25us,1.2GB/s" between hosts; empty: measured where needed
-  bool replicate = false;  // every rank holds a full copy, to compare
+  int pipeline = 0;         // stages; 0: as predicted to be the quickest
+  std::string link;         // "25us,1.2GB/s" between hosts; empty: measured where needed
+  bool distribute = false;  // hosts without the files get their part from hosts that have them
+  bool replicate = false;   // every rank holds a full copy, to compare
 };
 
 // -m alone, for commands that read headers only.

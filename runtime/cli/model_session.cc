@@ -14,13 +14,13 @@
 #include "runtime/base/log.h"
 #include "runtime/base/progress.h"
 #include "runtime/cli/pipeline_choice.h"
+#include "runtime/cli/same_start.h"
 #include "runtime/model/model_spec.h"
 #include "runtime/numa/residency.h"
 #include "runtime/numa/sysfs.h"
 #include "runtime/report/machine.h"
 #include "runtime/report/run_report.h"
 #include "runtime/shard/fit.h"
-#include "runtime/shard/loader.h"
 #include "runtime/shard/pipeline.h"
 
 namespace onecopy::cli {
@@ -83,7 +83,9 @@ ModelSession::ModelSession(comm::Communicator& comm, const Seat& seat, const Mod
       numastat_before_(NumaStatOf(seat.placement)) {
   Stage("reading the model's headers", [&] { ReadHeaders(prepare); });
   ShareHeaders();
+  RequireSameFiles(comm_, spec_, options_.distribute);
   Stage("starting threads", [&] { StartThreads(); });
+  table_ = &CommonKernels(comm_, *table_);
   MakePlan();
   CheckFit();
   Load();
@@ -197,6 +199,7 @@ void ModelSession::MakePlan() {
                                   .stage_ranks = std::move(stages),
                                   .kv_tokens = engine_options_.kv_tokens()});
   });
+  RequireSamePlan(comm_, plan_);
   if (shard::NumStages(plan_) > 1) stage_ = compute_.Split(shard::StageOfRank(plan_, compute_.rank()));
 }
 
@@ -232,12 +235,10 @@ void ModelSession::CheckFit() {
 void ModelSession::Load() {
   Stage("allocating the weights", [&] { store_.emplace(spec_, plan_, *table_, compute_.rank(), &memory_); });
   Progress bar("loading");
-  const shard::LoadStats stats =
-      shard::LoadWeights(comm_, spec_, plan_, *store_, compute_.rank(),
-                         [&](uint64_t done, uint64_t total) { bar.Update(done, total); });
+  loaded_ = shard::LoadWeights(comm_, spec_, plan_, *store_, compute_.rank(),
+                               {.distribute = options_.distribute,
+                                .progress = [&](uint64_t done, uint64_t total) { bar.Update(done, total); }});
   bar.Finish();
-  bytes_read_ = stats.bytes_read;
-  load_seconds_ = stats.seconds;
 }
 
 // Asks the kernel where this rank's memory lies. Less than 99.9 % in place is an error, not a warning.
@@ -285,8 +286,9 @@ proto::RankReport ModelSession::MyReport() const {
   mine.set_weight_bytes(store_->matrix_bytes());
   mine.set_replicated_bytes(plan_.replicated_bytes());
   mine.set_kv_bytes(engine_->kv_bytes());
-  mine.set_bytes_read(bytes_read_);
-  mine.set_load_seconds(load_seconds_);
+  mine.set_bytes_read(loaded_.bytes_read);
+  mine.set_bytes_received(loaded_.bytes_received);
+  mine.set_load_seconds(loaded_.seconds);
   mine.set_peak_bytes(PeakBytes());
   const numa::NumaStat stat = NumaStatOf(placement) - numastat_before_;
   mine.set_numa_hit(stat.hit);

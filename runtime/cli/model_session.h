@@ -14,6 +14,7 @@
 #include "runtime/model/checkpoint.h"
 #include "runtime/numa/numastat.h"
 #include "runtime/shard/balance.h"
+#include "runtime/shard/loader.h"
 #include "runtime/shard/plan.h"
 #include "runtime/shard/weight_store.h"
 
@@ -75,8 +76,7 @@ class ModelSession {
   numa::ArenaSource memory_;
   std::optional<shard::WeightStore> store_;
   std::optional<exec::Engine> engine_;
-  uint64_t bytes_read_ = 0;
-  double load_seconds_ = 0;
+  shard::LoadStats loaded_;
   proto::RunReport report_;
 };
 

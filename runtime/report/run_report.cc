@@ -100,6 +100,7 @@ std::string ReportJson(const proto::RunReport& report) {
       rank["node_bytes"][std::to_string(node)] = bytes;
     rank["numastat"] = {{"hit", r.numa_hit()}, {"miss", r.numa_miss()}, {"foreign", r.numa_foreign()}};
     rank["bytes_read"] = r.bytes_read();
+    rank["bytes_received"] = r.bytes_received();
     rank["load_seconds"] = r.load_seconds();
     rank["peak_bytes"] = r.peak_bytes();
     json["ranks"].push_back(std::move(rank));

@@ -2,13 +2,129 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "kernels/types.h"
-#include "runtime/base/check.h"
+#include "runtime/shard/plan.h"
 
 namespace onecopy::shard {
+namespace {
 
-std::vector<ReadBlock> MakeReadList(const proto::ModelSpec& spec, uint64_t max_block_bytes) {
+using proto::WeightPlacement;
+
+// What some ranks need of one matrix: ranges of rows, and the bytes [first_byte, end_byte) of each.
+struct Need {
+  std::vector<Range> rows;
+  uint64_t first_byte = 0, end_byte = 0;
+};
+
+class Needs {
+ public:
+  Needs(const proto::ModelSpec& spec, const proto::ShardPlan& plan, const std::vector<int>& ranks,
+        uint64_t min_skipped_row_bytes)
+      : spec_(spec), plan_(plan), ranks_(ranks), min_skipped_row_bytes_(min_skipped_row_bytes) {}
+
+  Need Of(int weight, uint32_t expert) const {
+    const proto::Weight& w = spec_.weights(weight);
+    const auto& info = kernels::Info(static_cast<kernels::WeightType>(w.type()));
+    Need need;
+    need.end_byte = kernels::RowBytes(info, w.cols());
+    const Range all = {0, static_cast<uint32_t>(w.rows())};
+    switch (plan_.placements(weight).axis()) {
+      case WeightPlacement::ROWS:
+        need.rows = Owned(weight, expert);
+        break;
+      case WeightPlacement::COLS: {
+        const std::vector<Range> cols = Owned(weight, expert);
+        if (cols.empty()) break;
+        need.rows = {all};
+        const uint64_t first = cols.front().begin / info.block_cols * info.block_bytes;
+        const uint64_t end = (cols.back().end + info.block_cols - 1ull) / info.block_cols * info.block_bytes;
+        if (need.end_byte - (end - first) < min_skipped_row_bytes_) break;
+        need.first_byte = first;
+        need.end_byte = end;
+        break;
+      }
+      default:
+        need.rows = {all};
+    }
+    return need;
+  }
+
+ private:
+  // The ranks' ranges, ascending, those that touch joined. The ranges of a plan ascend with the rank.
+  std::vector<Range> Owned(int weight, uint32_t expert) const {
+    std::vector<Range> ranges;
+    for (const int rank : ranks_) {
+      const Range range = OwnedRange(spec_, plan_, weight, expert, rank);
+      if (range.size() == 0) continue;
+      if (!ranges.empty() && ranges.back().end == range.begin)
+        ranges.back().end = range.end;
+      else
+        ranges.push_back(range);
+    }
+    return ranges;
+  }
+
+  const proto::ModelSpec& spec_;
+  const proto::ShardPlan& plan_;
+  const std::vector<int>& ranks_;
+  const uint64_t min_skipped_row_bytes_;
+};
+
+class Builder {
+ public:
+  explicit Builder(uint64_t max_block_bytes) : max_block_bytes_(max_block_bytes) {}
+
+  // item: all but offset_in_block. Its rows begin at `offset` of the file, `stride` bytes apart.
+  void Add(ReadItem item, uint32_t file, uint64_t offset, uint64_t stride) {
+    const uint64_t rows = item.row_end - item.row_begin;
+    if (blocks_.empty() ||
+        blocks_.back().bytes + Gap(file, offset).value_or(0) + rows * item.row_bytes > max_block_bytes_)
+      blocks_.emplace_back();
+    ReadBlock& block = blocks_.back();
+    if (item.row_bytes == stride) {
+      item.offset_in_block = Append(file, offset, rows * stride);
+    } else {
+      item.offset_in_block = block.bytes;
+      block.pieces.push_back({file, offset, item.row_bytes, static_cast<uint32_t>(rows), stride});
+      block.bytes += rows * item.row_bytes;
+    }
+    block.items.push_back(item);
+  }
+
+  std::vector<ReadBlock> Take() { return std::move(blocks_); }
+
+ private:
+  // Bytes between the end of the current block's last piece and `offset`, where both are read as one piece.
+  std::optional<uint64_t> Gap(uint32_t file, uint64_t offset) const {
+    const auto& pieces = blocks_.back().pieces;
+    if (pieces.empty() || pieces.back().file != file || pieces.back().runs > 1) return std::nullopt;
+    const uint64_t end = pieces.back().offset + pieces.back().bytes;
+    return offset >= end && offset - end <= kMaxGapBytes ? std::optional(offset - end) : std::nullopt;
+  }
+
+  // Returns where in the block the bytes begin.
+  uint64_t Append(uint32_t file, uint64_t offset, uint64_t bytes) {
+    ReadBlock& block = blocks_.back();
+    const std::optional<uint64_t> gap = Gap(file, offset);
+    if (gap)
+      block.pieces.back().bytes += *gap + bytes;
+    else
+      block.pieces.push_back({file, offset, bytes});
+    block.bytes += gap.value_or(0) + bytes;
+    return block.bytes - bytes;
+  }
+
+  const uint64_t max_block_bytes_;
+  std::vector<ReadBlock> blocks_;
+};
+
+}  // namespace
+
+std::vector<ReadBlock> MakeReadList(const proto::ModelSpec& spec, const proto::ShardPlan& plan,
+                                    const std::vector<int>& plan_ranks, uint64_t max_block_bytes,
+                                    uint64_t min_skipped_row_bytes) {
   std::vector<int> order(spec.weights_size());
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(), [&](int a, int b) {
@@ -16,37 +132,28 @@ std::vector<ReadBlock> MakeReadList(const proto::ModelSpec& spec, uint64_t max_b
     return std::pair(wa.file(), wa.offset()) < std::pair(wb.file(), wb.offset());
   });
 
-  std::vector<ReadBlock> blocks;
-  const auto add = [&](const proto::Weight& weight, ReadItem item, uint64_t offset, uint64_t bytes) {
-    // A gap larger than a page is another tensor's (e.g. one that the family does not use): not read.
-    constexpr uint64_t kMaxGap = 4096;
-    ReadBlock* last = blocks.empty() ? nullptr : &blocks.back();
-    if (!last || last->file != weight.file() || offset < last->offset + last->bytes ||
-        offset - (last->offset + last->bytes) > kMaxGap || offset + bytes - last->offset > max_block_bytes) {
-      blocks.push_back({weight.file(), offset, 0, {}});
-      last = &blocks.back();
-    }
-    item.offset_in_block = offset - last->offset;
-    last->items.push_back(item);
-    last->bytes = offset + bytes - last->offset;
-  };
-
-  for (int w : order) {
+  const Needs needs(spec, plan, plan_ranks, min_skipped_row_bytes);
+  Builder builder(max_block_bytes);
+  for (const int w : order) {
     const proto::Weight& weight = spec.weights(w);
     const auto& info = kernels::Info(static_cast<kernels::WeightType>(weight.type()));
-    const uint64_t row_bytes = kernels::RowBytes(info, weight.cols());
-    const uint64_t steps = std::max<uint64_t>(1, max_block_bytes / (row_bytes * kRowStep));
-    const auto rows_per_item = static_cast<uint32_t>(std::min<uint64_t>(steps * kRowStep, UINT32_MAX / 2));
-    const auto rows = static_cast<uint32_t>(weight.rows());
+    const uint64_t stride = kernels::RowBytes(info, weight.cols());
     for (uint32_t e = 0; e < std::max(1u, weight.n_experts()); ++e) {
-      const uint64_t base = weight.offset() + e * rows * row_bytes;
-      for (uint32_t r = 0; r < rows; r += rows_per_item) {
-        const uint32_t end = std::min(rows, r + rows_per_item);
-        add(weight, {w, e, r, end, 0}, base + r * row_bytes, (end - r) * row_bytes);
+      const Need need = needs.Of(w, e);
+      const uint64_t row_bytes = need.end_byte - need.first_byte;
+      const uint64_t steps = std::max<uint64_t>(1, max_block_bytes / (row_bytes * kRowStep));
+      const auto rows_per_item = static_cast<uint32_t>(std::min<uint64_t>(steps * kRowStep, UINT32_MAX / 2));
+      const uint64_t base = weight.offset() + e * weight.rows() * stride + need.first_byte;
+      for (const Range rows : need.rows) {
+        for (uint32_t r = rows.begin; r < rows.end; r += rows_per_item) {
+          const uint32_t end = std::min(rows.end, r + rows_per_item);
+          builder.Add({w, e, r, end, 0, row_bytes, need.first_byte}, weight.file(), base + r * stride,
+                      stride);
+        }
       }
     }
   }
-  return blocks;
+  return builder.Take();
 }
 
 }  // namespace onecopy::shard

@@ -1,35 +1,55 @@
-// The read list: a model's files cut into blocks of whole rows, each read once by one rank of a host. Pure.
+// The read list: what one host needs of a model's files, cut into blocks of whole rows, each read once by one rank of
+// the host. Pure: every rank can make the list of any host.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "proto/model.pb.h"
+#include "proto/plan.pb.h"
 
 namespace onecopy::shard {
 
-// Rows [row_begin, row_end) of one matrix (spec.weights[weight], expert within that entry).
+// Rows [row_begin, row_end) of one matrix (spec.weights[weight], expert within that entry), as they lie in a block.
 struct ReadItem {
   int weight;
   uint32_t expert;
   uint32_t row_begin, row_end;
   uint64_t offset_in_block;
+  uint64_t row_bytes;  // of each row in the block, without gaps between rows
+  uint64_t
+      first_byte;  // of the file's row at which it begins there; not 0 only where a part of the row is left out
 };
 
-// A contiguous range of a file. Items lie in it in file order; gaps between tensors (alignment) are read with
-// them.
-struct ReadBlock {
+// `runs` runs of `bytes` bytes, their beginnings `stride` apart: parts of rows. One run otherwise.
+struct FilePiece {
   uint32_t file;
   uint64_t offset;
   uint64_t bytes;
+  uint32_t runs = 1;
+  uint64_t stride = 0;
+};
+
+// What one rank reads at once: pieces in file order, all runs one behind the other in the buffer.
+struct ReadBlock {
+  uint64_t bytes = 0;
+  std::vector<FilePiece> pieces;
   std::vector<ReadItem> items;
 };
 
-// Rows are split at multiples of this, so that no row tile is ever split.
+// Rows are split at multiples of this from the first row needed, so that no row tile is ever split.
 inline constexpr uint32_t kRowStep = 32;
+// A gap of at most this is read rather than skipped: storage reads whole pages anyway.
+inline constexpr uint64_t kMaxGapBytes = 4096;
+// From a matrix that is cut by columns whole rows are read, unless so much of each row is another host's.
+inline constexpr uint64_t kMinSkippedRowBytes = 64 << 10;
 
-// Blocks of at most max_block_bytes (more only where kRowStep rows of a tensor are more), in file order.
-// Every row of every weight is in exactly one item.
-std::vector<ReadBlock> MakeReadList(const proto::ModelSpec& spec, uint64_t max_block_bytes);
+// Every row that a rank of `plan_ranks` (the host's, as the plan numbers them) owns some of is in exactly one item, and
+// so is every replicated vector; rows that none of them needs are in none. Of a row in a matrix that is cut by columns
+// the other hosts' part is left out where it is at least min_skipped_row_bytes. Blocks of at most max_block_bytes (more
+// only where kRowStep rows of a tensor are more), in file order.
+std::vector<ReadBlock> MakeReadList(const proto::ModelSpec& spec, const proto::ShardPlan& plan,
+                                    const std::vector<int>& plan_ranks, uint64_t max_block_bytes,
+                                    uint64_t min_skipped_row_bytes = kMinSkippedRowBytes);
 
 }  // namespace onecopy::shard

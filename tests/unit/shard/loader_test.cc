@@ -14,6 +14,7 @@
 #include "runtime/model/model_spec.h"
 #include "runtime/shard/plan.h"
 #include "tests/support/local_ranks.h"
+#include "tests/support/shard_check.h"
 
 namespace onecopy::shard {
 namespace {
@@ -34,46 +35,14 @@ const std::string kModels[] = {ONECOPY_TEST_DATA "/goldens/gguf/qwen3_moe-Q4_K_M
                                ONECOPY_TEST_DATA "/goldens/qwen3_moe",
                                ONECOPY_SOURCE_DIR "/models/tiny-moe-q8_0.gguf"};
 
-std::vector<float> FileRow(const proto::ModelSpec& spec, int weight, uint32_t expert, uint64_t row) {
-  const proto::Weight& w = spec.weights(weight);
-  const auto& info = kernels::Info(static_cast<kernels::WeightType>(w.type()));
-  const uint64_t row_bytes = kernels::RowBytes(info, w.cols());
-  std::vector<uint8_t> bytes(row_bytes);
-  std::ifstream file(spec.files(static_cast<int>(w.file())), std::ios::binary);
-  file.seekg(static_cast<std::streamoff>(w.offset() + (expert * w.rows() + row) * row_bytes));
-  file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(row_bytes));
-  std::vector<float> out(w.cols());
-  info.decode(bytes.data(), out.data(), w.cols());
-  return out;
-}
-
-// Some rows of every weight of the rank's shard against the file.
-void ExpectShardIsTheFiles(const proto::ModelSpec& spec, const proto::ShardPlan& plan,
-                           const WeightStore& store, int rank) {
-  for (int w = 0; w < spec.weights_size(); ++w) {
-    const proto::Weight& weight = spec.weights(w);
-    const auto axis = plan.placements(w).axis();
-    if (axis == proto::WeightPlacement::REPLICATED) {
-      const std::vector<float> want = FileRow(spec, w, 0, 0);
-      ASSERT_EQ(std::memcmp(store.VectorData(w), want.data(), want.size() * sizeof(float)), 0)
-          << weight.name();
-      continue;
-    }
-    for (uint32_t e = 0; e < std::max(1u, weight.n_experts()); ++e) {
-      const kernels::PackedMatrix& m = store.Matrix(w, e);
-      if (m.rows == 0) continue;
-      const Range range = OwnedRange(spec, plan, w, e, rank);
-      std::vector<float> got(m.cols);
-      for (uint32_t r = 0; r < m.rows; r = r + 1 < m.rows ? std::min(m.rows - 1, r + 37) : m.rows) {
-        kernels::UnpackRow(m, r, got.data());
-        const bool by_cols = axis == proto::WeightPlacement::COLS;
-        const std::vector<float> row = FileRow(spec, w, e, by_cols ? r : range.begin + r);
-        const float* want = row.data() + (by_cols ? range.begin : 0);
-        ASSERT_EQ(std::memcmp(got.data(), want, m.cols * sizeof(float)), 0)
-            << weight.name() << " expert " << e << " row " << r << " rank " << rank;
-      }
-    }
+// Bytes of the weights in the files, without what lies between them.
+uint64_t WeightBytes(const proto::ModelSpec& spec) {
+  uint64_t bytes = 0;
+  for (const proto::Weight& w : spec.weights()) {
+    const auto& info = kernels::Info(static_cast<kernels::WeightType>(w.type()));
+    bytes += w.rows() * kernels::RowBytes(info, w.cols()) * std::max(1u, w.n_experts());
   }
+  return bytes;
 }
 
 TEST(Loader, ShardsAreTheFilesBlocksForAnyRankCount) {
@@ -95,11 +64,12 @@ TEST(Loader, ShardsAreTheFilesBlocksForAnyRankCount) {
           const std::lock_guard lock(mutex);  // gtest's assertions
           read += stats.bytes_read;
           held += store.matrix_bytes();
-          ExpectShardIsTheFiles(spec, plan, store, comm.rank());
+          EXPECT_EQ(test::ShardDiffers(spec, plan, store, comm.rank()), "");
         }));
         uint64_t files = 0;
         for (uint64_t bytes : spec.file_bytes()) files += bytes;
         EXPECT_LE(read, files);
+        EXPECT_GE(read, WeightBytes(spec));
         EXPECT_EQ(held, plan.weight_bytes());
       }
     }
@@ -122,6 +92,27 @@ TEST(Loader, AFileThatShrankIsNamedOnEveryRank) {
   });
   for (const std::string& e : errors) EXPECT_NE(e.find("shrunk.gguf"), std::string::npos) << e;
   std::filesystem::remove(copy);
+}
+
+TEST(Loader, AFileThatIsGoneIsNamedOnEveryRankWithTheOptionThatHelps) {
+  const std::string copy = ::testing::TempDir() + "/gone.gguf";
+  std::filesystem::copy_file(kModels[0], copy, std::filesystem::copy_options::overwrite_existing);
+  const proto::ModelSpec spec = BuildModelSpec(OpenCheckpoint(copy));
+  std::filesystem::remove(copy);
+  std::string error;
+  const auto* table = kernels::SelectTable("", &error);
+  const auto plan = MakeShardPlan(spec, *table, {.ranks = 2, .shares = {}});
+  for (const bool distribute : {false, true}) {
+    const auto errors = test::RunRanks(2, [&](comm::Communicator& comm) {
+      numa::ArenaSource memory;
+      const WeightStore store(spec, plan, *table, comm.rank(), &memory);
+      LoadWeights(comm, spec, plan, store, comm.rank(), {.distribute = distribute});
+    });
+    for (const std::string& e : errors) {
+      EXPECT_NE(e.find("gone.gguf"), std::string::npos) << e;
+      EXPECT_EQ(e.find("--distribute") != std::string::npos, !distribute) << e;
+    }
+  }
 }
 
 }  // namespace
