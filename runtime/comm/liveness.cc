@@ -68,4 +68,10 @@ bool IsAlive(const ProcessIdentity& process) {
   return process.start_time == 0 || stat.start_time == process.start_time;
 }
 
+bool IsStopped(const ProcessIdentity& process) {
+  Stat stat;
+  return ReadStat(process.pid, &stat) == StatResult::kRead && (stat.state == 'T' || stat.state == 't') &&
+         (process.start_time == 0 || stat.start_time == process.start_time);
+}
+
 }  // namespace onecopy::comm

@@ -17,4 +17,7 @@ ProcessIdentity ThisProcess();
 // only declared dead on evidence.
 bool IsAlive(const ProcessIdentity& process);
 
+// True when it is there but stopped (SIGSTOP, or a debugger): it does nothing until it is continued.
+bool IsStopped(const ProcessIdentity& process);
+
 }  // namespace onecopy::comm

@@ -14,6 +14,7 @@
 #include "runtime/comm/agree.h"
 #include "runtime/comm/communicator.h"
 #include "runtime/comm/leader_link.h"
+#include "runtime/comm/mpi_guard.h"
 #include "runtime/comm/mpi_plain.h"
 #include "runtime/comm/mpi_session.h"
 #include "runtime/comm/mpi_window.h"
@@ -81,6 +82,7 @@ class MpiCommunicator : public Communicator {
     try {
       // MPI_Win_free and MPI_Finalize wait without a deadline, so come together first.
       Guarded([&] { ShmBarrier(); });
+      ending_.emplace("ending MPI", options_.deadline_seconds, options_.setup_deadline_seconds);
       shared_.reset();
     } catch (const std::exception& e) {
       log::error("cannot end the job in peace: {}", e.what());
@@ -130,6 +132,8 @@ class MpiCommunicator : public Communicator {
 
   std::unique_ptr<Communicator> Split(int color) override {
     Barrier();  // has the deadline of set-up
+    const MpiGuard guard("making groups of ranks", options_.deadline_seconds,
+                         options_.setup_deadline_seconds);
     return std::make_unique<MpiCommunicator>(this, color);
   }
 
@@ -160,7 +164,11 @@ class MpiCommunicator : public Communicator {
         // Collective over the host only, so the host decides alone.
         return shared_->AllGatherBytes(outcome);
       });
-      windows_.push_back(std::make_unique<MpiWindow>(mpi_.on_host, bytes_per_rank));
+      {
+        const MpiGuard guard("getting shared memory", options_.deadline_seconds,
+                             options_.setup_deadline_seconds);
+        windows_.push_back(std::make_unique<MpiWindow>(mpi_.on_host, bytes_per_rank));
+      }
       const std::vector<uint8_t*>& parts = windows_.back()->parts();
       memset(parts[mpi_.rank_on_host], 0, bytes_per_rank);
       shared_->Barrier();
@@ -321,6 +329,7 @@ class MpiCommunicator : public Communicator {
   }
 
   // Destroyed in reverse: the windows before MPI, the collectives before the windows that they write to.
+  std::optional<MpiGuard> ending_;
   const std::shared_ptr<MpiSession> session_;
   MpiCommunicator* const parent_;  // nullptr: this one has all ranks
   const CommOptions options_;
@@ -377,6 +386,7 @@ std::unique_ptr<Communicator> MakeMpiCommunicator(const CommOptions& options) {
   constexpr size_t kOpenMpiSegment = 4ull << 20;
   const char* ranks = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
   if (ranks != nullptr && atoi(ranks) > 1) RequireSharedMemory(atoi(ranks), kOpenMpiSegment);
+  const MpiGuard guard("starting MPI", options.deadline_seconds, options.setup_deadline_seconds);
   if (options.collectives == CommOptions::Collectives::kMpi)
     return std::make_unique<PlainMpiCommunicator>(options);
   return std::make_unique<MpiCommunicator>(options);

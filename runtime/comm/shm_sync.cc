@@ -43,6 +43,7 @@ ShmSync::ShmSync(int rank, std::vector<uint8_t*> regions, const ShmOptions& opti
     const ProcessIdentity& peer = headers_.back()->process;
     watchable_.push_back(peer.pid != self.pid && IsAlive(peer));
   }
+  stopped_since_ns_.assign(regions_.size(), 0);
 }
 
 ShmSync::~ShmSync() {
@@ -101,7 +102,9 @@ void ShmSync::AwaitAll(uint32_t phase, double deadline_seconds) {
       const int64_t now_ns = NowNs();
       if (now_ns >= next_check_ns) {
         for (int peer = missing; peer < size(); ++peer) {
-          if (!HasArrived(peer, phase)) CheckPeer(peer, /*may_leave=*/false);
+          if (HasArrived(peer, phase)) continue;
+          CheckPeer(peer, /*may_leave=*/false);
+          CheckStopped(peer, now_ns);
         }
         next_check_ns = now_ns + kLivenessNs;
       }
@@ -133,11 +136,16 @@ void ShmSync::CheckTrouble() {
   CheckIdlePeers((rank_ + 1) % size());
 }
 
-// Each rank watches the next one too, so that a death in an idle time is noticed at a cost that does not grow
-// with the square of the ranks.
+// Each rank watches the next one too, so that what happens to a rank in an idle time is noticed at a cost that does not
+// grow with the square of the ranks. The awaited one is no link of that ring: it is not in here, and watches nobody.
 void ShmSync::CheckIdlePeers(int awaited) {
+  int next = (rank_ + 1) % size();
+  if (next == awaited) next = (next + 1) % size();
   CheckPeer(awaited, /*may_leave=*/false);
-  CheckPeer((rank_ + 1) % size(), /*may_leave=*/true);
+  CheckPeer(next, /*may_leave=*/true);
+  const int64_t now_ns = NowNs();
+  CheckStopped(awaited, now_ns);
+  CheckStopped(next, now_ns);
 }
 
 void ShmSync::CheckPeer(int peer, bool may_leave) {
@@ -152,6 +160,23 @@ void ShmSync::CheckPeer(int peer, bool may_leave) {
   if (state == RankState::kPresent && watchable_[peer] && !IsAlive(it.process)) {
     GiveUp(it.world_rank, fmt::format("{} died in stage '{}'; the job ends here", Name(it), it.stage.Load()));
   }
+}
+
+// Waits of set-up have a long deadline and idle ones none, as ranks may be slow or have nothing to do; one that is stopped
+// is neither.
+void ShmSync::CheckStopped(int peer, int64_t now_ns) {
+  const RankHeader& it = header(peer);
+  int64_t& since_ns = stopped_since_ns_[peer];
+  if (!watchable_[peer] || !IsStopped(it.process)) {
+    since_ns = 0;
+    return;
+  }
+  if (since_ns == 0) since_ns = now_ns;
+  if (static_cast<double>(now_ns - since_ns) * 1e-9 > deadline_seconds_)
+    GiveUp(it.world_rank,
+           fmt::format(
+               "{} has been stopped (by SIGSTOP or a debugger) for {} s in stage '{}'; the job ends here",
+               Name(it), deadline_seconds_, it.stage.Load()));
 }
 
 void ShmSync::DeadlinePassed(uint32_t phase, double deadline_seconds) {

@@ -77,6 +77,7 @@ class ShmSync {
   [[noreturn]] void GiveUp(int culprit, const std::string& message);
   void CheckPeer(int peer, bool may_leave);
   void CheckIdlePeers(int awaited);
+  void CheckStopped(int peer, int64_t now_ns);
   [[noreturn]] void DeadlinePassed(uint32_t phase, double deadline_seconds);
   RankHeader& header(int peer) const { return *headers_[peer]; }
 
@@ -84,6 +85,7 @@ class ShmSync {
   const std::vector<uint8_t*> regions_;
   std::vector<RankHeader*> headers_;
   std::vector<bool> watchable_;  // the peer's pid means something to this process, and is not this process
+  std::vector<int64_t> stopped_since_ns_;  // by peer; 0: it runs
   const size_t buffer_bytes_;
   const double deadline_seconds_;
   const std::function<void()> outer_trouble_;

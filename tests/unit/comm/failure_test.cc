@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 
@@ -242,12 +243,12 @@ class ForkedRanks : public testing::Test {
     for (shared_->attached.fetch_add(1); shared_->attached < ranks;) usleep(100);
     int exit_code = 0;
     try {
-      ShmCollectives comm(rank, regions, {kWindow, 30, 30, 1});
+      ShmCollectives comm(rank, regions, {kWindow, deadline_seconds_, 30, 1});
       std::vector<float> x(300, 1.0f);
       std::vector<uint8_t> bytes;
       for (int step = 0;; ++step) {
         if (step % 10 == 0) comm.sync().SetStage(fmt::format("step {}", step / 10 * 10).c_str());
-        comm.AllReduceSum(x);
+        set_up_ ? comm.Barrier() : comm.AllReduceSum(x);
         if (rank == 0) shared_->steps.fetch_add(1);
         // Rank 0 has nothing to do for a long time, and says nothing.
         if (idle && step == 200) rank == 0 ? static_cast<void>(sleep(20)) : comm.Broadcast(&bytes, 0);
@@ -271,20 +272,26 @@ class ForkedRanks : public testing::Test {
     return -1;
   }
 
-  void ExpectDeathNamed(int dead, std::vector<int> survivors) {
+  void ExpectNamed(int culprit, const char* what, std::vector<int> survivors) {
     for (const int r : survivors) {
       EXPECT_EQ(Join(r, 5), kSurvivorsExit) << "rank " << r << " did not end";
       const std::string message = shared_->message[r].Load();
-      EXPECT_THAT(message, HasSubstr(fmt::format("rank {} (pid {} on ", dead, dead_pid_)));
-      EXPECT_THAT(message, HasSubstr("died in stage 'step "));
+      EXPECT_THAT(message, HasSubstr(fmt::format("rank {} (pid {} on ", culprit, culprit_pid_)));
+      EXPECT_THAT(message, HasSubstr(what));
+      EXPECT_THAT(message, HasSubstr("in stage 'step "));
       EXPECT_THAT(message, HasSubstr("the job ends here"));
     }
   }
-
-  void Kill(int rank) {
-    dead_pid_ = pids_[rank];
-    kill(dead_pid_, SIGKILL);
+  void ExpectDeathNamed(int dead, std::vector<int> survivors) { ExpectNamed(dead, "died", survivors); }
+  void ExpectStopNamed(int stopped, std::vector<int> survivors) {
+    ExpectNamed(stopped, "has been stopped (by SIGSTOP or a debugger) for 0.3 s", survivors);
   }
+
+  void Send(int rank, int signal) {
+    culprit_pid_ = pids_[rank];
+    kill(culprit_pid_, signal);
+  }
+  void Kill(int rank) { Send(rank, SIGKILL); }
 
   void TearDown() override {
     for (const pid_t pid : pids_) {
@@ -296,7 +303,9 @@ class ForkedRanks : public testing::Test {
 
   Shared* shared_ = nullptr;
   std::vector<pid_t> pids_;
-  pid_t dead_pid_ = 0;
+  pid_t culprit_pid_ = 0;
+  double deadline_seconds_ = 30;
+  bool set_up_ = false;  // the ranks come together in Barrier, whose deadline is long
 };
 
 TEST_F(ForkedRanks, KilledRankThatIsAZombieIsNamedInSeconds) {
@@ -318,6 +327,37 @@ TEST_F(ForkedRanks, DeathAmongIdleRanksIsNoticedWithoutADeadline) {
   usleep(300'000);
   Kill(3);
   ExpectDeathNamed(3, {1, 2});
+}
+
+TEST_F(ForkedRanks, DeathOfTheRankBehindTheAwaitedOneIsNoticedToo) {
+  Start(4, /*idle=*/true);
+  while (shared_->steps < 200) usleep(1000);
+  usleep(300'000);
+  Kill(1);  // rank 0 would watch it, were it waiting
+  ExpectDeathNamed(1, {2, 3});
+}
+
+TEST_F(ForkedRanks, AStoppedRankAmongIdleRanksIsNoticedAtTheDeadlineOfAStep) {
+  deadline_seconds_ = 0.3;
+  for (const int stopped : {0, 1, 3}) {
+    Start(4, /*idle=*/true);
+    while (shared_->steps < 200) usleep(1000);
+    usleep(600'000);  // two deadlines: idle is no failure
+    Send(stopped, SIGSTOP);
+    std::vector<int> survivors = {1, 2, 3};
+    survivors.erase(std::remove(survivors.begin(), survivors.end(), stopped), survivors.end());
+    ExpectStopNamed(stopped, survivors);
+    TearDown();
+    pids_.clear();
+  }
+}
+
+TEST_F(ForkedRanks, AStoppedRankInSetUpIsNoticedLongBeforeTheDeadlineOfSetUp) {
+  deadline_seconds_ = 0.3;
+  set_up_ = true;
+  Start(3, /*idle=*/false);
+  Send(1, SIGSTOP);
+  ExpectStopNamed(1, {0, 2});
 }
 
 TEST(Liveness, TellsLivingFromDeadFromReusedPid) {
