@@ -58,6 +58,11 @@ std::optional<int> Parse(int argc, char** argv, bool speaks, const std::vector<C
            "compare)")
         ->check(CLI::IsMember({"shared", "mpi"}))
         ->group("Debugging");
+    sub->add_option("--step-deadline", comm_options->deadline_seconds,
+                    "seconds that a rank waits for another in a step, or for one that is stopped")
+        ->check(CLI::PositiveNumber)
+        ->type_name("S")
+        ->group("Debugging");
     sub->callback([chosen, &command] { *chosen = &command; });
   }
   // CLI11 would only say that a command is missing.
