@@ -2,18 +2,19 @@
 """Several hosts load one model: each reads its part, a host without the file gets it from the others, and what is
 missing or differs is named. Hosts are pretended: parts of one MPI job, each in a folder of its own.
 
-usage: hosts_test.py MPIRUN HOSTS_CHECK SYNTHESIZER [unittest arguments]
+usage: hosts_test.py MPIRUN HOSTS_CHECK ONECOPY SYNTHESIZER [unittest arguments]
 """
 import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 import unittest
 
-MPIRUN, CHECK, SYNTHESIZER = sys.argv[1:4]
+MPIRUN, CHECK, ONECOPY, SYNTHESIZER = sys.argv[1:5]
 MODEL = "model.gguf"
 
 
@@ -144,5 +145,39 @@ class HostsTest(unittest.TestCase):
                                         "the file became shorter")
 
 
+class SameStartTest(unittest.TestCase):
+    """Ranks of one job that were started differently."""
+
+    def run_ranks(self, *commands):
+        words = [MPIRUN, "--oversubscribe", "--bind-to", "none"]
+        for index, command in enumerate(commands):
+            words += ([":"] if index > 0 else []) + ["-n", "1", *command]
+        return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+
+    def test_ranks_with_other_options_are_named_with_theirs(self):
+        generate = [ONECOPY, "generate", "-p", "Once", "-n", "3"]
+        result = self.run_ranks(generate, generate, [*generate, "--temp", "0"])
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertRegex(result.stderr, r"ranks differ in the command line: ranks 0-1 \(\S+\): generate -p Once -n 3 ; "
+                                        r"rank 2 \(\S+\): generate -p Once -n 3 --temp 0 ; start all")
+        self.assertEqual(result.stderr.count("ranks differ"), 1)
+        self.assertEqual(result.stdout, "")
+
+    def test_a_rank_of_another_build_is_named(self):
+        with tempfile.TemporaryDirectory(prefix="onecopy-build-") as folder:
+            other = shutil.copy(ONECOPY, os.path.join(folder, "onecopy"))
+            with open(other, "r+b") as file:
+                note = file.read().index(struct.pack("<III", 4, 20, 3) + b"GNU\0") + 16  # NT_GNU_BUILD_ID of 20 bytes
+                file.seek(note)
+                first = file.read(1)[0]
+                file.seek(note)
+                file.write(bytes([first ^ 1]))
+            arguments = ["generate", "-p", "Once", "-n", "3"]
+            result = self.run_ranks([ONECOPY, *arguments], [other, *arguments])
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertRegex(result.stderr, rf"ranks differ in the build of onecopy: rank 0 \(\S+\): build id [0-9a-f]{{40}}; "
+                                        rf"rank 1 \(\S+\): build id {first ^ 1:02x}[0-9a-f]{{38}}; every host needs")
+
+
 if __name__ == "__main__":
-    unittest.main(argv=[sys.argv[0], *sys.argv[4:]], verbosity=2)
+    unittest.main(argv=[sys.argv[0], *sys.argv[5:]], verbosity=2)

@@ -54,6 +54,7 @@ class Job:
     """One run of launch/onecopy, in a temporary directory of its own. Its processes are known by a variable."""
 
     def __init__(self, tree, args):
+        self.binary = os.path.realpath(os.path.join(tree, "build/release/onecopy"))
         self.dir = tempfile.mkdtemp(prefix="onecopy-kill-")
         self.tmp = os.path.join(self.dir, "tmp")
         os.mkdir(self.tmp)
@@ -101,9 +102,15 @@ class Job:
         if len(self.ranks) < RANKS:
             for pid in self.members():
                 match = re.search(rb"\0OMPI_COMM_WORLD_RANK=(\d+)\0", read(f"/proc/{pid}/environ", "rb"))
-                if match and read(f"/proc/{pid}/comm") == "onecopy\n" and "/onecopy" in os.readlink(f"/proc/{pid}/exe"):
+                if match and self.runs_binary(pid):
                     self.ranks[int(match[1])] = pid
         return self.ranks
+
+    def runs_binary(self, pid):
+        try:
+            return os.readlink(f"/proc/{pid}/exe") == self.binary
+        except OSError:
+            return False
 
     def has_open(self, rank, path):
         try:
