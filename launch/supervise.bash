@@ -7,14 +7,16 @@ source "${BASH_SOURCE[0]%/*}/folders.bash"
 # shellcheck source=launch/host_watch.bash
 source "${BASH_SOURCE[0]%/*}/host_watch.bash"
 
-# filter_notices [FILE]: passes stderr on as it comes, without those of Open MPI's notices that repeat what onecopy's own message says. Notices
-# stand between lines of dashes. A partial line (a progress display) is passed on after a tenth of a second. Makes FILE when
-# Open MPI has lost a host.
+# filter_notices [FILE [PID]]: passes stderr on as it comes, without those of Open MPI's notices that repeat what onecopy's
+# own message says. Notices stand between lines of dashes. A partial line (a progress display) is passed on after a tenth of
+# a second. Makes FILE, unless that is empty, when Open MPI has lost a host; sends SIGUSR1 to PID when a rank has failed,
+# after which mpirun should end.
 filter_notices() {
   trap '' INT TERM HUP
   local line rest status at_start=yes notice=''
   local -r rule='--------------------------------------------------------------------------'
   local -r repeats="^(Primary job +terminated normally|(mpirun|prterun) detected that one or more processes exited|MPI_ABORT was|mpirun noticed that process rank .*on signal 15 )"
+  local -r failures="^((mpirun|prterun) (detected that one or more processes exited|noticed that process rank)|MPI_ABORT was)"
   # The first character is waited for without a limit, so that an idle server causes no wake-ups.
   while IFS= read -r -N 1 line; do
     status=0 rest=''
@@ -36,6 +38,7 @@ filter_notices() {
       elif [[ ! ${notice#*$'\n'} =~ $repeats ]]; then
         printf '%s%s\n' "$notice" "$line"
       fi
+      [[ ! ${notice#*$'\n'} =~ $failures || -z ${2:-} ]] || kill -USR1 "$2" 2>/dev/null || true
       notice=''
     elif [[ -n $notice || ($at_start == yes && $line == "$rule") ]]; then
       notice+=$line$'\n'
@@ -116,12 +119,20 @@ end_when_silent() {
   exit 1
 }
 
+# end_mpirun PID: after the failure of a rank mpirun ends within seconds, unless the rank died while it was connecting:
+# then Open MPI 4.1 sometimes waits for ever, for a lock of its own.
+end_mpirun() {
+  local deadline=$((SECONDS + 6))
+  while kill -0 "$1" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.1; done
+  if kill -0 "$1" 2>/dev/null; then kill_session "$1"; fi
+}
+
 # supervise ONE_HOST MPIRUN ARGUMENTS...: runs it to its end, sets status to its exit code and reason to how a rank failed,
 # where one did. ONE_HOST: empty where other hosts take part; they get folders of the same names.
 supervise() {
   local one_host=$1
   shift
-  local folder='' lost='' input_pid='' watch_pid='' filter_pid filter_fd input_fd deadline shm=/dev/shm tmp=${TMPDIR:-/tmp}
+  local ending='' folder='' lost='' input_pid='' watch_pid='' filter_pid filter_fd input_fd deadline shm=/dev/shm tmp=${TMPDIR:-/tmp}
   local -a folders=() locks=() places=() guard=()
   reason=''
   # Whatever Open MPI leaves behind when it is killed lies in folders of our own.
@@ -141,7 +152,8 @@ supervise() {
   if command -v setpriv >/dev/null; then guard=(setpriv --pdeathsig TERM); fi
 
   [[ -n $one_host ]] || lost=$folder/lost
-  exec {filter_fd}> >(filter_notices "$lost" >&2)
+  trap 'ending=yes' USR1
+  exec {filter_fd}> >(filter_notices "$lost" $$ >&2)
   filter_pid=$!
   if [[ -t 0 ]]; then
     # Open MPI reads a terminal only from its foreground group, which a session of its own is not.
@@ -165,7 +177,9 @@ supervise() {
     status=0
     { wait "$job_pid" || status=$?; } 2>/dev/null  # where bash reports that mpirun was killed; so do we
     kill -0 "$job_pid" 2>/dev/null || break
+    [[ -z $ending ]] || end_mpirun "$job_pid"
   done
+  trap '' USR1  # no later wait shall return early by it
   kill_session "$job_pid"
   job_pid=''
   [[ -z $input_pid ]] || kill "$input_pid" 2>/dev/null || true

@@ -118,8 +118,8 @@ struct CommOptions {
   // no deadline, and they spin.
   enum class Collectives { kShared, kMpi };
   Collectives collectives = Collectives::kShared;
-  // Of one wait in AllReduceSum and the gathers: a step. Waits for the root of a Broadcast, where ranks are idle,
-  // have none, but notice deaths.
+  // Of one wait in AllReduceSum and the gathers: a step. Waits for the root of a Broadcast, where ranks are idle, have
+  // none, but notice ranks that die, or are stopped for so long.
   double deadline_seconds = 60;
   // Of one wait in Barrier, HostBarrier and Agree: ranks load their shards at different speeds.
   double setup_deadline_seconds = 1800;

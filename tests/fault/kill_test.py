@@ -18,7 +18,8 @@ Phases of a rank, as seen from outside:
   idle      rank 0 waits for a reader of --report, a FIFO, while the others wait for their first step
   shutdown  from the last line to the end; a job that is already through may end well
 A stopped rank ends the job after --step-deadline. In shutdown ranks are only killed: once the others have left, nobody
-watches one that is stopped on its way out.
+watches one that is stopped on its way out. The table counts the jobs that leave the killed rank unnamed: allowed in
+startup only, where nobody but mpirun knows it.
 """
 import argparse
 import os
@@ -272,9 +273,10 @@ def strike(job, phase, name, which, rng):
 
 
 def check(job, name, which, rank):
-    """How long the job took to end."""
+    """How long the job took to end, and whether it left its rank unnamed."""
     code, took = job.finish(SLACK + (STEP_DEADLINE if which == "STOP" else 0))
     err = job.err.decode(errors="replace")
+    unnamed = False
     if name == "launcher":
         want = {"TERM": (143, -signal.SIGTERM), "INT": (130, -signal.SIGINT)}[which]  # the latter before its traps stand
         assert code in want, f"exit {code}, expected {want[0]}"
@@ -282,14 +284,17 @@ def check(job, name, which, rank):
         assert code == 5, f"exit {code}, expected 5"
         # Where mpirun is the first to notice, it gives no number of the process.
         named = rf"rank {rank} (with PID|\(pid) ({job.ranks[rank]}|0)\b"
-        assert re.search(named, err), f"rank {rank} (pid {job.ranks[rank]}) is not named"
+        unnamed = re.search(named, err) is None
+        # Before the ranks know each other only mpirun can name one, and at times it does not.
+        assert not unnamed or (name == "startup" and "a rank was ended by signal 9" in err), \
+            f"rank {rank} (pid {job.ranks[rank]}) is not named"
     left = job.left()
     assert not left, f"left behind: {left}"
-    return took
+    return took, unnamed
 
 
 def run_case(tree, phase, name, which, seed, case):
-    """The seconds that it took."""
+    """What check() gives of the first job whose phase was hit."""
     for attempt in range(20):
         rng = random.Random(f"{seed} {name} {which} {case} {attempt}")
         job = Job(tree, phase.args)
@@ -339,6 +344,7 @@ def main():
             os.execvpe(command[0], command, dict(os.environ, **{PRIVATE: "1"}))
         print("no private /dev/shm here: what other programs put there meanwhile will be taken for left behind")
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what follows is cleaned up
     directory = tempfile.mkdtemp(prefix="onecopy-fault-")
     failures = []
     try:
@@ -352,7 +358,7 @@ def main():
         phases = make_phases(source, big, 1500)
         print(f"{RANKS} ranks, step deadline {STEP_DEADLINE} s, seed {options.seed}, {moments} moments each; model of "
               f"{os.path.getsize(big) / 1e6:.0f} MB for load and prefill")
-        print(f"{'phase':9} {'signal':6} {'lasts s':>8} {'jobs':>5} {'failed':>6} {'median s':>9} {'most s':>7}")
+        print(f"{'phase':9} {'signal':6} {'lasts s':>8} {'jobs':>5} {'failed':>6} {'unnamed':>7} {'median s':>9} {'most s':>7}")
         signals = {"shutdown": ["KILL"], "launcher": ["TERM", "INT"]}
         for name, phase in phases.items():
             for which in signals.get(name, ["KILL", "STOP"]):
@@ -360,16 +366,18 @@ def main():
                     continue
                 if phase.seconds is None:
                     phase.measure(tree)
-                took, failed = [], 0
+                took, unnamed, failed = [], 0, 0
                 for case in range(moments) if options.case is None else [options.case]:
                     try:
-                        took.append(run_case(tree, phase, name, which, options.seed, case))
+                        seconds, is_unnamed = run_case(tree, phase, name, which, options.seed, case)
+                        took.append(seconds)
+                        unnamed += is_unnamed
                     except AssertionError as e:
                         failed += 1
                         failures.append(str(e))
                         print(str(e), file=sys.stderr, flush=True)
                 median = statistics.median(took) if took else float("nan")
-                print(f"{name:9} {which:6} {phase.seconds:8.2f} {len(took) + failed:5} {failed:6} {median:9.2f} "
+                print(f"{name:9} {which:6} {phase.seconds:8.2f} {len(took) + failed:5} {failed:6} {unnamed:7} {median:9.2f} "
                       f"{max(took, default=float('nan')):7.2f}", flush=True)
     finally:
         shutil.rmtree(directory)
