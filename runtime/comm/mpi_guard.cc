@@ -77,13 +77,19 @@ MpiGuard::~MpiGuard() {
 
 void MpiGuard::Watch() {
   using Seconds = std::chrono::duration<double>;
-  const auto start = std::chrono::steady_clock::now();
+  auto start = std::chrono::steady_clock::now(), last = start;
   const auto since = [](auto then) { return Seconds(std::chrono::steady_clock::now() - then).count(); };
   const Seconds interval(std::clamp(stopped_seconds_ / 4, 0.05, 1.0));
   std::string stopped;
   auto stopped_at = start;
   std::unique_lock lock(mutex_);
   while (!ended_.wait_for(lock, interval, [this] { return end_; })) {
+    if (since(last) >
+        2 + interval.count()) {  // this process was stopped itself, as all of a job that is suspended
+      start += std::chrono::steady_clock::now() - last;
+      stopped.clear();
+    }
+    last = std::chrono::steady_clock::now();
     const std::string now = StoppedRanks();
     if (now.empty() || now != stopped) {
       stopped = now;

@@ -17,12 +17,15 @@ void MpiWait::Await(void* request, const char* call, const char* peers, double d
   constexpr int64_t kSpinNs = 200'000;
   constexpr int64_t kShortSleepNs = 20'000, kLongSleepNs = 500'000;
   constexpr int64_t kTroubleNs = 100'000'000;
-  const int64_t start_ns = NowNs();
+  constexpr int64_t kOwnPauseNs = 1'000'000'000;  // as in shm_sync.cc
+  int64_t start_ns = NowNs(), last_ns = start_ns;
   int64_t next_check_ns = start_ns + kTroubleNs;
   for (;;) {
     int done = 0;
     CheckMpi(MPI_Test(static_cast<MPI_Request*>(request), &done, MPI_STATUS_IGNORE), call);
     const int64_t now_ns = NowNs();
+    if (now_ns - last_ns > kOwnPauseNs) start_ns += now_ns - last_ns;
+    last_ns = now_ns;
     const int64_t waited_ns = now_ns - start_ns;
     if (done) {
       wait_ns_ += waited_ns;

@@ -15,6 +15,9 @@ namespace {
 // Looking at /proc costs some 10 us a peer.
 constexpr int64_t kLivenessNs = 100'000'000;
 constexpr int64_t kIdleLivenessNs = 400'000'000;
+// Waits look around every few milliseconds. What is longer than this between two looks, this process has been stopped,
+// as all of a job that is suspended: it counts towards no deadline.
+constexpr int64_t kOwnPauseNs = 1'000'000'000;
 
 bool Reached(uint32_t at, uint32_t phase) {
   return static_cast<int32_t>(at - phase) >= 0;
@@ -95,11 +98,13 @@ void ShmSync::AwaitAll(uint32_t phase, double deadline_seconds) {
     return missing == size();
   };
   if (!ready()) {
-    const int64_t start_ns = NowNs();
+    int64_t start_ns = NowNs(), last_ns = start_ns;
     int64_t next_check_ns = start_ns + kLivenessNs;
     WaitUntil(policy_, &header(0).gate, ready, [&] {
       CheckFailed();
       const int64_t now_ns = NowNs();
+      start_ns += OwnPause(now_ns - last_ns);
+      last_ns = now_ns;
       if (now_ns >= next_check_ns) {
         for (int peer = missing; peer < size(); ++peer) {
           if (HasArrived(peer, phase)) continue;
@@ -120,10 +125,12 @@ void ShmSync::AwaitRank(int peer) {
   const auto ready = [&] { return HasArrived(peer, phase_); };
   if (ready()) return;
   const int64_t start_ns = NowNs();
-  int64_t next_check_ns = start_ns + kIdleLivenessNs;
+  int64_t next_check_ns = start_ns + kIdleLivenessNs, last_ns = start_ns;
   WaitUntil(policy_, &header(peer).arrived, ready, [&] {
     CheckFailed();
     const int64_t now_ns = NowNs();
+    OwnPause(now_ns - last_ns);
+    last_ns = now_ns;
     if (now_ns < next_check_ns) return;
     CheckIdlePeers(peer);
     next_check_ns = now_ns + kIdleLivenessNs;
@@ -160,6 +167,13 @@ void ShmSync::CheckPeer(int peer, bool may_leave) {
   if (state == RankState::kPresent && watchable_[peer] && !IsAlive(it.process)) {
     GiveUp(it.world_rank, fmt::format("{} died in stage '{}'; the job ends here", Name(it), it.stage.Load()));
   }
+}
+
+// How much of the time between two looks of a wait this process has been stopped.
+int64_t ShmSync::OwnPause(int64_t between_looks_ns) {
+  if (between_looks_ns < kOwnPauseNs) return 0;
+  stopped_since_ns_.assign(regions_.size(), 0);
+  return between_looks_ns;
 }
 
 // Waits of set-up have a long deadline and idle ones none, as ranks may be slow or have nothing to do; one that is stopped

@@ -78,6 +78,7 @@ class ShmSync {
   void CheckPeer(int peer, bool may_leave);
   void CheckIdlePeers(int awaited);
   void CheckStopped(int peer, int64_t now_ns);
+  int64_t OwnPause(int64_t between_looks_ns);
   [[noreturn]] void DeadlinePassed(uint32_t phase, double deadline_seconds);
   RankHeader& header(int peer) const { return *headers_[peer]; }
 

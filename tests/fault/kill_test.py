@@ -6,7 +6,7 @@ usage: kill_test.py SOURCE_DIR ONECOPY [options]
   --full           20 moments of each phase and signal instead of 2
   --moments N      so many
   --phase NAME     only this one, of: startup load prefill decode idle shutdown launcher
-  --signal NAME    only this one, of: KILL STOP TERM INT
+  --signal NAME    only this one, of: KILL STOP SUSPEND TERM INT
   --case I         only this one: repeats a failure
   --seed N         (default 1) of the moments
 
@@ -17,7 +17,8 @@ Phases of a rank, as seen from outside:
   decode    the seconds after it
   idle      rank 0 waits for a reader of --report, a FIFO, while the others wait for their first step
   shutdown  from the last line to the end; a job that is already through may end well
-A stopped rank ends the job after --step-deadline. In shutdown ranks are only killed: once the others have left, nobody
+A stopped rank ends the job after --step-deadline. SUSPEND stops all of them for longer than that and continues them, as
+schedulers suspend a job: it must go on and end well. In shutdown ranks are only killed: once the others have left, nobody
 watches one that is stopped on its way out. The table counts the jobs that leave the killed rank unnamed: allowed in
 startup only, where nobody but mpirun knows it.
 """
@@ -202,11 +203,11 @@ class Phase:
             job.close()
 
 
-def make_phases(source, big, big_bytes_of_prompt):
+def make_phases(source, big, big_prompt_tokens):
     small = os.path.join(source, "models/tiny-moe-q8_0.gguf")
     launcher = ["-n", str(RANKS), "--threads", "1"]
     common = ["--temp", "0", "--ignore-eos", "--step-deadline", str(STEP_DEADLINE)]
-    prompt = ",".join(str(random.Random(i).randrange(1, 500)) for i in range(big_bytes_of_prompt))
+    prompt = ",".join(str(random.Random(i).randrange(1, 500)) for i in range(big_prompt_tokens))
     big_args = [*launcher, "generate", "-m", big, "--tokens", prompt, "-n", "3", *common]
     small_args = [*launcher, "generate", "-m", small, "-p", "The road to the city of", "-n", "2000", *common]
     end_args = [*launcher, "generate", "-m", small, "-p", "The road", "-n", "4", *common]
@@ -248,6 +249,17 @@ class Missed(Exception):
     """The phase was over before its moment came."""
 
 
+def suspend(job):
+    job.wait_for(lambda: len(job.find_ranks()) == RANKS)
+    for pid in job.ranks.values():
+        os.kill(pid, signal.SIGSTOP)
+    end = time.monotonic() + STEP_DEADLINE + 1
+    while time.monotonic() < end:
+        job.pump(0.05)
+    for pid in job.ranks.values():
+        os.kill(pid, signal.SIGCONT)
+
+
 def strike(job, phase, name, which, rng):
     """Waits for the moment and sends the signal; returns the rank, or None for the launcher."""
     if not job.wait_for(lambda: phase.begin(job)):
@@ -261,6 +273,9 @@ def strike(job, phase, name, which, rng):
     if job.ended() or (name in ("load", "prefill", "decode") and phase.over(job)):
         raise Missed
     job.struck = time.monotonic() - job.start
+    if which == "SUSPEND":
+        suspend(job)
+        return None
     number = getattr(signal, "SIG" + which)
     if rank is None:
         os.kill(job.process.pid, number)
@@ -274,10 +289,12 @@ def strike(job, phase, name, which, rng):
 
 def check(job, name, which, rank):
     """How long the job took to end, and whether it left its rank unnamed."""
-    code, took = job.finish(SLACK + (STEP_DEADLINE if which == "STOP" else 0))
+    code, took = job.finish(120 if which == "SUSPEND" else SLACK + (STEP_DEADLINE if which == "STOP" else 0))
     err = job.err.decode(errors="replace")
     unnamed = False
-    if name == "launcher":
+    if which == "SUSPEND":
+        assert code == 0, f"exit {code} of a job that was suspended and continued"
+    elif name == "launcher":
         want = {"TERM": (143, -signal.SIGTERM), "INT": (130, -signal.SIGINT)}[which]  # the latter before its traps stand
         assert code in want, f"exit {code}, expected {want[0]}"
     elif not (name == "shutdown" and code == 0):
@@ -355,13 +372,13 @@ def main():
         subprocess.run([sys.executable, os.path.join(source, "tests/support/make_synthetic_moe.py"), big, "--layers", "6",
                         "--hidden", "1024", "--experts", "64", "--inter", "768", "--heads", "16", "--vocab", "8000",
                         "--type", "Q8_0"], check=True)
-        phases = make_phases(source, big, 1500)
+        phases = make_phases(source, big, 700)
         print(f"{RANKS} ranks, step deadline {STEP_DEADLINE} s, seed {options.seed}, {moments} moments each; model of "
               f"{os.path.getsize(big) / 1e6:.0f} MB for load and prefill")
-        print(f"{'phase':9} {'signal':6} {'lasts s':>8} {'jobs':>5} {'failed':>6} {'unnamed':>7} {'median s':>9} {'most s':>7}")
-        signals = {"shutdown": ["KILL"], "launcher": ["TERM", "INT"]}
+        print(f"{'phase':9} {'signal':7} {'lasts s':>8} {'jobs':>5} {'failed':>6} {'unnamed':>7} {'median s':>9} {'most s':>7}")
+        signals = {"startup": ["KILL", "STOP"], "idle": ["KILL", "STOP"], "shutdown": ["KILL"], "launcher": ["TERM", "INT"]}
         for name, phase in phases.items():
-            for which in signals.get(name, ["KILL", "STOP"]):
+            for which in signals.get(name, ["KILL", "STOP", "SUSPEND"]):
                 if (options.phase or name) != name or (options.signal or which) != which:
                     continue
                 if phase.seconds is None:
@@ -377,7 +394,7 @@ def main():
                         failures.append(str(e))
                         print(str(e), file=sys.stderr, flush=True)
                 median = statistics.median(took) if took else float("nan")
-                print(f"{name:9} {which:6} {phase.seconds:8.2f} {len(took) + failed:5} {failed:6} {unnamed:7} {median:9.2f} "
+                print(f"{name:9} {which:7} {phase.seconds:8.2f} {len(took) + failed:5} {failed:6} {unnamed:7} {median:9.2f} "
                       f"{max(took, default=float('nan')):7.2f}", flush=True)
     finally:
         shutil.rmtree(directory)
