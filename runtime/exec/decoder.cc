@@ -130,9 +130,9 @@ void Decoder::Norm(const float* x, std::span<const float> weight, size_t n) {
 void Decoder::AllReduceAdd(size_t n) {
   auto* x = x_.As<float>();
   auto* partial = partial_.As<double>();
-  c_.comm.AllReduceSum({partial, n * hidden_});
-  c_.team.For(n, [&](size_t t, int) {
-    for (size_t i = t * hidden_; i < (t + 1) * hidden_; ++i) x[i] = static_cast<float>(x[i] + partial[i]);
+  c_.comm.AllReduceRows({partial, n * hidden_}, hidden_, [&](size_t t, const double* sums) {
+    float* row = x + t * hidden_;
+    for (size_t i = 0; i < hidden_; ++i) row[i] = static_cast<float>(row[i] + sums[i]);
   });
 }
 
