@@ -79,6 +79,9 @@ class Communicator {
   virtual void SetTeam(Team /*team*/) {}
   // Which algorithm an all-reduce takes from now on, also in parts split off later. The same on all ranks.
   virtual void UseTable(const CollectivesTable& /*table*/) {}
+  virtual const CollectivesTable& table() const = 0;
+  // How many sockets the ranks lie on, one behind the other in rank order; 1 where that is not known or not so.
+  virtual int sockets() const { return 1; }
 
   // The end of a set-up stage: `error` is null on success. Throws on every rank when any rank failed: the
   // Error of the lowest failing rank's code, with all distinct messages ("rank 3 (host): …").

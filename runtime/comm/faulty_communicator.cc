@@ -65,6 +65,8 @@ class FaultyCommunicator : public Communicator {
   std::unique_ptr<Communicator> Split(int color) override { return inner_->Split(color); }
   void SetTeam(Team team) override { inner_->SetTeam(std::move(team)); }
   void UseTable(const CollectivesTable& table) override { inner_->UseTable(table); }
+  const CollectivesTable& table() const override { return inner_->table(); }
+  int sockets() const override { return inner_->sockets(); }
   std::vector<std::vector<uint8_t>> AllGatherBytes(const std::vector<uint8_t>& bytes) override {
     Before();
     return inner_->AllGatherBytes(bytes);

@@ -109,6 +109,8 @@ class MpiCommunicator : public Communicator {
   }
   void SetTeam(Team team) override { shared_->all_reduce().UseTeam(std::move(team)); }
   void UseTable(const CollectivesTable& table) override { shared_->all_reduce().UseTable(table); }
+  const CollectivesTable& table() const override { return shared_->all_reduce().table(); }
+  int sockets() const override { return static_cast<int>(shared_->all_reduce().sockets().size()); }
 
   void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds) override {
     Guarded([&] { shared_->AllGatherColumns(x, n_rows, bounds); });

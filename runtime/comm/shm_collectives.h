@@ -47,6 +47,7 @@ class ShmCollectives {
   // within this one. link: of this host's rank 0, null on the others; outlives this.
   void JoinHosts(const HostMap& hosts, LeaderLink* link);
   ShmAllReduce& all_reduce() { return all_reduce_; }
+  const ShmAllReduce& all_reduce() const { return all_reduce_; }
   ShmSync& sync() { return sync_; }
   const ShmSync& sync() const { return sync_; }
 
