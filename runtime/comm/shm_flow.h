@@ -14,16 +14,12 @@ namespace onecopy::comm {
 // put(piece, buffer) writes this rank's part; stage(s, piece, message) and take(piece, message) read and write by
 // ShmSync::Buffer(rank, message). A rank may write to the buffer of its own message what no other rank reads there.
 template <typename Put, typename Stage, typename Take>
-void Flow(ShmSync* sync, size_t n_pieces, size_t n_stages, size_t bytes, Put put, Stage stage, Take take) {
+void Flow(ShmSync* sync, size_t n_pieces, size_t n_stages, Put put, Stage stage, Take take) {
   // A piece is taken n_stages + 1 messages behind the newest.
   ONECOPY_CHECK(n_stages + 1 <= kMaxLag);
   if (n_pieces == 0) return;
   put(size_t{0}, sync->OpenBuffer());
   sync->Publish();
-  if (n_pieces == 1) {
-    uint8_t* next = sync->Buffer(sync->rank(), sync->message() + 1);
-    for (size_t at = 0; at < bytes && at < (32 << 10); at += 64) asm volatile("prefetchw %0" ::"m"(next[at]));
-  }
   const uint32_t first = sync->message();
   const auto message_of = [&](size_t piece) { return first + static_cast<uint32_t>(piece); };
   for (size_t turn = 0; turn < n_pieces + n_stages; ++turn) {
