@@ -124,7 +124,7 @@ struct CommOptions {
   Collectives collectives = Collectives::kShared;
   // How the terms of AllReduceRows travel where there are at least kLeastBf16Rows rows (a prefill): as they are, or
   // rounded to bf16, a quarter of the bytes. Then sums are exact sums of rounded terms, rounded to f32: each term brings
-  // an error of at most 2^-9 of its size. Fewer rows always travel exactly. kMpi has no part in it.
+  // an error of at most 2^-8 of its size. Fewer rows always travel exactly. kMpi has no part in it.
   enum class Wire { kExact, kBf16 };
   Wire wire = Wire::kExact;
   // Of one wait in an all-reduce, a gather or a message: a step. Waits for the root of a Broadcast, where ranks are idle,

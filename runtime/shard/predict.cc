@@ -334,16 +334,16 @@ StepTime& StepTime::operator+=(const StepTime& other) {
   return *this;
 }
 
-// comm/shm_collectives.cc: one phase while few bytes are read (each rank sums all), else two (each sums its slice, then
-// all gather).
+// As comm chooses by itself. What goes by socket costs as many bytes as two phases here: the links between sockets are not
+// in this model.
 double AllReduceSeconds(const MachineModel& machine, double bytes) {
-  constexpr double kOnePhaseExtraBytes = 48 << 10;
-  const auto ranks = static_cast<double>(machine.ranks.size());
+  const auto ranks = static_cast<int>(machine.ranks.size());
   if (ranks < 2) return 0;
-  const double piece = std::min(bytes, static_cast<double>(comm::CommOptions().window_bytes));
-  const bool one_phase = (ranks - 2) * piece <= kOnePhaseExtraBytes;
-  const double copied = one_phase ? (1 + ranks) * bytes : 3 * bytes;
-  return Rounds(bytes) * (one_phase ? 1 : 2) * machine.sync_seconds + copied / machine.copy_bandwidth;
+  const comm::Algorithm algorithm =
+      comm::CollectivesTable().Choose(static_cast<size_t>(bytes), ranks, /*sockets=*/1);
+  const comm::AllReduceCost cost = comm::CostOf(algorithm, bytes, ranks, /*sockets=*/1,
+                                                static_cast<double>(comm::CommOptions().window_bytes));
+  return cost.phases * machine.sync_seconds + cost.bytes / machine.copy_bandwidth;
 }
 
 // Pieces are of each rank's own part.
