@@ -1,7 +1,6 @@
 #include "runtime/comm/collectives_table.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 
 namespace onecopy::comm {
@@ -58,15 +57,14 @@ Algorithm CollectivesTable::Choose(size_t bytes, int ranks, int sockets) const {
   return chosen;
 }
 
-AllReduceCost CostOf(Algorithm algorithm, double bytes, int ranks, int sockets, double window_bytes) {
-  const double pieces = std::max(1.0, std::ceil(bytes / window_bytes));
+AllReduceCost CostOf(Algorithm algorithm, double bytes, int ranks, int sockets) {
   switch (algorithm) {
     case Algorithm::kOnePhase:
-      return {pieces, (1 + ranks) * bytes};
+      return {1, (1 + ranks) * bytes};
     case Algorithm::kTwoPhases:
-      return {pieces + 1, 3 * bytes};
+      return {2, 3 * bytes};
     case Algorithm::kBySocket:
-      return {pieces + 1 + sockets, 3 * bytes};
+      return {2.0 + sockets, 3 * bytes};
   }
   std::abort();
 }

@@ -37,11 +37,11 @@ struct CollectivesTable {
   Algorithm Choose(size_t bytes, int ranks, int sockets) const;
 };
 
-// What an all-reduce costs one rank: rounds of flags, and bytes that it copies or sums.
+// What an all-reduce costs one rank: rounds of flags that it waits for, and bytes that it copies or sums. The pieces of a
+// long message flow (shm_flow.h), so only the first one waits.
 struct AllReduceCost {
   double phases = 0, bytes = 0;
 };
-// window_bytes: of one piece; pieces flow, so each costs one phase more than the one before.
-AllReduceCost CostOf(Algorithm algorithm, double bytes, int ranks, int sockets, double window_bytes);
+AllReduceCost CostOf(Algorithm algorithm, double bytes, int ranks, int sockets);
 
 }  // namespace onecopy::comm

@@ -308,11 +308,6 @@ class StepPredictor {
   std::vector<std::vector<FfnLoad>> ffns_;                 // [layer][rank]
 };
 
-// Messages go in pieces of the window; the smallest machine has one round of flags for each.
-double Rounds(double bytes) {
-  return std::max(1.0, std::ceil(bytes / static_cast<double>(comm::CommOptions().window_bytes)));
-}
-
 }  // namespace
 
 double MatmulRate::RateAt(double tokens) const {
@@ -341,16 +336,13 @@ double AllReduceSeconds(const MachineModel& machine, double bytes) {
   if (ranks < 2) return 0;
   const comm::Algorithm algorithm =
       comm::CollectivesTable().Choose(static_cast<size_t>(bytes), ranks, /*sockets=*/1);
-  const comm::AllReduceCost cost = comm::CostOf(algorithm, bytes, ranks, /*sockets=*/1,
-                                                static_cast<double>(comm::CommOptions().window_bytes));
+  const comm::AllReduceCost cost = comm::CostOf(algorithm, bytes, ranks, /*sockets=*/1);
   return cost.phases * machine.sync_seconds + cost.bytes / machine.copy_bandwidth;
 }
 
-// Pieces are of each rank's own part.
 double GatherSeconds(const MachineModel& machine, double bytes) {
-  const auto ranks = static_cast<double>(machine.ranks.size());
-  if (ranks < 2) return 0;
-  return Rounds(bytes / ranks) * machine.sync_seconds + bytes / machine.copy_bandwidth;
+  if (machine.ranks.size() < 2) return 0;
+  return machine.sync_seconds + bytes / machine.copy_bandwidth;
 }
 
 StepTime PredictStep(const proto::ModelSpec& spec, const proto::ShardPlan& plan,
