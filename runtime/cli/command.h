@@ -29,6 +29,7 @@ void Print(const std::string& text);
 
 Command GenerateCommand();
 Command BenchCommand();
+Command BenchCollectivesCommand();
 Command PlanCommand();
 Command InspectCommand();
 Command TokenizeCommand();

@@ -8,8 +8,9 @@
 namespace onecopy::cli {
 
 std::vector<Command> AllCommands() {
-  return {GenerateCommand(), BenchCommand(),  PlanCommand(),       InspectCommand(),
-          TokenizeCommand(), LogitsCommand(), PerplexityCommand(), DoctorCommand()};
+  return {GenerateCommand(),   BenchCommand(),    PlanCommand(),
+          InspectCommand(),    TokenizeCommand(), LogitsCommand(),
+          PerplexityCommand(), DoctorCommand(),   BenchCollectivesCommand()};
 }
 
 void OnFirstRank(comm::Communicator& comm, const char* stage, const std::function<void()>& body) {

@@ -10,9 +10,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "runtime/base/error.h"
+#include "runtime/base/file.h"
 #include "runtime/base/log.h"
+#include "runtime/cli/collectives_file.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/placement.h"
 #include "runtime/cli/same_start.h"
@@ -36,10 +39,66 @@ int Exit(ErrorCode code) {
   return static_cast<int>(code);
 }
 
+// How ranks exchange, for every command.
+struct CommWish {
+  comm::CommOptions options;
+  std::string table;  // file; empty: the built-in choice
+};
+
+void AddCommOptions(CLI::App* app, CommWish* wish) {
+  constexpr const char* kGroup = "Ranks";
+  const auto choice = [&](const char* name, const char* help, auto* to, auto first, auto second,
+                          const char* first_name, const char* second_name) {
+    app->add_option_function<std::string>(
+           name, [=](const std::string& value) { *to = value == first_name ? first : second; }, help)
+        ->check(CLI::IsMember({first_name, second_name}))
+        ->group(kGroup);
+  };
+  comm::CommOptions* options = &wish->options;
+  using Collectives = comm::CommOptions::Collectives;
+  using Wire = comm::CommOptions::Wire;
+  choice("--collectives",
+         "how ranks exchange activations: shared (own shared-memory all-reduce) or mpi (MPI_Allreduce, to "
+         "compare)",
+         &options->collectives, Collectives::kShared, Collectives::kMpi, "shared", "mpi");
+  choice("--wire",
+         "how sums travel in a prefill: exact (default), or bf16: a quarter of the bytes, less precise",
+         &options->wire, Wire::kExact, Wire::kBf16, "exact", "bf16");
+  app->add_option("--collectives-table", wish->table,
+                  "which all-reduce to take for which size: a file of bench-collectives --tune")
+      ->group(kGroup);
+  app->add_option("--step-deadline", options->deadline_seconds,
+                  "seconds that ranks wait for one in a step before they give up")
+      ->check(CLI::Range(0.1, 86400.0))
+      ->group(kGroup);
+}
+
+// Rank 0 reads it, so all have the same.
+void ReadTable(const std::string& path, comm::Communicator& comm) {
+  std::string text;
+  OnFirstRank(comm, "reading the table of collectives", [&] {
+    text = ReadTextFile(path);
+    ParseCollectives(text, path);
+  });
+  std::vector<uint8_t> bytes(text.begin(), text.end());
+  comm.Broadcast(&bytes, 0);
+  comm.UseTable(ParseCollectives(std::string(bytes.begin(), bytes.end()), path));
+}
+
+// The socket of all CPUs of a seat; -1 where they lie on several or are not known.
+int SocketOf(const Seat& seat) {
+  if (!seat.placement.place || seat.placement.place->cpus.empty()) return -1;
+  const auto& cpus = seat.placement.place->cpus;
+  const int package = cpus.front().package;
+  const bool same =
+      std::all_of(cpus.begin(), cpus.end(), [&](const auto& c) { return c.package == package; });
+  return same ? package : -1;
+}
+
 // Parses argv into *chosen. Returns an exit code where the process should end now (help, version, usage
 // error).
 std::optional<int> Parse(int argc, char** argv, bool speaks, const std::vector<Command>& commands,
-                         comm::CommOptions* comm_options, const Command** chosen) {
+                         CommWish* comm_wish, const Command** chosen) {
   CLI::App app(kAbout, "onecopy");
   app.set_version_flag("--version", "onecopy " ONECOPY_VERSION);
   app.require_subcommand(1);
@@ -48,21 +107,7 @@ std::optional<int> Parse(int argc, char** argv, bool speaks, const std::vector<C
     CLI::App* sub = app.add_subcommand(command.name, command.summary);
     if (!command.examples.empty()) sub->footer("Examples:\n" + command.examples);
     command.add_options(sub);
-    sub->add_option_function<std::string>(
-           "--collectives",
-           [comm_options](const std::string& name) {
-             comm_options->collectives = name == "mpi" ? comm::CommOptions::Collectives::kMpi
-                                                       : comm::CommOptions::Collectives::kShared;
-           },
-           "how ranks exchange activations: shared (own shared-memory all-reduce) or mpi (MPI_Allreduce, to "
-           "compare)")
-        ->check(CLI::IsMember({"shared", "mpi"}))
-        ->group("Debugging");
-    sub->add_option("--step-deadline", comm_options->deadline_seconds,
-                    "seconds that a rank waits for another in a step, or for one that is stopped")
-        ->check(CLI::PositiveNumber)
-        ->type_name("S")
-        ->group("Debugging");
+    AddCommOptions(sub, comm_wish);
     sub->callback([chosen, &command] { *chosen = &command; });
   }
   // CLI11 would only say that a command is missing.
@@ -82,7 +127,8 @@ std::optional<int> Parse(int argc, char** argv, bool speaks, const std::vector<C
   }
 }
 
-int Run(const Command& command, comm::CommOptions comm_options) {
+int Run(const Command& command, const CommWish& comm_wish) {
+  comm::CommOptions comm_options = comm_wish.options;
   std::unique_ptr<comm::Communicator> comm;
   try {
     const PlacementWish wish = WishFromEnvironment();
@@ -102,6 +148,7 @@ int Run(const Command& command, comm::CommOptions comm_options) {
       if (same && error) throw *error;
       if (!same) seat = TakeSeat(topology, wish, rank_on_host, ranks_on_host);
     };
+    comm_options.socket = [&](int) { return SocketOf(seat); };
     if (comm::LaunchedByMpi()) {
       comm_options.threads_per_rank = std::max(1, wish.threads);
       comm = comm::MakeMpiCommunicator(comm_options);
@@ -111,6 +158,7 @@ int Run(const Command& command, comm::CommOptions comm_options) {
     }
     log::Init(comm->rank(), comm->size(), /*verbose=*/false);
     RequireSameProgram(*comm);
+    if (!comm_wish.table.empty()) ReadTable(comm_wish.table, *comm);
     command.run(*comm, seat);
     comm.reset();
     return Exit(ErrorCode::kOk);
@@ -149,9 +197,9 @@ int main(int argc, char** argv) {
   log::Init(0, 1, false);
   const std::vector<cli::Command> commands = cli::AllCommands();
   const cli::Command* chosen = nullptr;
-  comm::CommOptions comm_options;
+  cli::CommWish comm_wish;
   // All ranks parse the same line; only the first speaks about it.
-  if (const auto code = cli::Parse(argc, argv, cli::LauncherRank() == 0, commands, &comm_options, &chosen))
+  if (const auto code = cli::Parse(argc, argv, cli::LauncherRank() == 0, commands, &comm_wish, &chosen))
     return *code;
-  return cli::Run(*chosen, comm_options);
+  return cli::Run(*chosen, comm_wish);
 }

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "runtime/base/error.h"
+#include "runtime/comm/collectives_table.h"
 
 namespace onecopy::comm {
 
@@ -46,14 +47,12 @@ class Communicator {
 
   // x[i] becomes the sum over ranks of x[i], added in rank order. Any size, any alignment.
   virtual void AllReduceSum(std::span<float> x) = 0;
-  // For sums whose terms come from a cut that depends on the number of ranks: rounded to float after, the result does
-  // not.
-  virtual void AllReduceSum(std::span<double> x) = 0;
-  // The same for rows of `cols` elements that are used up at once: sink(row, sums) once for each row, in any order and
-  // on any thread of the team, with the row's `cols` sums while they are in the cache; they are gone when it returns.
+  // Sums of rows of `cols` elements that are used up at once: sink(row, sums) once for each row, in any order and on any
+  // thread of the team, with the row's `cols` sums while they are in the cache; they are gone when it returns. In f64,
+  // for terms that come from a cut which depends on the number of ranks: rounded to float after, the result does not.
   // What is in `terms` afterwards is not stated. The sink must not throw.
   using RowSink = std::function<void(size_t row, const double* sums)>;
-  virtual void AllReduceRows(std::span<double> terms, size_t cols, const RowSink& sink);
+  virtual void AllReduceRows(std::span<double> terms, size_t cols, const RowSink& sink) = 0;
 
   // x: [n_rows][bounds.back()]; this rank has filled columns [bounds[rank], bounds[rank + 1]) of every row,
   // all other columns are overwritten with what their ranks filled. bounds: size() + 1 ascending values from
@@ -80,6 +79,11 @@ class Communicator {
   // when all are done. Without one this thread does all.
   using Team = std::function<void(size_t n, const std::function<void(size_t)>& body)>;
   virtual void SetTeam(Team /*team*/) {}
+  // Which algorithm an all-reduce takes from now on, also in parts split off later. The same on all ranks.
+  virtual void UseTable(const CollectivesTable& /*table*/) {}
+  virtual const CollectivesTable& table() const = 0;
+  // How many sockets the ranks lie on, one behind the other in rank order; 1 where that is not known or not so.
+  virtual int sockets() const { return 1; }
 
   // The end of a set-up stage: `error` is null on success. Throws on every rank when any rank failed: the
   // Error of the lowest failing rank's code, with all distinct messages ("rank 3 (host): …").
@@ -113,23 +117,32 @@ class Communicator {
   virtual Stats stats() const = 0;
 };
 
+inline constexpr size_t kLeastBf16Rows = 8;
+
 struct CommOptions {
   // kMpi: MPI_Allreduce and its like, to compare and to debug. The order of its sums is MPI's, its waits have
   // no deadline, and they spin.
   enum class Collectives { kShared, kMpi };
   Collectives collectives = Collectives::kShared;
-  // Of one wait in AllReduceSum and the gathers: a step. Waits for the root of a Broadcast, where ranks are idle, have
-  // none, but notice ranks that die, or are stopped for so long.
+  // How the terms of AllReduceRows travel where there are at least kLeastBf16Rows rows (a prefill): as they are, or
+  // rounded to bf16, a quarter of the bytes. Then sums are exact sums of rounded terms, rounded to f32: each term brings
+  // an error of at most 2^-8 of its size. Fewer rows always travel exactly. kMpi has no part in it.
+  enum class Wire { kExact, kBf16 };
+  Wire wire = Wire::kExact;
+  // Of one wait in an all-reduce, a gather or a message: a step. Waits for the root of a Broadcast, where ranks are idle,
+  // have none, but notice ranks that die, or are stopped for so long.
   double deadline_seconds = 60;
   // Of one wait in Barrier, HostBarrier and Agree: ranks load their shards at different speeds.
   double setup_deadline_seconds = 1800;
-  size_t window_bytes = 1 << 20;  // per rank, per buffer of the pair; larger messages go in pieces
+  size_t window_bytes = 256 << 10;  // per rank, per buffer of eight; larger messages go in pieces
   // Waits spin only where the ranks of a host times this fit the CPUs that they may use; otherwise they sleep
   // at once.
   int threads_per_rank = 1;
   // Called once the rank knows its place on its host, before it touches shared memory: binds the process, so that the
   // pages come to its node. May throw Error, on which all ranks then agree.
   std::function<void(int rank_on_host, int ranks_on_host)> bind = nullptr;
+  // The socket of a rank of this host, -1 where it is not known; asked for this rank alone, after `bind`.
+  std::function<int(int rank_on_host)> socket = nullptr;
   // > 0: treat every so many ranks of a host as a host of their own, to test the path between hosts on one
   // machine.
   int ranks_per_pretended_host = 0;

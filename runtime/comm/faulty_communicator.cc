@@ -35,11 +35,6 @@ class FaultyCommunicator : public Communicator {
     inner_->AllReduceSum(x);
     Flip(flip, x.data(), x.size_bytes());
   }
-  void AllReduceSum(std::span<double> x) override {
-    const Fault* flip = Before();
-    inner_->AllReduceSum(x);
-    Flip(flip, x.data(), x.size_bytes());
-  }
   void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds) override {
     const Fault* flip = Before();
     inner_->AllGatherColumns(x, n_rows, bounds);
@@ -70,6 +65,9 @@ class FaultyCommunicator : public Communicator {
   }
   std::unique_ptr<Communicator> Split(int color) override { return inner_->Split(color); }
   void SetTeam(Team team) override { inner_->SetTeam(std::move(team)); }
+  void UseTable(const CollectivesTable& table) override { inner_->UseTable(table); }
+  const CollectivesTable& table() const override { return inner_->table(); }
+  int sockets() const override { return inner_->sockets(); }
   std::vector<std::vector<uint8_t>> AllGatherBytes(const std::vector<uint8_t>& bytes) override {
     Before();
     return inner_->AllGatherBytes(bytes);

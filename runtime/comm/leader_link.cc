@@ -1,6 +1,5 @@
-// Nonblocking MPI collectives, so that a wait can be given up. The sum is a gather and an ordered loop rather
-// than MPI_Iallreduce, whose order is MPI's own from three hosts on: hosts are few and a decode message is
-// some 20 KB.
+// Nonblocking MPI collectives, so that a wait can be given up and work goes on beside them. Sums are gathers and ordered
+// loops rather than MPI_Iallreduce, whose order is MPI's own from three hosts on.
 #include "runtime/comm/leader_link.h"
 
 #include <mpi.h>
@@ -16,9 +15,10 @@
 namespace onecopy::comm {
 namespace {
 
-// MPI counts in int; pieces also bound what the gather of the sum needs.
+// MPI counts in int.
 constexpr size_t kMaxPieceBytes = size_t{1} << 30;
-constexpr size_t kSumPieceBytes = 4 << 20;
+// Below, the second message costs more than sending everything to all.
+constexpr size_t kLeastSlicedBytes = 32 << 10;
 constexpr const char* kPeers = "the other hosts";
 
 }  // namespace
@@ -30,6 +30,7 @@ LeaderLink::LeaderLink(MpiHandle leaders, double deadline_seconds, double barrie
       barrier_deadline_seconds_(barrier_deadline_seconds),
       wait_(std::move(check_trouble)) {
   MPI_Comm_size(MPI_Comm_f2c(leaders_), &size_);
+  MPI_Comm_rank(MPI_Comm_f2c(leaders_), &rank_);
 }
 
 void LeaderLink::Barrier() {
@@ -38,27 +39,122 @@ void LeaderLink::Barrier() {
   wait_.Await(&request, "MPI_Ibarrier between hosts", kPeers, barrier_deadline_seconds_);
 }
 
-template <typename T>
-void LeaderLink::Sum(T* x, size_t n) {
-  constexpr size_t kPiece = kSumPieceBytes / sizeof(T);
-  constexpr const char* kCall = "MPI_Iallgather between hosts";
-  for (size_t from = 0; from < n; from += kPiece) {
-    const size_t piece = std::min(kPiece, n - from);
-    terms_.resize((piece * size_ * sizeof(T) + sizeof(double) - 1) / sizeof(double));
-    auto* terms = reinterpret_cast<T*>(terms_.data());
-    MPI_Request request;
-    const int count = static_cast<int>(piece * sizeof(T));
-    CheckMpi(
-        MPI_Iallgather(x + from, count, MPI_BYTE, terms, count, MPI_BYTE, MPI_Comm_f2c(leaders_), &request),
-        kCall);
-    wait_.Await(&request, kCall, kPeers, deadline_seconds_);
-    std::vector<const T*> by_host;
-    for (int h = 0; h < size_; ++h) by_host.push_back(terms + h * piece);
-    SumInRankOrder(x + from, by_host, piece);
+// MPI_Wait of a request is never called: peers may be gone.
+struct LeaderLink::UnderWay {
+  const void* x = nullptr;  // null: free
+  MPI_Request request = MPI_REQUEST_NULL;
+  const char* call = nullptr;
+  bool in_slices = false;
+  std::vector<double> terms;        // of any type; kept, so that a step of the model allocates nothing
+  std::vector<int> bytes, offsets;  // by host
+  std::vector<int> receive_bytes, receive_offsets;  // of the slices of all hosts that this one sums
+
+  template <typename T>
+  T* TermsOf(size_t n) {
+    terms.resize((n * sizeof(T) + sizeof(double) - 1) / sizeof(double));
+    return reinterpret_cast<T*>(terms.data());
   }
+  // Of slices of n elements, one a host.
+  template <typename T>
+  void SetSlices(size_t n, int hosts) {
+    bytes.clear();
+    offsets.clear();
+    for (int h = 0; h < hosts; ++h) {
+      offsets.push_back(static_cast<int>(n * h / hosts * sizeof(T)));
+      bytes.push_back(static_cast<int>(n * (h + 1) / hosts * sizeof(T)) - offsets.back());
+    }
+  }
+};
+
+LeaderLink::~LeaderLink() = default;
+
+LeaderLink::UnderWay* LeaderLink::Find(const void* x) {
+  for (const auto& it : under_way_)
+    if (it->x == x) return it.get();
+  ONECOPY_CHECK(x == nullptr && under_way_.size() < kMaxUnderWay);
+  under_way_.push_back(std::make_unique<UnderWay>());
+  return under_way_.back().get();
 }
-template void LeaderLink::Sum(float* x, size_t n);
-template void LeaderLink::Sum(double* x, size_t n);
+
+void LeaderLink::Await(UnderWay* it) {
+  wait_.Await(&it->request, it->call, kPeers, deadline_seconds_);
+}
+
+template <typename T>
+void LeaderLink::Step(size_t step, T* x, size_t n) {
+  if (n == 0) return;
+  UnderWay* it = Find(step == 0 ? nullptr : x);
+  if (step == 0) return StartSum(it, x, n);
+  if (step == 1 && size_ > 2 && !it->in_slices) return;  // on its way
+  if (step == 1 && it->in_slices) return SumSlice(it, x, n);
+  Await(it);
+  if (!it->in_slices) {
+    std::vector<const T*> by_host;
+    for (int h = 0; h < size_; ++h) by_host.push_back(it->TermsOf<T>(n * size_) + h * n);
+    SumInRankOrder(x, by_host, 0, n);
+  }
+  it->x = nullptr;
+}
+
+template <typename T>
+void LeaderLink::StartSum(UnderWay* it, T* x, size_t n) {
+  it->x = x;
+  it->in_slices = size_ > 2 && n * sizeof(T) >= kLeastSlicedBytes;
+  const MPI_Comm comm = MPI_Comm_f2c(leaders_);
+  if (!it->in_slices) {
+    it->call = "MPI_Iallgather between hosts";
+    const int bytes = static_cast<int>(n * sizeof(T));
+    CheckMpi(
+        MPI_Iallgather(x, bytes, MPI_BYTE, it->TermsOf<T>(n * size_), bytes, MPI_BYTE, comm, &it->request),
+        it->call);
+    return;
+  }
+  it->call = "MPI_Ialltoallv between hosts";
+  it->SetSlices<T>(n, size_);
+  const int mine = it->bytes[rank_];
+  std::vector<int>& counts = it->receive_bytes;
+  std::vector<int>& at = it->receive_offsets;
+  counts.assign(size_, mine);
+  at.clear();
+  for (int h = 0; h < size_; ++h) at.push_back(h * mine);
+  CheckMpi(MPI_Ialltoallv(x, it->bytes.data(), it->offsets.data(), MPI_BYTE,
+                          it->TermsOf<T>(static_cast<size_t>(mine) / sizeof(T) * size_), counts.data(),
+                          at.data(), MPI_BYTE, comm, &it->request),
+           it->call);
+}
+
+// The slices of all hosts are here: sums this host's and sends it to all.
+template <typename T>
+void LeaderLink::SumSlice(UnderWay* it, T* x, size_t n) {
+  Await(it);
+  const size_t length = static_cast<size_t>(it->bytes[rank_]) / sizeof(T);
+  std::vector<const T*> by_host;
+  for (int h = 0; h < size_; ++h) by_host.push_back(it->TermsOf<T>(length * size_) + h * length);
+  SumInRankOrder(x + n * rank_ / size_, by_host, 0, length);
+  it->call = "MPI_Iallgatherv between hosts";
+  CheckMpi(MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_BYTE, x, it->bytes.data(), it->offsets.data(), MPI_BYTE,
+                           MPI_Comm_f2c(leaders_), &it->request),
+           it->call);
+}
+template void LeaderLink::Step(size_t step, float* x, size_t n);
+template void LeaderLink::Step(size_t step, double* x, size_t n);
+
+void LeaderLink::GatherStep(size_t step, uint8_t* x, const std::vector<int>& bytes) {
+  UnderWay* it = Find(step == 0 ? nullptr : x);
+  if (step == 1) {
+    Await(it);
+    it->x = nullptr;
+    return;
+  }
+  it->x = x;
+  it->call = "MPI_Iallgatherv between hosts";
+  it->bytes = bytes;
+  it->offsets.assign(1, 0);
+  for (const int n : bytes) it->offsets.push_back(it->offsets.back() + n);
+  CheckMpi(MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_BYTE, x, it->bytes.data(), it->offsets.data(), MPI_BYTE,
+                           MPI_Comm_f2c(leaders_), &it->request),
+           it->call);
+}
 
 void LeaderLink::Broadcast(std::vector<uint8_t>* bytes, int root) {
   constexpr const char* kCall = "MPI_Ibcast between hosts";

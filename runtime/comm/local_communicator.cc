@@ -44,12 +44,15 @@ class Pages {
 
 // Outlives every communicator of the group, so that a rank that leaves takes nothing away from the others.
 struct Group {
-  // world_ranks: of its members, by rank.
-  Group(const std::vector<int>& world_ranks, size_t window_bytes) {
-    for (const int world_rank : world_ranks) {
+  struct Member {
+    int world_rank, socket;
+  };
+  // members: by rank.
+  Group(const std::vector<Member>& members, size_t window_bytes) {
+    for (const Member& member : members) {
       pages.emplace_back(RegionBytes(window_bytes));
       regions.push_back(pages.back().data());
-      InitRegion(regions.back(), window_bytes, world_rank);
+      InitRegion(regions.back(), window_bytes, member.world_rank, member.socket);
     }
   }
 
@@ -73,7 +76,11 @@ class LocalCommunicator : public Communicator {
       : group_(std::move(group)),
         options_(options),
         parent_(parent),
-        shared_(rank, group_->regions, ShmOptionsOf(options, parent)) {}
+        shared_(rank, group_->regions, ShmOptionsOf(options, parent), options.wire) {
+    if (parent == nullptr) return;
+    shared_.all_reduce().UseTable(parent->shared_.all_reduce().table());
+    shared_.all_reduce().UseTeam(parent->shared_.all_reduce().team());
+  }
 
   int rank() const override { return shared_.rank(); }
   int size() const override { return shared_.size(); }
@@ -88,7 +95,13 @@ class LocalCommunicator : public Communicator {
   void Barrier() override { shared_.Barrier(); }
   void HostBarrier() override { shared_.Barrier(); }
   void AllReduceSum(std::span<float> x) override { shared_.AllReduceSum(x); }
-  void AllReduceSum(std::span<double> x) override { shared_.AllReduceSum(x); }
+  void AllReduceRows(std::span<double> terms, size_t cols, const RowSink& sink) override {
+    shared_.AllReduceRows(terms, cols, sink);
+  }
+  void SetTeam(Team team) override { shared_.all_reduce().UseTeam(std::move(team)); }
+  void UseTable(const CollectivesTable& table) override { shared_.all_reduce().UseTable(table); }
+  const CollectivesTable& table() const override { return shared_.all_reduce().table(); }
+  int sockets() const override { return static_cast<int>(shared_.all_reduce().sockets().size()); }
   void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds) override {
     shared_.AllGatherColumns(x, n_rows, bounds);
   }
@@ -121,12 +134,13 @@ class LocalCommunicator : public Communicator {
   std::unique_ptr<Communicator> Split(int color) override {
     std::vector<uint8_t> mine(sizeof(color));
     memcpy(mine.data(), &color, sizeof(color));
-    std::vector<int> members;
+    std::vector<Group::Member> members;
     int rank_in_part = 0;
     const auto colors = shared_.AllGatherBytes(mine);
     for (int r = 0; r < size(); ++r) {
       if (r == rank()) rank_in_part = static_cast<int>(members.size());
-      if (colors[r] == mine) members.push_back(Header(group_->regions[r])->world_rank);
+      const RankHeader& it = *Header(group_->regions[r]);
+      if (colors[r] == mine) members.push_back({it.world_rank, it.socket});
     }
     const std::lock_guard lock(group_->mutex);
     auto& part = group_->parts[{n_splits_++, color}];
@@ -185,9 +199,9 @@ class LocalCommunicator : public Communicator {
 
 std::vector<std::unique_ptr<Communicator>> MakeLocalCommunicators(int ranks, const CommOptions& options) {
   ONECOPY_CHECK(ranks > 0);
-  std::vector<int> world_ranks(ranks);
-  std::iota(world_ranks.begin(), world_ranks.end(), 0);
-  const auto group = std::make_shared<Group>(world_ranks, WindowBytes(options));
+  std::vector<Group::Member> members;
+  for (int r = 0; r < ranks; ++r) members.push_back({r, options.socket ? options.socket(r) : -1});
+  const auto group = std::make_shared<Group>(members, WindowBytes(options));
   std::vector<std::unique_ptr<Communicator>> communicators;
   for (int r = 0; r < ranks; ++r)
     communicators.push_back(std::make_unique<LocalCommunicator>(r, group, options));

@@ -104,13 +104,19 @@ class MpiCommunicator : public Communicator {
     Guarded([&] { shared_->Barrier(); });
   }
 
-  void AllReduceSum(std::span<float> x) override { SumOverHosts(x); }
-  void AllReduceSum(std::span<double> x) override { SumOverHosts(x); }
+  void AllReduceSum(std::span<float> x) override {
+    Guarded([&] { shared_->AllReduceSum(x); });
+  }
+  void AllReduceRows(std::span<double> terms, size_t cols, const RowSink& sink) override {
+    Guarded([&] { shared_->AllReduceRows(terms, cols, sink); });
+  }
+  void SetTeam(Team team) override { shared_->all_reduce().UseTeam(std::move(team)); }
+  void UseTable(const CollectivesTable& table) override { shared_->all_reduce().UseTable(table); }
+  const CollectivesTable& table() const override { return shared_->all_reduce().table(); }
+  int sockets() const override { return static_cast<int>(shared_->all_reduce().sockets().size()); }
 
   void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds) override {
-    Guarded([&] {
-      OneHost() ? shared_->AllGatherColumns(x, n_rows, bounds) : GatherColumnsOverHosts(x, n_rows, bounds);
-    });
+    Guarded([&] { shared_->AllGatherColumns(x, n_rows, bounds); });
   }
 
   void Broadcast(std::vector<uint8_t>* bytes, int root) override {
@@ -206,16 +212,6 @@ class MpiCommunicator : public Communicator {
     }
   }
 
-  template <typename T>
-  void SumOverHosts(std::span<T> x) {
-    Guarded([&] {
-      shared_->AllReduceSum(x);
-      if (OneHost()) return;
-      if (IsLeader()) link_->SumInHostOrder(x.data(), x.size());
-      shared_->BroadcastInto(x.data(), x.size_bytes(), 0);
-    });
-  }
-
   bool OneHost() const { return mpi_.hosts.size() == 1; }
   bool IsLeader() const { return mpi_.rank_on_host == 0; }
 
@@ -241,13 +237,23 @@ class MpiCommunicator : public Communicator {
     });
     windows_.push_back(std::make_unique<MpiWindow>(mpi_.on_host, bytes));
     const std::vector<uint8_t*>& parts = windows_.back()->parts();
-    InitRegion(parts[mpi_.rank_on_host], shm.window_bytes, session_->all().rank);
+    if (parent_ != nullptr)
+      socket_ = parent_->socket_;
+    else if (options_.socket)
+      socket_ = options_.socket(mpi_.rank_on_host);
+    InitRegion(parts[mpi_.rank_on_host], shm.window_bytes, session_->all().rank, socket_);
     plain::Barrier(mpi_.ranks);
-    shared_.emplace(mpi_.rank_on_host, parts, shm);
-    if (!OneHost() && IsLeader()) {
+    shared_.emplace(mpi_.rank_on_host, parts, shm, options_.wire);
+    if (parent_ != nullptr) {
+      shared_->all_reduce().UseTable(parent_->shared_->all_reduce().table());
+      shared_->all_reduce().UseTeam(parent_->shared_->all_reduce().team());
+    }
+    if (OneHost()) return;
+    if (IsLeader()) {
       link_.emplace(mpi_.leaders, shm.deadline_seconds, shm.barrier_deadline_seconds,
                     [this] { shared_->sync().CheckTrouble(); });
     }
+    shared_->JoinHosts({mpi_.hosts, mpi_.host}, link_ ? &*link_ : nullptr);
   }
 
   // gather: the outcomes of all ranks that must decide together.
@@ -312,22 +318,6 @@ class MpiCommunicator : public Communicator {
     return by_rank;
   }
 
-  void GatherColumnsOverHosts(float* x, size_t n_rows, std::span<const uint32_t> bounds) {
-    ONECOPY_CHECK(bounds.size() == static_cast<size_t>(size()) + 1);
-    const size_t stride = bounds.back();
-    const auto row_bytes = [&](int r) { return (size_t{bounds[r + 1]} - bounds[r]) * sizeof(float); };
-    std::vector<uint8_t> mine(n_rows * row_bytes(rank()));
-    for (size_t row = 0; row < n_rows && !mine.empty(); ++row) {
-      memcpy(mine.data() + row * row_bytes(rank()), x + row * stride + bounds[rank()], row_bytes(rank()));
-    }
-    const ByteVectors all = GatherBytesOverHosts(mine);
-    for (int r = 0; r < size(); ++r) {
-      for (size_t row = 0; row < n_rows && !all[r].empty(); ++row) {
-        memcpy(x + row * stride + bounds[r], all[r].data() + row * row_bytes(r), row_bytes(r));
-      }
-    }
-  }
-
   // Destroyed in reverse: the windows before MPI, the collectives before the windows that they write to.
   std::optional<MpiGuard> ending_;
   const std::shared_ptr<MpiSession> session_;
@@ -336,9 +326,10 @@ class MpiCommunicator : public Communicator {
   const MpiGroup mpi_;
   MpiWait wait_;                                     // of messages from rank to rank
   std::vector<std::unique_ptr<MpiWindow>> windows_;  // the first carries the messages
+  std::optional<LeaderLink> link_;                   // on leaders of several hosts
   std::optional<ShmCollectives> shared_;
-  std::optional<LeaderLink> link_;  // on leaders of several hosts
   const int exceptions_at_start_;
+  int socket_ = -1;
   bool failed_ = false;
   bool agreed_to_end_ = false;
 };
@@ -362,11 +353,12 @@ class PlainMpiCommunicator : public MpiCommunicator {
   void Barrier() override {
     Counted([&] { plain::Barrier(ranks()); });
   }
-  void AllReduceSum(std::span<double> x) override {
-    Counted([&] { plain::AllReduceSum(ranks(), x); });
-  }
   void AllReduceSum(std::span<float> x) override {
     Counted([&] { plain::AllReduceSum(ranks(), x); });
+  }
+  void AllReduceRows(std::span<double> terms, size_t cols, const RowSink& sink) override {
+    Counted([&] { plain::AllReduceSum(ranks(), terms); });
+    for (size_t row = 0; row * cols < terms.size(); ++row) sink(row, terms.data() + row * cols);
   }
   void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds) override {
     Counted([&] { plain::AllGatherColumns(ranks(), x, n_rows, bounds); });

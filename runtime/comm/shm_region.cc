@@ -15,10 +15,11 @@ std::string HostName() {
   return name;
 }
 
-void InitRegion(uint8_t* region, size_t window_bytes, int world_rank) {
+void InitRegion(uint8_t* region, size_t window_bytes, int world_rank, int socket) {
   memset(region, 0, RegionBytes(window_bytes));
   auto* header = new (region) RankHeader;
   header->world_rank = world_rank;
+  header->socket = socket;
   header->process = ThisProcess();
   const std::string host = HostName();
   memcpy(header->host, host.data(), std::min(host.size(), sizeof(header->host) - 1));

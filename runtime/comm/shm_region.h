@@ -1,5 +1,5 @@
 // What each rank keeps in memory that all ranks of its host share: a header (who it is, how far it has come,
-// why it failed) and two message buffers. Lies in the owner's part of the window, so on the owner's node.
+// why it failed) and a ring of message buffers. Lies in the owner's part of the window, so on the owner's node.
 // Every field that changes after InitRegion is atomic; each has one writer, the owner, except where stated.
 #pragma once
 
@@ -68,6 +68,7 @@ struct alignas(kLineBytes) RankHeader {
 
   // Constant once every rank has attached.
   int32_t world_rank = 0;
+  int32_t socket = -1;  // -1: not known
   ProcessIdentity process;
   char host[64] = {};
   uint8_t cpus[1024] = {};  // bit mask of the CPUs the owner may run on
@@ -78,17 +79,22 @@ static_assert(sizeof(RankHeader) <= kHeaderBytes);
 // Before the payload of a message whose size the receivers do not know.
 constexpr size_t kPrefixBytes = kLineBytes;
 
-// A region: header, then two buffers of `BufferBytes(window_bytes)`, all page-aligned.
+// Messages take the buffers in turn. Two would do where a rank reads a message before it writes the next; the others let
+// the pieces of a long message flow through up to five stages (shm_flow.h).
+constexpr uint32_t kBuffers = 8;
+static_assert(kBuffers > 0 && (kBuffers & (kBuffers - 1)) == 0, "message numbers wrap around");
+
+// A region: header, then the buffers, each of `BufferBytes(window_bytes)`, all page-aligned.
 constexpr size_t BufferBytes(size_t window_bytes) {
   return (kPrefixBytes + window_bytes + 4095) / 4096 * 4096;
 }
 constexpr size_t RegionBytes(size_t window_bytes) {
-  return kHeaderBytes + 2 * BufferBytes(window_bytes);
+  return kHeaderBytes + kBuffers * BufferBytes(window_bytes);
 }
 
 // Zeroes the whole region, which places its pages on the caller's node, and writes the header. By the owner,
 // before any other rank reads it.
-void InitRegion(uint8_t* region, size_t window_bytes, int world_rank);
+void InitRegion(uint8_t* region, size_t window_bytes, int world_rank, int socket = -1);
 
 inline RankHeader* Header(uint8_t* region) {
   return std::launder(reinterpret_cast<RankHeader*>(region));

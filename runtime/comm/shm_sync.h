@@ -1,12 +1,14 @@
-// Phases: the one way in which ranks of a host wait for each other. Every rank counts through the same
-// phases; entering a phase says "my message of this phase is written, and I have read all I want of the phase
-// before". So two buffers a rank, used in turn, need no barrier behind a message: buffer p % 2 may be
-// overwritten once all have entered p - 1.
+// Phases: the one way in which ranks of a host wait for each other. Every rank counts through the same phases; what a
+// rank wrote before it entered a phase, the others may read once they have seen it there.
 //
-// A ShmSync belongs to one thread at a time. Errors: CommError from every wait, when a peer has died, has
-// left, has failed or does not come in time. What is thrown first, on whichever rank, is what the other ranks
-// throw. Source: double buffering without a trailing barrier as in DeepSpeed's csrc/cpu/comm/shm.cpp;
-// liveness, deadline and sleeping waits are additions.
+// Messages: a phase may publish one, written to the next buffer of the rank's ring. A rank that publishes message m has
+// read all it wants of message m - kMaxLag - 1 and older. So the buffer of message m is free once all ranks have
+// published m - 1, and no barrier follows a message.
+//
+// A ShmSync belongs to one thread at a time. Errors: CommError from every wait, when a peer has died, has left, has
+// failed or does not come in time. What is thrown first, on whichever rank, is what the other ranks throw. Source:
+// buffers in turn without a trailing barrier as in DeepSpeed's csrc/cpu/comm/shm.cpp; the lag, liveness, deadline and
+// sleeping waits are additions. tests/model_check proves the protocol on a model of it.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +21,11 @@
 
 namespace onecopy::comm {
 
+// How many messages a rank may have published and not read to their end.
+constexpr uint32_t kMaxLag = kBuffers - 2;
+
 struct ShmOptions {
-  size_t window_bytes = 1 << 20;
+  size_t window_bytes = 256 << 10;
   double deadline_seconds = 60;  // of a wait in any operation but Barrier
   double barrier_deadline_seconds = 60;
   int threads_per_rank = 1;
@@ -43,17 +48,26 @@ class ShmSync {
   int rank() const { return rank_; }
   int size() const { return static_cast<int>(regions_.size()); }
 
-  // This rank's buffer of the next phase, free for writing: waits until nobody reads its last content.
+  // This rank's buffer of the next message, free for writing: waits until nobody reads its last content.
   uint8_t* OpenBuffer();
-  // Enters the next phase: publishes the buffer.
+  // Enters the next phase with the next message: what was written to the opened buffer, or nothing of use.
+  void Publish();
+  // Enters the next phase without a message.
   void Arrive();
   // Until every rank has entered the current phase.
   void AwaitAll() { AwaitAll(phase_, deadline_seconds_); }
   void AwaitAll(double deadline_seconds) { AwaitAll(phase_, deadline_seconds); }
   // Until `peer` has entered the current phase. For idle times: no deadline, but peers that die are noticed.
   void AwaitRank(int peer);
-  // What `peer` published in the current phase.
-  const uint8_t* Buffer(int peer) const;
+  // The last message published here; numbers wrap around.
+  uint32_t message() const { return message_; }
+  // `peer`'s buffer of a message, this one or one of the kMaxLag before.
+  uint8_t* Buffer(int peer, uint32_t message) const {
+    return regions_[peer] + kHeaderBytes + (message & (kBuffers - 1)) * buffer_bytes_;
+  }
+  const uint8_t* Buffer(int peer) const { return Buffer(peer, message_); }
+
+  int socket(int peer) const { return header(peer).socket; }
 
   // Throws when some rank has failed.
   void CheckFailed() const;
@@ -93,6 +107,7 @@ class ShmSync {
   WaitPolicy policy_;
   const int exceptions_at_start_;
 
+  uint32_t message_ = 0;
   uint32_t phase_ = 0;           // wraps around; phases are compared by their signed difference
   uint32_t all_arrived_in_ = 0;  // every rank is known to have entered this phase
   int64_t wait_ns_ = 0;

@@ -3,17 +3,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include "runtime/comm/communicator.h"
+#include "runtime/comm/collectives_table.h"
 #include "runtime/shard/pipeline.h"
 #include "runtime/shard/plan.h"
 
 namespace onecopy::shard {
 namespace {
-
-// Messages go in pieces of the window; the smallest machine has one round of flags for each.
-double Rounds(double bytes) {
-  return std::max(1.0, std::ceil(bytes / static_cast<double>(comm::CommOptions().window_bytes)));
-}
 
 // MPI's gathers of small messages double what each has with every round; `bytes` is what each leader receives.
 double BetweenHosts(const MachineModel& machine, double hosts, double bytes) {
@@ -87,30 +82,29 @@ class StepExchanges {
 
 }  // namespace
 
-// comm/shm_collectives.cc: one phase while few bytes are read (each rank sums all), else two (each sums its slice, then
-// all gather).
+// As comm chooses by itself. What goes by socket costs as many bytes as two phases here: the links between sockets are
+// not in this model.
 double AllReduceSeconds(const MachineModel& machine, const ExchangeGroup& group, double bytes) {
-  constexpr double kOnePhaseExtraBytes = 48 << 10;
   if (group.ranks < 2) return 0;
-  const double ranks = group.ranks / group.hosts;  // of one host
-  const double piece = std::min(bytes, static_cast<double>(comm::CommOptions().window_bytes));
-  const bool one_phase = (ranks - 2) * piece <= kOnePhaseExtraBytes;
-  const double copied = one_phase ? (1 + ranks) * bytes : 3 * bytes;
-  const double on_host =
-      Rounds(bytes) * (one_phase ? 1 : 2) * machine.sync_seconds + copied / machine.copy_bandwidth;
+  const auto ranks = static_cast<int>(std::ceil(group.ranks / group.hosts));  // of one host
+  double on_host = 0;
+  if (ranks > 1) {
+    const comm::Algorithm algorithm =
+        comm::CollectivesTable().Choose(static_cast<size_t>(bytes), ranks, /*sockets=*/1);
+    const comm::AllReduceCost cost = comm::CostOf(algorithm, bytes, ranks, /*sockets=*/1);
+    on_host = cost.phases * machine.sync_seconds + cost.bytes / machine.copy_bandwidth;
+  }
   if (group.hosts < 2) return on_host;
   // Between the leaders, then from them to their hosts.
-  return on_host + BetweenHosts(machine, group.hosts, (group.hosts - 1) * bytes) +
-         Rounds(bytes) * machine.sync_seconds + bytes / machine.copy_bandwidth;
+  return on_host + BetweenHosts(machine, group.hosts, (group.hosts - 1) * bytes) + machine.sync_seconds +
+         bytes / machine.copy_bandwidth;
 }
 
-// Pieces are of each rank's own part.
 double GatherSeconds(const MachineModel& machine, const ExchangeGroup& group, double bytes) {
   if (group.ranks < 2) return 0;
-  const double on_host = Rounds(bytes / group.ranks) * machine.sync_seconds + bytes / machine.copy_bandwidth;
+  const double on_host = machine.sync_seconds + bytes / machine.copy_bandwidth;
   if (group.hosts < 2) return on_host;
-  return on_host + 2 * BetweenHosts(machine, group.hosts, bytes / 2) +  // lengths, then the parts
-         Rounds(bytes) * machine.sync_seconds + bytes / machine.copy_bandwidth;
+  return on_host + BetweenHosts(machine, group.hosts, bytes) + on_host;
 }
 
 double ExchangeSeconds(const proto::ModelSpec& spec, const proto::ShardPlan& plan,

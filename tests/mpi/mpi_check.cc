@@ -57,13 +57,14 @@ void CheckDoubleSums(Communicator& comm) {
     std::vector<double> x(n);
     const auto term = [&](int rank, size_t i) { return static_cast<double>(Mix(i * 64 + rank) >> 16); };
     for (size_t i = 0; i < n; ++i) x[i] = term(comm.rank(), i);
-    comm.AllReduceSum(x);
-    for (size_t i = 0; i < n; ++i) {
-      double expected = 0;
-      for (int r = 0; r < comm.size(); ++r) expected += term(r, i);
-      Require(x[i] == expected,
-              fmt::format("f64 sum of {}, index {}: expected {}, found {}", n, i, expected, x[i]));
-    }
+    comm.AllReduceRows(x, n, [&](size_t, const double* sums) {
+      for (size_t i = 0; i < n; ++i) {
+        double expected = 0;
+        for (int r = 0; r < comm.size(); ++r) expected += term(r, i);
+        Require(sums[i] == expected,
+                fmt::format("f64 sum of {}, index {}: expected {}, found {}", n, i, expected, sums[i]));
+      }
+    });
   }
 }
 
@@ -94,10 +95,10 @@ void CheckParts(Communicator& comm) {
   const int color = comm.rank() % 2;
   const auto part = comm.Split(color);
   for (int call = 0; call < 20; ++call) {
-    std::vector<double> x(5000, static_cast<double>(comm.rank()));
+    std::vector<float> x(5000, static_cast<float>(comm.rank()));
     part->AllReduceSum(x);
-    double expected = 0;
-    for (int r = color; r < comm.size(); r += 2) expected += r;
+    float expected = 0;
+    for (int r = color; r < comm.size(); r += 2) expected += static_cast<float>(r);
     Require(x.front() == expected && x.back() == expected,
             fmt::format("sum of color {}: expected {}, found {}", color, expected, x[0]));
     const int other = comm.rank() ^ 1;

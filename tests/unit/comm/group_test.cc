@@ -25,11 +25,11 @@ TEST(Split, KeepsTheOrderOfRanksAndSumsWithinTheColor) {
     Demand(part->size() == (color == 0 ? 3 : 2) && part->rank() == comm.rank() / 3,
            "wrong place in the part");
     for (int call = 0; call < 50; ++call) {
-      std::vector<double> x(300, 1 << comm.rank());
+      std::vector<float> x(300, static_cast<float>(1 << comm.rank()));
       part->AllReduceSum(x);
-      const double expected = color == 0 ? 0b1001001 : color == 1 ? 0b0010010 : 0b0100100;
+      const float expected = color == 0 ? 0b1001001 : color == 1 ? 0b0010010 : 0b0100100;
       Demand(x.front() == expected && x.back() == expected, fmt::format("color {} sums {}", color, x[0]));
-      std::vector<double> all(300, 1);
+      std::vector<float> all(300, 1);
       comm.AllReduceSum(all);
       Demand(all.back() == 7, "the whole communicator works beside its parts");
     }

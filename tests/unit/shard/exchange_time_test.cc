@@ -25,8 +25,8 @@ MachineModel Costs() {
 TEST(ExchangeTime, IsRoundsAndBytesOnOneHost) {
   const MachineModel machine = Costs();
   EXPECT_EQ(AllReduceSeconds(machine, {1}, 1 << 20), 0);
-  EXPECT_DOUBLE_EQ(AllReduceSeconds(machine, {2}, 16384), 1e-6 + 3 * 16384e-9);  // own in, both out
-  EXPECT_DOUBLE_EQ(AllReduceSeconds(machine, {2}, 4 << 20), 4e-6 + 3 * 4194304e-9);
+  EXPECT_DOUBLE_EQ(AllReduceSeconds(machine, {2}, 16384), 1e-6 + 3 * 16384e-9);      // own in, both out
+  EXPECT_DOUBLE_EQ(AllReduceSeconds(machine, {2}, 4 << 20), 1e-6 + 3 * 4194304e-9);  // pieces flow
   EXPECT_DOUBLE_EQ(GatherSeconds(machine, {2}, 16384), 1e-6 + 16384e-9);
   EXPECT_DOUBLE_EQ(AllReduceSeconds(machine, {8}, 65536), 2e-6 + 3 * 65536e-9);  // each sums a slice
 }
