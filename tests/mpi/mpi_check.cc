@@ -1,20 +1,28 @@
 // A rank of an MPI job that tests the communicator of real processes. First argument:
 //   collectives  every operation against what it should give; rank 0 prints a digest of the bits of all sums
-//   loop         all-reduces without end, for a tester that stops or kills a rank; prints "rank R pid P" once
-//   it runs agree        rank 1, or 0 when alone, fails to set up: all end with exit code 3 abandon      rank
-//   1 throws inside the loop: all end with exit code 5
+//   calls N      N all-reduces of all kinds and sizes with random delays, every value checked
+//   loop         all-reduces without end, for a tester that stops or kills a rank; prints "rank R pid P" once it runs
+//   agree        rank 1, or 0 when alone, fails to set up: all end with exit code 3
+//   abandon      rank 1 throws inside the loop: all end with exit code 5
+//   idle S       rank 0 broadcasts after S seconds, ten times; prints CPU time of the ranks and how late they woke
 // Options after it: --mpi, --deadline S, --pretend-host R (ranks a host), --window BYTES.
 // Ends as main() of onecopy does: errors go to stderr, AbortMpi has the exit code.
 #include <fmt/format.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <fstream>
+#include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "runtime/comm/communicator.h"
+#include "runtime/comm/wait.h"
 
 namespace onecopy::comm {
 namespace {
@@ -186,6 +194,75 @@ void CheckSharedBuffer(Communicator& comm) {
   Fail(ErrorCode::kInternal, "the shared buffer is in no mapping");
 }
 
+// Whole numbers that name rank and index; sums of up to 64 of them are exact in f32.
+void CheckManyCalls(Communicator& comm, uint64_t n_calls) {
+  std::mt19937 delays(static_cast<unsigned>(comm.rank()));
+  std::vector<double> terms;
+  std::vector<float> x;
+  const auto value = [&](int rank, uint64_t call, size_t i) {
+    return static_cast<float>((call * 31 + i * 7) % 4096 + static_cast<uint64_t>(rank) * 4096);
+  };
+  for (uint64_t call = 0; call < n_calls; ++call) {
+    const uint64_t dice = Mix(call);  // the same on all ranks
+    comm.UseTable({{{comm.size(), 1, SIZE_MAX, kAlgorithms[dice % 2]}}});
+    const size_t n = dice / 2 % 256 == 0 ? 3000 : 1 + dice / 512 % 64;
+    if (delays() % 4096 == 0) std::this_thread::sleep_for(std::chrono::microseconds(delays() % 200));
+    if (delays() % 1024 == 0) std::this_thread::yield();
+    const auto check = [&](size_t i, double found) {
+      double expected = 0;
+      for (int r = 0; r < comm.size(); ++r) expected += static_cast<double>(value(r, call, i));
+      Require(found == expected,
+              fmt::format("call {}, n {}, index {}: expected {}, found {}, off by rank {:.2f}", call, n, i,
+                          expected, found, (expected - found) / 4096));
+    };
+    if (dice / (1 << 20) % 2 == 0) {
+      x.resize(n);
+      for (size_t i = 0; i < n; ++i) x[i] = value(comm.rank(), call, i);
+      comm.AllReduceSum(x);
+      for (size_t i = 0; i < n; ++i) check(i, static_cast<double>(x[i]));
+    } else {
+      terms.resize(n);
+      for (size_t i = 0; i < n; ++i) terms[i] = static_cast<double>(value(comm.rank(), call, i));
+      comm.AllReduceRows(terms, n, [&](size_t, const double* sums) {
+        for (size_t i = 0; i < n; ++i) check(i, sums[i]);
+      });
+    }
+  }
+  if (comm.rank() == 0) fmt::print("{} calls\n", n_calls);
+}
+
+int64_t ProcessCpuNs() {
+  timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return t.tv_sec * int64_t{1'000'000'000} + t.tv_nsec;
+}
+
+// An idle rank waits in Broadcast, as it does between the requests of a server.
+void CheckIdle(Communicator& comm, double seconds) {
+  constexpr int kRounds = 10;
+  const int64_t cpu_before = ProcessCpuNs(), start = NowNs();
+  std::vector<double> late_us;
+  for (int round = 0; round < kRounds; ++round) {
+    if (comm.rank() == 0) std::this_thread::sleep_for(std::chrono::duration<double>(seconds / kRounds));
+    std::vector<uint8_t> bytes(sizeof(int64_t));
+    const int64_t sent = NowNs();
+    std::memcpy(bytes.data(), &sent, sizeof(sent));
+    comm.Broadcast(&bytes, 0);
+    int64_t at;
+    std::memcpy(&at, bytes.data(), sizeof(at));
+    late_us.push_back(static_cast<double>(NowNs() - at) / 1e3);
+  }
+  const double share =
+      static_cast<double>(ProcessCpuNs() - cpu_before) / static_cast<double>(NowNs() - start);
+  std::sort(late_us.begin(), late_us.end());
+  const auto line =
+      fmt::format("rank {}: {:.2f} % of a CPU, woken after {:.0f} us (median), {:.0f} us (longest)\n",
+                  comm.rank(), 100 * share, late_us[kRounds / 2], late_us.back());
+  for (const auto& text : comm.AllGatherBytes({line.begin(), line.end()}))
+    if (comm.rank() == 0) fmt::print("{}", std::string(text.begin(), text.end()));
+  Require(share < 0.01, line);
+}
+
 void Loop(Communicator& comm, bool rank_1_throws) {
   std::vector<float> x(2048, 1.0f);
   for (uint64_t step = 0;; ++step) {
@@ -200,6 +277,7 @@ void Loop(Communicator& comm, bool rank_1_throws) {
 
 int Run(const std::vector<std::string>& args) {
   CommOptions options;
+  double number = 0;  // of the mode
   for (size_t i = 1; i < args.size(); ++i) {
     const auto value = [&] { return args.at(++i); };
     if (args[i] == "--mpi") {
@@ -210,6 +288,8 @@ int Run(const std::vector<std::string>& args) {
       options.ranks_per_pretended_host = std::stoi(value());
     } else if (args[i] == "--window") {
       options.window_bytes = std::stoul(value());
+    } else if (i == 1 && args[i][0] != '-') {
+      number = std::stod(args[i]);
     } else {
       Fail(ErrorCode::kUsage, "unknown option {}", args[i]);
     }
@@ -230,6 +310,10 @@ int Run(const std::vector<std::string>& args) {
     comm->Barrier();
     comm->Agree("check", nullptr);
     if (comm->rank() == 0) fmt::print("digest {:016x}\n", digest);
+  } else if (mode == "calls") {
+    CheckManyCalls(*comm, static_cast<uint64_t>(number));
+  } else if (mode == "idle") {
+    CheckIdle(*comm, number);
   } else if (mode == "loop" || mode == "abandon") {
     Loop(*comm, mode == "abandon");
   } else if (mode == "agree") {
