@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 
 #include "kernels/registry.h"
@@ -112,7 +113,15 @@ void ModelSession::Stage(const char* name, const std::function<void()>& body) {
 
 void ModelSession::ReadHeaders(const Prepare& prepare) {
   if (!leads()) return;
-  checkpoint_ = OpenCheckpoint(ResolveModelPath(options_.model));
+  const std::string path = ResolveModelPath(options_.model);
+  std::error_code ignored;
+  if (options_.distribute && !std::filesystem::exists(path, ignored))
+    Fail(ErrorCode::kBadInput,
+         "{} does not exist on host {}, where rank 0 runs and reads its headers; --distribute helps other "
+         "hosts only, "
+         "so name one that has the model first in --hosts",
+         path, seat_.topology.host);
+  checkpoint_ = OpenCheckpoint(path);
   spec_ = BuildModelSpec(*checkpoint_);
   RequireRunnable(spec_);
   engine_options_ = exec::DefaultEngineOptions(spec_.context_length());
