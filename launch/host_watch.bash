@@ -10,6 +10,9 @@ readonly KEEPALIVE=(time 2 intvl 1 probes 3)
 # The fourth transmission in vain comes 3.2 s after the first, or later.
 readonly LOST_TRANSMISSIONS=4
 
+# What ssh does while it waits for the daemon that it has started: gives up after 8 s without a sign of life.
+readonly SSH_OPTIONS="-o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=2 -o ServerAliveCountMax=3"
+
 # keepalive_options VERSION: sets options for mpirun of that version of Open MPI. What the user has set stays.
 keepalive_options() {
   local i name option=--mca variable=OMPI_MCA
@@ -20,6 +23,11 @@ keepalive_options() {
     name=oob_tcp_keepalive_${KEEPALIVE[i]}
     if ! printenv "${variable}_$name" >/dev/null; then options+=("$option" "$name" "${KEEPALIVE[i + 1]}"); fi
   done
+  if [[ -z ${OMPI_MCA_plm_rsh_agent:-}${PRTE_MCA_plm_ssh_agent:-} && -z ${OMPI_MCA_plm_rsh_args:-}${PRTE_MCA_plm_ssh_args:-} ]]; then
+    name=plm_rsh_args
+    if (($1 >= 5)); then name=plm_ssh_args; fi
+    options+=("$option" "$name" "$SSH_OPTIONS")
+  fi
 }
 
 # silent_peer PID: sets peer to the address of a host that a connection of the process has sent to in vain, or ''.

@@ -6,7 +6,7 @@
 
 Hosts are called host1, host2, ... (10.99.0.1, ...); each has its own host name, /dev/shm, TMPDIR, processes and network
 interface eth0, and sees the files of this machine except what is hidden from it. Open MPI in a host reaches the others
-through an agent in place of ssh. Needs root; CannotRun says what is missing. Everything lives in namespaces whose first
+through an `ssh` of the bed's own (agent.py). Needs root; CannotRun says what is missing. Everything lives in namespaces whose first
 processes die with this one, so that even SIGKILL leaves nothing but one folder, which the next bed removes.
 Not thread-safe, except cut and join.
 """
@@ -16,6 +16,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -139,6 +140,10 @@ class Bed:
             os.makedirs(f"{self.folder}/tmp-{host}")
         for host in ["switch"] + self.hosts:
             self._start_namespace(host)
+        os.mkdir(f"{self.folder}/bin")
+        with open(f"{self.folder}/bin/ssh", "w") as file:
+            file.write(f'#!/bin/sh\nexec {sys.executable} -BS {os.path.dirname(os.path.abspath(__file__))}/agent.py "$@"\n')
+        os.chmod(f"{self.folder}/bin/ssh", 0o755)
         self.agent = agent.Server(f"{self.folder}/agent.socket", self._enter, self._reaches)
         if self.delay and self._netem is None:
             self._netem = self._has_netem()
@@ -229,7 +234,7 @@ class Bed:
         if not self._reaches(source, host):
             time.sleep(2)
             return f"{host}: no route to host"
-        bare = {"HOME": os.environ.get("HOME", "/"), "PATH": os.environ["PATH"], "USER": "root", "LOGNAME": "root",
+        bare = {"HOME": os.environ.get("HOME", "/"), "PATH": self._path(), "USER": "root", "LOGNAME": "root",
                 "TMPDIR": f"{self.folder}/tmp-{host}", "BED_HOST": host, "BED_AGENT": self.agent.path}
         return subprocess.Popen(self._words(host, ["sh", "-c", "cd; " + " ".join(words)]), env=bare, stdin=streams[0],
                                 stdout=streams[1], stderr=streams[2], start_new_session=True)
@@ -237,10 +242,13 @@ class Bed:
     # --- Commands on hosts --------------------------------------------------------------------------------------------
 
     def environment(self, host):
-        """Of commands on a host: this process's own, and what sends Open MPI to the other hosts without ssh."""
-        return {**os.environ, "TMPDIR": f"{self.folder}/tmp-{host}", "OMPI_MCA_plm_rsh_agent": self.agent.command,
+        """Of commands on a host: this process's own, with an ssh that leads to the other hosts."""
+        return {**os.environ, "TMPDIR": f"{self.folder}/tmp-{host}", "PATH": self._path(),
                 "OMPI_MCA_orte_default_hostfile": f"{self.folder}/hostfile", "OMPI_ALLOW_RUN_AS_ROOT": "1",
                 "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "BED_HOST": host, "BED_AGENT": self.agent.path}
+
+    def _path(self):
+        return f"{self.folder}/bin:" + os.environ.get("PATH", "/usr/bin:/bin")
 
     def _words(self, host, command):
         # Entering a mount namespace leads to its root folder: back to where we are.

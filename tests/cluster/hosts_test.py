@@ -120,6 +120,22 @@ class CutOff(unittest.TestCase):
     def test_launcher_without_ranks(self):
         self.cut("host2:1,host3:1", "host1", "host[23]", hosts=3)
 
+    def test_any_moment_of_the_start(self):
+        for victim, after in [(host, delay) for host in ("host1", "host2") for delay in (0.2, 0.3, 0.4, 0.5, 0.7, 1.0)]:
+            with self.subTest(victim=victim, after=after), bed.Bed(hosts=2, delay="1ms") as beds:
+                job = beds.start("host1", [LAUNCHER, "--hosts", "host1:1,host2:1", "--threads", "1", *LONG],
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                time.sleep(after)
+                beds.cut(victim)
+                start = time.monotonic()
+                left = beds.await_empty(3 * LIMIT)
+                elapsed = time.monotonic() - start
+                measured(f"{victim} cut off {after} s after the start: all has ended after {elapsed:.1f} s")
+                self.assertEqual([], left)
+                self.assertLess(elapsed, LIMIT)
+                self.assertEqual(5, job.wait(timeout=5))
+                self.assertRegex(job.stderr.read().decode(), "host2")
+
     def test_bytes_on_their_way_do_not_hide_the_loss(self):
         # Output that never pauses: no connection is idle, so that only the count of retransmissions can tell.
         program = f"{TREE}/tests/cluster/chatter"

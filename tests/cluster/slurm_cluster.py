@@ -89,7 +89,7 @@ class Slurm:
         pass  # the bed ends all processes and removes the folder
 
     def environment(self, host="host1"):
-        # A site sets what reaches the other hosts; Open MPI finds Slurm's srun, not the bed's agent.
+        # Open MPI finds Slurm's srun; the bed's ssh is not to help.
         variables = self.bed.environment(host)
         variables = {name: value for name, value in variables.items() if not name.startswith("OMPI_MCA_")}
         return {**variables, "SLURM_CONF": f"{self.folder}/slurm.conf", "PATH": bed.ADMIN_PATH}
