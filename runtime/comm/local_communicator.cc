@@ -121,7 +121,7 @@ class LocalCommunicator : public Communicator {
     std::unique_lock lock(group_->mutex);
     auto& box = group_->mail[{from, rank()}];
     while (!group_->posted.wait_for(lock, std::chrono::milliseconds(10), [&] { return !box.empty(); })) {
-      shared_.sync().CheckTrouble();
+      shared_.sync().CheckTrouble(from);
       if (static_cast<double>(NowNs() - start_ns) * 1e-9 > options_.deadline_seconds)
         throw CommError(from, fmt::format("rank {} has not sent within {} s; the job ends here", from,
                                           options_.deadline_seconds));

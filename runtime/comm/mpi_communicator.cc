@@ -19,9 +19,13 @@
 #include "runtime/comm/mpi_session.h"
 #include "runtime/comm/mpi_window.h"
 #include "runtime/comm/shm_collectives.h"
+#include "runtime/comm/watchdog.h"
 
 namespace onecopy::comm {
 namespace {
+
+// Of MPI calls that cannot be given up, between ranks that have just come together.
+constexpr double kMpiSetUpSeconds = 120;
 
 using ByteVectors = std::vector<std::vector<uint8_t>>;
 
@@ -84,6 +88,8 @@ class MpiCommunicator : public Communicator {
       Guarded([&] { ShmBarrier(); });
       ending_.emplace("ending MPI", options_.deadline_seconds, options_.setup_deadline_seconds);
       shared_.reset();
+      const Watchdog watchdog(kMpiSetUpSeconds, "giving back the ranks' shared memory");
+      windows_.clear();
     } catch (const std::exception& e) {
       log::error("cannot end the job in peace: {}", e.what());
       AbandonMpi();
@@ -130,10 +136,16 @@ class MpiCommunicator : public Communicator {
   }
 
   void Send(std::span<const uint8_t> bytes, int to) override {
-    Guarded([&] { plain::Send(mpi_.ranks, bytes, to, &wait_, options_.deadline_seconds); });
+    Guarded([&] {
+      partner_ = to;
+      plain::Send(mpi_.ranks, bytes, to, &wait_, options_.deadline_seconds);
+    });
   }
   void Receive(std::span<uint8_t> bytes, int from) override {
-    Guarded([&] { plain::Receive(mpi_.ranks, bytes, from, &wait_, options_.deadline_seconds); });
+    Guarded([&] {
+      partner_ = from;
+      plain::Receive(mpi_.ranks, bytes, from, &wait_, options_.deadline_seconds);
+    });
   }
 
   std::unique_ptr<Communicator> Split(int color) override {
@@ -202,7 +214,12 @@ class MpiCommunicator : public Communicator {
         parent_(parent),
         options_(options),
         mpi_(parent == nullptr ? session_->all() : session_->Split(parent->mpi_, color)),
-        wait_([this] { shared_->sync().CheckTrouble(); }),
+        wait_([this] {
+          if (HostOf(partner_) == mpi_.host)
+            shared_->sync().CheckTrouble(IndexOnHost(partner_));
+          else
+            shared_->sync().CheckTrouble();
+        }),
         exceptions_at_start_(std::uncaught_exceptions()) {
     try {
       Open();
@@ -215,7 +232,9 @@ class MpiCommunicator : public Communicator {
   bool OneHost() const { return mpi_.hosts.size() == 1; }
   bool IsLeader() const { return mpi_.rank_on_host == 0; }
 
+  // Waits inside MPI, all of it behind a barrier with a deadline of its own.
   void Open() {
+    const Watchdog watchdog(kMpiSetUpSeconds, "setting up the ranks' shared memory");
     ShmOptions shm = {RoundUp(options_.window_bytes, kLineBytes), options_.deadline_seconds,
                       options_.setup_deadline_seconds, options_.threads_per_rank,
                       session_->all().ranks_on_host};
@@ -325,6 +344,7 @@ class MpiCommunicator : public Communicator {
   const CommOptions options_;
   const MpiGroup mpi_;
   MpiWait wait_;                                     // of messages from rank to rank
+  int partner_ = 0;                                  // of the message under way
   std::vector<std::unique_ptr<MpiWindow>> windows_;  // the first carries the messages
   std::optional<LeaderLink> link_;                   // on leaders of several hosts
   std::optional<ShmCollectives> shared_;

@@ -164,7 +164,7 @@ void ShmAllReduce::Run(size_t n, size_t per_piece, size_t bytes, Put put, Take t
   const auto size_of = [&](size_t i) { return std::min(per_piece, n - i * per_piece); };
   using Piece = AllReducePiece<Term, Sum>;
   Flow(
-      &sync_, n_pieces, route.n_stages,
+      &sync_, n_pieces, route.n_stages, n * sizeof(Term),
       [&](size_t i, uint8_t* buffer) {
         auto* to = reinterpret_cast<Term*>(buffer);
         Share(size_of(i), size_of(i) * sizeof(Term),

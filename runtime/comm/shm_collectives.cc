@@ -106,7 +106,7 @@ void ShmCollectives::AllGatherColumns(float* x, size_t n_rows, std::span<const u
     streams.of(r).Write(piece * per_piece, per_piece, sync_.Buffer(r, message));
   };
   Flow(
-      &sync_, (streams.longest() + per_piece - 1) / per_piece, 0,
+      &sync_, (streams.longest() + per_piece - 1) / per_piece, 0, 0,
       [&](size_t piece, uint8_t* to) { streams.of(rank()).Read(piece * per_piece, per_piece, to); },
       [](size_t, size_t, uint32_t) {},
       [&](size_t piece, uint32_t message) {
@@ -137,7 +137,7 @@ void ShmCollectives::GatherOverHosts(float* x, size_t n_rows, std::span<const ui
   const std::vector<int>& here = hosts_.ranks[hosts_.mine];
   const int me = here[rank()];
   Flow(
-      &sync_, (streams.longest() + per_piece - 1) / per_piece, LeaderLink::kGatherSteps,
+      &sync_, (streams.longest() + per_piece - 1) / per_piece, LeaderLink::kGatherSteps, 0,
       [&](size_t piece, uint8_t* to) {
         for_each_part(piece, [&](int r, size_t, size_t at, size_t) {
           if (r == me) streams.of(r).Read(piece * per_piece, per_piece, to + at * sizeof(float));

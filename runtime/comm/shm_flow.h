@@ -11,16 +11,19 @@
 
 namespace onecopy::comm {
 
+// bytes: of this rank's message, where it is likely to send one like it next; else 0.
 // put(piece, buffer) writes this rank's part; stage(s, piece, message) and take(piece, message) read and write by
 // ShmSync::Buffer(rank, message). A rank may write to the buffer of its own message what no other rank reads there.
 template <typename Put, typename Stage, typename Take>
-void Flow(ShmSync* sync, size_t n_pieces, size_t n_stages, Put put, Stage stage, Take take) {
+void Flow(ShmSync* sync, size_t n_pieces, size_t n_stages, size_t bytes, Put put, Stage stage, Take take) {
   // A piece is taken n_stages + 1 messages behind the newest.
   ONECOPY_CHECK(n_stages + 1 <= kMaxLag);
   if (n_pieces == 0) return;
   put(size_t{0}, sync->OpenBuffer());
   sync->Publish();
   const uint32_t first = sync->message();
+  // 28 KiB between two ranks: 4.0 us against 4.3.
+  if (n_pieces == 1) sync->ClaimNextBuffer(bytes);
   const auto message_of = [&](size_t piece) { return first + static_cast<uint32_t>(piece); };
   for (size_t turn = 0; turn < n_pieces + n_stages; ++turn) {
     sync->AwaitAll();

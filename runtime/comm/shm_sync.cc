@@ -65,6 +65,15 @@ void ShmSync::Publish() {
   Arrive();
 }
 
+void ShmSync::ClaimNextBuffer(size_t bytes) const {
+  constexpr size_t kMostBytes = 32 << 10, kCacheLine = 64, kBetweenLooks = 512;
+  const uint8_t* next = Buffer(rank_, message_ + 1);
+  for (size_t at = 0; at < std::min(bytes, kMostBytes); at += kCacheLine) {
+    if (at % kBetweenLooks == 0 && AllArrived(phase_)) return;
+    PrefetchToWrite(next + at);
+  }
+}
+
 void ShmSync::Arrive() {
   ++phase_;
   SleepWord& mine = header(rank_).arrived;
@@ -139,9 +148,9 @@ void ShmSync::AwaitRank(int peer) {
   wait_ns_ += NowNs() - start_ns;
 }
 
-void ShmSync::CheckTrouble() {
+void ShmSync::CheckTrouble(int awaited) {
   CheckFailed();
-  CheckIdlePeers((rank_ + 1) % size());
+  CheckIdlePeers(awaited);
 }
 
 // Each rank watches the next one too, so that what happens to a rank in an idle time is noticed at a cost that does not

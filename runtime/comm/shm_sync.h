@@ -52,6 +52,9 @@ class ShmSync {
   uint8_t* OpenBuffer();
   // Enters the next phase with the next message: what was written to the opened buffer, or nothing of use.
   void Publish();
+  // While others are awaited: takes the first `bytes` of the next buffer from the caches of those who read it last, so
+  // that the next message is written without waiting for that. Stops when all have come.
+  void ClaimNextBuffer(size_t bytes) const;
   // Enters the next phase without a message.
   void Arrive();
   // Until every rank has entered the current phase.
@@ -71,8 +74,10 @@ class ShmSync {
 
   // Throws when some rank has failed.
   void CheckFailed() const;
-  // Throws when some rank has failed, or one that this rank watches has died. For waits elsewhere (MPI).
-  void CheckTrouble();
+  // Throws when some rank has failed, or one that this rank watches has died: the next one, and `awaited`, who must not
+  // have left either. For waits elsewhere (MPI).
+  void CheckTrouble() { CheckTrouble((rank_ + 1) % size()); }
+  void CheckTrouble(int awaited);
   // Makes every wait of every rank of this host fail with this reason.
   void Abandon(const std::string& reason) noexcept;
   void SetStage(const char* stage);

@@ -50,6 +50,15 @@ inline void CpuRelax() {
 #endif
 }
 
+// Of a line that nobody else needs any more.
+inline void PrefetchToWrite(const void* at) {
+#if defined(__x86_64__)
+  asm volatile("prefetchw %0" ::"m"(*static_cast<const char*>(at)));  // does nothing on CPUs before 2014
+#else
+  __builtin_prefetch(at, /*write=*/1);
+#endif
+}
+
 // Counts its owner among the sleepers of a word for as long as it lives.
 class Sleeper {
  public:

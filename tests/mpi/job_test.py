@@ -134,6 +134,35 @@ class JobTest(unittest.TestCase):
         self.assertRegex(err, r"rank 3 \(pid %d on|the other hosts have not answered within 1 s" % job.pids[3])
         self.assert_gone(job)
 
+    def test_killed_sender_ends_the_job_by_name(self):
+        job = self.start(3, "receive")
+        job.wait_until_running()
+        os.kill(job.pids[2], signal.SIGKILL)
+        code, _, err, seconds = job.finish(10)
+        self.assertNotEqual(code, 0)
+        self.assertLess(seconds, 5)
+        self.assertRegex(err, r"rank 2 (with PID|\(pid) %d" % job.pids[2])
+        self.assert_gone(job)
+
+    def test_silent_sender_ends_the_job_at_the_deadline_by_name(self):
+        job = self.start(3, "receive", "--deadline", "1")
+        job.wait_until_running()
+        code, _, err, seconds = job.finish(10)
+        self.assertEqual(code, 5)
+        self.assertLess(seconds, 5)
+        self.assertRegex(err, r"rank 2 and its host have not answered within 1 s \(MPI_Irecv\)")
+        self.assert_gone(job)
+
+    def test_rank_killed_while_splitting_ends_the_job_by_name(self):
+        job = self.start(4, "split")
+        job.wait_until_running()
+        os.kill(job.pids[1], signal.SIGKILL)
+        code, _, err, seconds = job.finish(10)
+        self.assertNotEqual(code, 0)
+        self.assertLess(seconds, 5)
+        self.assertRegex(err, r"rank 1 (with PID|\(pid) %d" % job.pids[1])
+        self.assert_gone(job)
+
     def test_rank_that_fails_ends_the_job_with_its_reason(self):
         job = self.start(3, "abandon")
         code, _, err, seconds = job.finish(20)

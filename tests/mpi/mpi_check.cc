@@ -4,6 +4,8 @@
 //   loop         all-reduces without end, for a tester that stops or kills a rank; prints "rank R pid P" once it runs
 //   agree        rank 1, or 0 when alone, fails to set up: all end with exit code 3
 //   abandon      rank 1 throws inside the loop: all end with exit code 5
+//   receive      rank 0 waits for a message that the last rank never sends, the others for rank 0
+//   split        ranks split off parts and drop them, without end
 //   idle S       rank 0 broadcasts after S seconds, ten times; prints CPU time of the ranks and how late they woke
 // Options after it: --mpi, --deadline S, --pretend-host R (ranks a host), --window BYTES.
 // Ends as main() of onecopy does: errors go to stderr, AbortMpi has the exit code.
@@ -263,15 +265,37 @@ void CheckIdle(Communicator& comm, double seconds) {
   Require(share < 0.01, line);
 }
 
+void SayPid(Communicator& comm) {
+  fmt::print(stderr, "rank {} pid {}\n", comm.rank(), getpid());
+}
+
 void Loop(Communicator& comm, bool rank_1_throws) {
   std::vector<float> x(2048, 1.0f);
   for (uint64_t step = 0;; ++step) {
     comm.SetStage(fmt::format("step {}", step).c_str());
     comm.AllReduceSum(x);
-    if (step == 50) fmt::print(stderr, "rank {} pid {}\n", comm.rank(), getpid());
+    if (step == 50) SayPid(comm);
     if (rank_1_throws && step == 100 && comm.rank() == 1)
       Fail(ErrorCode::kInternal, "the test wants rank 1 to fail");
     std::fill(x.begin(), x.end(), 1.0f);
+  }
+}
+
+void WaitForAMessage(Communicator& comm) {
+  SayPid(comm);
+  const int silent = comm.size() - 1;
+  std::vector<uint8_t> bytes(100);
+  if (comm.rank() == silent) pause();
+  if (comm.rank() == 0) comm.Receive(bytes, silent);
+  comm.Barrier();
+}
+
+void SplitForEver(Communicator& comm) {
+  for (int round = 0;; ++round) {
+    const auto part = comm.Split(comm.rank() % 2);
+    std::vector<float> x(10, 1.0f);
+    part->AllReduceSum(x);
+    if (round == 3) SayPid(comm);
   }
 }
 
@@ -312,6 +336,10 @@ int Run(const std::vector<std::string>& args) {
     if (comm->rank() == 0) fmt::print("digest {:016x}\n", digest);
   } else if (mode == "calls") {
     CheckManyCalls(*comm, static_cast<uint64_t>(number));
+  } else if (mode == "receive") {
+    WaitForAMessage(*comm);
+  } else if (mode == "split") {
+    SplitForEver(*comm);
   } else if (mode == "idle") {
     CheckIdle(*comm, number);
   } else if (mode == "loop" || mode == "abandon") {
