@@ -19,13 +19,9 @@
 #include "runtime/comm/mpi_session.h"
 #include "runtime/comm/mpi_window.h"
 #include "runtime/comm/shm_collectives.h"
-#include "runtime/comm/watchdog.h"
 
 namespace onecopy::comm {
 namespace {
-
-// Of MPI calls that cannot be given up, between ranks that have just come together.
-constexpr double kMpiSetUpSeconds = 120;
 
 using ByteVectors = std::vector<std::vector<uint8_t>>;
 
@@ -88,7 +84,6 @@ class MpiCommunicator : public Communicator {
       Guarded([&] { ShmBarrier(); });
       ending_.emplace("ending MPI", options_.deadline_seconds, options_.setup_deadline_seconds);
       shared_.reset();
-      const Watchdog watchdog(kMpiSetUpSeconds, "giving back the ranks' shared memory");
       windows_.clear();
     } catch (const std::exception& e) {
       log::error("cannot end the job in peace: {}", e.what());
@@ -234,7 +229,6 @@ class MpiCommunicator : public Communicator {
 
   // Waits inside MPI, all of it behind a barrier with a deadline of its own.
   void Open() {
-    const Watchdog watchdog(kMpiSetUpSeconds, "setting up the ranks' shared memory");
     ShmOptions shm = {RoundUp(options_.window_bytes, kLineBytes), options_.deadline_seconds,
                       options_.setup_deadline_seconds, options_.threads_per_rank,
                       session_->all().ranks_on_host};

@@ -11,13 +11,9 @@
 
 #include "runtime/base/check.h"
 #include "runtime/comm/communicator.h"
-#include "runtime/comm/watchdog.h"
 
 namespace onecopy::comm {
 namespace {
-
-// Of MPI calls that cannot be given up. Ranks start within seconds of each other.
-constexpr double kSeconds = 120;
 
 int EnvironmentInt(const char* name) {
   const char* text = getenv(name);
@@ -61,7 +57,6 @@ std::shared_ptr<MpiSession> MpiSession::Acquire(int ranks_per_pretended_host) {
 }
 
 MpiSession::MpiSession(int ranks_per_pretended_host) : ranks_per_pretended_host_(ranks_per_pretended_host) {
-  const Watchdog watchdog(kSeconds, "starting MPI");
   int provided = MPI_THREAD_SINGLE;
   CheckMpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
   // An exception from here on leaves MPI running, as no destructor follows; main then aborts the job.
@@ -86,7 +81,6 @@ MpiSession::MpiSession(int ranks_per_pretended_host) : ranks_per_pretended_host_
 }
 
 MpiGroup MpiSession::Split(const MpiGroup& group, int color) const {
-  const Watchdog watchdog(kSeconds, "MPI_Comm_split");
   return GroupOf(MPI_Comm_c2f(comm::Split(MPI_Comm_f2c(group.ranks), color, group.rank)));
 }
 
@@ -129,9 +123,7 @@ MpiGroup MpiSession::GroupOf(MpiHandle ranks) const {
 }
 
 MpiSession::~MpiSession() {
-  if (abandoned_) return;
-  const Watchdog watchdog(kSeconds, "MPI_Finalize");
-  MPI_Finalize();
+  if (!abandoned_) MPI_Finalize();
 }
 
 bool LaunchedByMpi() {
