@@ -19,13 +19,13 @@ namespace {
 constexpr size_t kMaxPieceBytes = size_t{1} << 30;
 // Below, the second message costs more than sending everything to all.
 constexpr size_t kLeastSlicedBytes = 32 << 10;
-constexpr const char* kPeers = "the other hosts";
 
 }  // namespace
 
-LeaderLink::LeaderLink(MpiHandle leaders, double deadline_seconds, double barrier_deadline_seconds,
-                       std::function<void()> check_trouble)
+LeaderLink::LeaderLink(MpiHandle leaders, std::string peers, double deadline_seconds,
+                       double barrier_deadline_seconds, std::function<void()> check_trouble)
     : leaders_(leaders),
+      peers_(std::move(peers)),
       deadline_seconds_(deadline_seconds),
       barrier_deadline_seconds_(barrier_deadline_seconds),
       wait_(std::move(check_trouble)) {
@@ -36,7 +36,7 @@ LeaderLink::LeaderLink(MpiHandle leaders, double deadline_seconds, double barrie
 void LeaderLink::Barrier() {
   MPI_Request request;
   CheckMpi(MPI_Ibarrier(MPI_Comm_f2c(leaders_), &request), "MPI_Ibarrier between hosts");
-  wait_.Await(&request, "MPI_Ibarrier between hosts", kPeers, barrier_deadline_seconds_);
+  wait_.Await(&request, "MPI_Ibarrier between hosts", peers_.c_str(), barrier_deadline_seconds_);
 }
 
 // MPI_Wait of a request is never called: peers may be gone.
@@ -77,7 +77,7 @@ LeaderLink::UnderWay* LeaderLink::Find(const void* x) {
 }
 
 void LeaderLink::Await(UnderWay* it) {
-  wait_.Await(&it->request, it->call, kPeers, deadline_seconds_);
+  wait_.Await(&it->request, it->call, peers_.c_str(), deadline_seconds_);
 }
 
 template <typename T>
@@ -161,7 +161,7 @@ void LeaderLink::Broadcast(std::vector<uint8_t>* bytes, int root) {
   const auto send = [&](void* data, size_t n) {
     MPI_Request request;
     CheckMpi(MPI_Ibcast(data, static_cast<int>(n), MPI_BYTE, root, MPI_Comm_f2c(leaders_), &request), kCall);
-    wait_.Await(&request, kCall, kPeers, kNoDeadline);
+    wait_.Await(&request, kCall, peers_.c_str(), kNoDeadline);
   };
   uint64_t n = bytes->size();
   send(&n, sizeof(n));
@@ -178,7 +178,7 @@ std::vector<std::vector<uint8_t>> LeaderLink::AllGatherBytes(const std::vector<u
   CheckMpi(MPI_Iallgather(&mine, sizeof(mine), MPI_BYTE, sizes.data(), sizeof(mine), MPI_BYTE,
                           MPI_Comm_f2c(leaders_), &request),
            kCall);
-  wait_.Await(&request, kCall, kPeers, deadline_seconds_);
+  wait_.Await(&request, kCall, peers_.c_str(), deadline_seconds_);
   std::vector<int> counts(size_), offsets(size_);
   uint64_t total = 0;
   for (int h = 0; h < size_; ++h) {
@@ -193,7 +193,7 @@ std::vector<std::vector<uint8_t>> LeaderLink::AllGatherBytes(const std::vector<u
   CheckMpi(MPI_Iallgatherv(bytes.data(), static_cast<int>(mine), MPI_BYTE, all.data(), counts.data(),
                            offsets.data(), MPI_BYTE, MPI_Comm_f2c(leaders_), &request),
            kCall);
-  wait_.Await(&request, kCall, kPeers, deadline_seconds_);
+  wait_.Await(&request, kCall, peers_.c_str(), deadline_seconds_);
   std::vector<std::vector<uint8_t>> by_host(size_);
   for (int h = 0; h < size_; ++h)
     by_host[h].assign(all.begin() + offsets[h], all.begin() + offsets[h] + counts[h]);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "runtime/comm/mpi_call.h"
@@ -15,8 +16,9 @@ namespace onecopy::comm {
 
 class LeaderLink {
  public:
-  // leaders: a communicator of one rank a host. check_trouble() throws when this host cannot go on.
-  LeaderLink(MpiHandle leaders, double deadline_seconds, double barrier_deadline_seconds,
+  // leaders: a communicator of one rank a host. peers: the other hosts, for messages. check_trouble() throws when this
+  // host cannot go on.
+  LeaderLink(MpiHandle leaders, std::string peers, double deadline_seconds, double barrier_deadline_seconds,
              std::function<void()> check_trouble);
   ~LeaderLink();
   LeaderLink(const LeaderLink&) = delete;
@@ -52,6 +54,7 @@ class LeaderLink {
   void Await(UnderWay* it);
 
   MpiHandle leaders_;
+  const std::string peers_;
   int rank_ = 0, size_ = 0;
   double deadline_seconds_, barrier_deadline_seconds_;
   MpiWait wait_;

@@ -23,6 +23,8 @@
 namespace onecopy::comm {
 namespace {
 
+constexpr double kLeadersHeadStart = 2;
+
 using ByteVectors = std::vector<std::vector<uint8_t>>;
 
 // Lengths as 8 bytes each, then the bytes.
@@ -233,6 +235,8 @@ class MpiCommunicator : public Communicator {
                       options_.setup_deadline_seconds, options_.threads_per_rank,
                       session_->all().ranks_on_host};
     if (parent_ != nullptr) shm.outer_trouble = [this] { parent_->shared_->sync().CheckFailed(); };
+    // The leader gives up first, as it knows which host is missing; the others know only that the leader is late.
+    if (!OneHost() && !IsLeader()) shm.deadline_seconds += kLeadersHeadStart;
     const size_t bytes = RegionBytes(shm.window_bytes);
     if (parent_ == nullptr && options_.bind) {
       std::optional<Error> error;
@@ -263,10 +267,26 @@ class MpiCommunicator : public Communicator {
     }
     if (OneHost()) return;
     if (IsLeader()) {
-      link_.emplace(mpi_.leaders, shm.deadline_seconds, shm.barrier_deadline_seconds,
+      link_.emplace(mpi_.leaders, OtherHosts(), options_.deadline_seconds, shm.barrier_deadline_seconds,
                     [this] { shared_->sync().CheckTrouble(); });
     }
     shared_->JoinHosts({mpi_.hosts, mpi_.host}, link_ ? &*link_ : nullptr);
+  }
+
+  // Of leaders: "host2 (ranks from 2) or host3 (ranks from 4)".
+  std::string OtherHosts() const {
+    const std::string mine = HostName();
+    const ByteVectors names = plain::AllGatherBytes(mpi_.leaders, {mine.begin(), mine.end()});
+    std::string all;
+    for (size_t h = 0; h < names.size(); ++h) {
+      if (static_cast<int>(h) == mpi_.host) continue;
+      all += fmt::format("{}{} (ranks from {})",
+                         all.empty()        ? ""
+                         : names.size() > 2 ? " or "
+                                            : "",
+                         std::string(names[h].begin(), names[h].end()), mpi_.hosts[h].front());
+    }
+    return all;
   }
 
   // gather: the outcomes of all ranks that must decide together.

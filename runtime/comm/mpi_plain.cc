@@ -122,7 +122,7 @@ namespace {
 template <typename Start>
 void InPieces(size_t n, const char* call, int peer, MpiWait* wait, double deadline_seconds, Start start) {
   constexpr size_t kPiece = size_t{1} << 28;
-  const std::string who = fmt::format("rank {} and its host", peer);
+  const std::string who = fmt::format("rank {}", peer);
   for (size_t from = 0; from < n; from += kPiece) {
     MPI_Request request;
     CheckMpi(start(from, static_cast<int>(std::min(kPiece, n - from)), &request), call);

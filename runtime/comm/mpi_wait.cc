@@ -37,7 +37,7 @@ void MpiWait::Await(void* request, const char* call, const char* peers, double d
       next_check_ns = now_ns + kTroubleNs;
     }
     if (static_cast<double>(waited_ns) * 1e-9 > deadline_seconds) {
-      throw CommError(-1, fmt::format("{} have not answered within {} s ({}); the job ends here", peers,
+      throw CommError(-1, fmt::format("no answer from {} within {} s ({}); the job ends here", peers,
                                       deadline_seconds, call));
     }
     if (waited_ns < kSpinNs) {
