@@ -107,11 +107,28 @@ submit() {
   exit "$status"
 }
 
+# note_failures FILE: passes stderr on, and makes FILE when srun says that a task ended otherwise than well or by SIGTERM.
+note_failures() {
+  trap '' INT TERM
+  local line
+  while IFS= read -r line || [[ -n $line ]]; do
+    printf '%s\n' "$line"
+    if [[ $line =~ ^srun:\ error:\ .*tasks?\ [0-9,-]+:\ (.*) && ${BASH_REMATCH[1]} != Terminated* ]]; then : >"$1"; fi
+    line=''
+  done
+}
+
 # run_srun WORDS...: runs srun to its end and exits with the code of the ranks.
 run_srun() {
-  local pid status signal=''
-  "$@" <&0 &
+  local pid status signal='' folder filter filter_fd
+  folder=$(mktemp -d "${TMPDIR:-/tmp}/onecopy-run-XXXXXXXX")
+  # shellcheck disable=SC2064  # the folder of now
+  trap "rm -rf $(quoted "$folder")" EXIT
+  exec {filter_fd}> >(note_failures "$folder/failed" >&2)
+  filter=$!
+  "$@" <&0 2>&"$filter_fd" {filter_fd}>&- &
   pid=$!
+  exec {filter_fd}>&-
   # srun passes SIGTERM on to the ranks. Ctrl-C at a terminal would only make it ask for another.
   trap 'signal=130; kill -TERM "$pid" 2>/dev/null || true' INT
   trap 'signal=143; kill -TERM "$pid" 2>/dev/null || true' TERM
@@ -120,10 +137,14 @@ run_srun() {
     wait "$pid" || status=$?
     kill -0 "$pid" 2>/dev/null || break
   done
+  while kill -0 "$filter" 2>/dev/null; do sleep 0.02; done
   if [[ -n $signal ]]; then exit "$signal"; fi
+  # The code is the greatest of all tasks. When one is killed Slurm ends the others by SIGTERM, 143; without such a one
+  # it is Slurm's signal before the time limit.
+  if [[ $status == 143 && ! -e $folder/failed ]]; then exit 143; fi
   case $status in
-    0 | 2 | 3 | 4 | 5 | 130 | 143) exit "$status" ;;
-    *) echo "onecopy: srun ended with code $status: the lines above say what became of which rank, 137 is one killed" \
-      "(memory is the usual reason)" >&2 && exit 5 ;;
+    0 | 2 | 3 | 4 | 5 | 130) exit "$status" ;;
+    *) echo "onecopy: srun ended with code $status: the lines above say what became of which rank; one that was Killed" \
+      "has usually found the memory short" >&2 && exit 5 ;;
   esac
 }

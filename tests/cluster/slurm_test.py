@@ -19,7 +19,8 @@ TREE = os.path.realpath(f"{__file__}/../../..")
 LAUNCHER = f"{TREE}/launch/onecopy"
 PROMPT = "Once upon a time"
 TOKENS = ["generate", "--temp", "0", "-n", "32", "-p", PROMPT, "--json"]
-LONG = ["generate", "--ignore-eos", "--temp", "0", "-n", "2000", "-p", PROMPT]
+# With two hosts in every layer, not one behind the other: more waiting.
+LONG = ["generate", "--pipeline", "1", "--ignore-eos", "--temp", "0", "-n", "2000", "-p", PROMPT]
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"}
 
 
@@ -30,7 +31,8 @@ def measured(text):
 class Submit(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.hosts = bed.Bed(hosts=2).__enter__()
+        # The delay makes jobs of two hosts long enough to be ended by others.
+        cls.hosts = bed.Bed(hosts=2, delay="2ms").__enter__()
         cls.addClassCleanup(cls.hosts.close)
         start = time.monotonic()
         cls.slurm = slurm_cluster.Slurm(cls.hosts).__enter__()

@@ -59,7 +59,7 @@ job() {
   mkdir -p "$work/spool" "$work/bin"
   cp "$tree/launch/slurm.sbatch" "$work/spool/slurm_script"
   # shellcheck disable=SC2016  # for the stand-in to expand
-  printf '#!/bin/bash\necho "srun $*"; exit ${SRUN_STATUS:-0}\n' >"$work/bin/srun"
+  printf '#!/bin/bash\necho "srun $*"; echo "$SRUN_SAYS" >&2; exit ${SRUN_STATUS:-0}\n' >"$work/bin/srun"
   # shellcheck disable=SC2016
   printf '#!/bin/bash\necho "scontrol $*"\n' >"$work/bin/scontrol"
   chmod +x "$work/bin"/*
@@ -81,6 +81,11 @@ test_script() {
   SRUN_STATUS=137 job -n 2 bench
   equal "a killed rank is a failed rank" 5 "$status"
   lacks "that is not started again unasked" scontrol "$out"
+  SRUN_SAYS="srun: error: host1: tasks 0-1: Terminated" SRUN_STATUS=143 job -n 2 bench
+  equal "ended by Slurm's signal" 143 "$status"
+  SRUN_SAYS=$'srun: error: host1: task 1: Killed\nsrun: error: host1: task 0: Terminated' SRUN_STATUS=143 job -n 2 bench
+  equal "a killed rank is not that, though Slurm ends the others so" 5 "$status"
+  contains "srun's messages pass" "host1: task 1: Killed" "$out"
   SRUN_STATUS=137 job --requeue-failed -n 2 bench
   contains "a failed rank goes back into the queue" "scontrol requeue 7" "$out"
   SRUN_STATUS=3 job --requeue-failed -n 2 bench
