@@ -9,6 +9,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -193,7 +194,7 @@ class TheBed(unittest.TestCase):
     def test_nothing_is_left(self):
         def remains():
             mounts = open("/proc/self/mounts").read().count(bed.PREFIX)
-            folders = [name for name in os.listdir("/tmp") if name.startswith(bed.PREFIX)]
+            folders = [name for name in os.listdir(tempfile.gettempdir()) if name.startswith(bed.PREFIX)]
             links = subprocess.run(["ip", "link"], env={"PATH": bed.ADMIN_PATH}, capture_output=True, text=True).stdout
             sleepers = subprocess.run(["pgrep", "-f", "sleep 62.25"], capture_output=True, text=True).stdout
             return mounts, sorted(folders), links, sleepers

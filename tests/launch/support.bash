@@ -46,8 +46,11 @@ lacks() {  # WHAT PART WHOLE
 }
 
 leftovers() {
+  local lock
   pgrep -f 'sleep 61.75'
-  find /dev/shm "${TMPDIR:-/tmp}" -maxdepth 1 -name 'onecopy-run-*' -newer "$work/mark" 2>/dev/null
+  while IFS= read -r lock; do  # one that is held is of somebody else's job
+    if flock --nonblock "$lock" true 2>/dev/null; then echo "${lock%/lock}"; fi
+  done < <(find /dev/shm "${TMPDIR:-/tmp}" -maxdepth 2 -path '*/onecopy-run-*/lock' -newer "$work/mark" 2>/dev/null)
 }
 
 run() {  # sets out, err, status
