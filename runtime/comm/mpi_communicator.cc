@@ -12,6 +12,7 @@
 #include "runtime/base/check.h"
 #include "runtime/base/log.h"
 #include "runtime/comm/agree.h"
+#include "runtime/comm/byte_vectors.h"
 #include "runtime/comm/communicator.h"
 #include "runtime/comm/leader_link.h"
 #include "runtime/comm/mpi_guard.h"
@@ -24,33 +25,6 @@ namespace onecopy::comm {
 namespace {
 
 constexpr double kLeadersHeadStart = 2;
-
-using ByteVectors = std::vector<std::vector<uint8_t>>;
-
-// Lengths as 8 bytes each, then the bytes.
-std::vector<uint8_t> Flatten(const ByteVectors& parts) {
-  std::vector<uint8_t> flat(parts.size() * 8);
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const uint64_t n = parts[i].size();
-    memcpy(flat.data() + i * 8, &n, 8);
-    flat.insert(flat.end(), parts[i].begin(), parts[i].end());
-  }
-  return flat;
-}
-
-ByteVectors Unflatten(const std::vector<uint8_t>& flat, size_t n_parts) {
-  ByteVectors parts(n_parts);
-  ONECOPY_CHECK(flat.size() >= n_parts * 8);
-  size_t at = n_parts * 8;
-  for (size_t i = 0; i < n_parts; ++i) {
-    uint64_t n;
-    memcpy(&n, flat.data() + i * 8, 8);
-    ONECOPY_CHECK(n <= flat.size() - at);
-    parts[i].assign(flat.begin() + at, flat.begin() + at + n);
-    at += n;
-  }
-  return parts;
-}
 
 class MpiCommunicator : public Communicator {
  protected:
