@@ -141,12 +141,28 @@ const Sum* ShmAllReduce::Find(const Route& route, const AllReducePiece<Term, Sum
   ONECOPY_CHECK(false);
 }
 
+// The reads come ahead of the adding by the prefetcher into L2; that leaves room for the requests by which this core takes
+// the next buffer's lines from its readers. 8 KiB between two ranks: 1.7 us against 2.1.
+template <typename Term, typename Sum>
+void ShmAllReduce::AddUpAndClaim(const AllReducePiece<Term, Sum>& piece, size_t begin, size_t end,
+                                 Sum* to) const {
+  // Several blocks of SumInRankOrder.
+  constexpr size_t kChunk = 1024 / sizeof(Sum);
+  if (!PieceFormat<Term, Sum>::kInPlace || piece.size() * sizeof(Sum) > ShmSync::kMostClaimedBytes)
+    return piece.AddUp(All(), begin, end, to);
+  for (size_t at = begin; at < end; at += kChunk) {
+    const size_t n = std::min(kChunk, end - at);
+    sync_.ClaimNextBuffer(at * sizeof(Sum), n * sizeof(Sum));
+    piece.AddUp(All(), at, at + n, to + (at - begin));
+  }
+}
+
 template <typename Term, typename Sum>
 void ShmAllReduce::Get(const Route& route, const AllReducePiece<Term, Sum>& piece, size_t begin, size_t end,
                        Sum* to) const {
   switch (route.kind) {
     case Route::Kind::kOnePhase:
-      return piece.AddUp(All(), begin, end, to);
+      return AddUpAndClaim(piece, begin, end, to);
     case Route::Kind::kTwoPhases:
       return piece.Read(All(), begin, end, to);
     case Route::Kind::kBySocket:

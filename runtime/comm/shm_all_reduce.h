@@ -61,6 +61,8 @@ class ShmAllReduce {
   void Get(const Route& route, const AllReducePiece<Term, Sum>& piece, size_t begin, size_t end,
            Sum* to) const;
   template <typename Term, typename Sum>
+  void AddUpAndClaim(const AllReducePiece<Term, Sum>& piece, size_t begin, size_t end, Sum* to) const;
+  template <typename Term, typename Sum>
   void SumSlice(const AllReducePiece<Term, Sum>& piece, RankGroup group, const RankGroup* before);
   template <typename T>
   void InPlace(std::span<T> x);

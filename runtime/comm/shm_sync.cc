@@ -65,13 +65,17 @@ void ShmSync::Publish() {
   Arrive();
 }
 
-void ShmSync::ClaimNextBuffer(size_t bytes) const {
-  constexpr size_t kMostBytes = 32 << 10, kCacheLine = 64, kBetweenLooks = 512;
+void ShmSync::ClaimNextBuffer(size_t from, size_t n) const {
+  constexpr size_t kCacheLine = 64;
   const uint8_t* next = Buffer(rank_, message_ + 1);
-  for (size_t at = 0; at < std::min(bytes, kMostBytes); at += kCacheLine) {
-    if (at % kBetweenLooks == 0 && AllArrived(phase_)) return;
-    PrefetchToWrite(next + at);
-  }
+  for (size_t at = from; at < from + n; at += kCacheLine) PrefetchToWrite(next + at);
+}
+
+void ShmSync::ClaimNextBufferMeanwhile(size_t n) const {
+  constexpr size_t kBetweenLooks = 512;
+  n = std::min(n, kMostClaimedBytes);
+  for (size_t at = 0; at < n && !AllArrived(phase_); at += kBetweenLooks)
+    ClaimNextBuffer(at, std::min(kBetweenLooks, n - at));
 }
 
 void ShmSync::Arrive() {

@@ -52,9 +52,12 @@ class ShmSync {
   uint8_t* OpenBuffer();
   // Enters the next phase with the next message: what was written to the opened buffer, or nothing of use.
   void Publish();
-  // While others are awaited: takes the first `bytes` of the next buffer from the caches of those who read it last, so
-  // that the next message is written without waiting for that. Stops when all have come.
-  void ClaimNextBuffer(size_t bytes) const;
+  // Takes bytes [from, from + n) of the next buffer from the caches of those who read it last, so that the next message
+  // is written without waiting for that. Beyond kMostClaimedBytes the lines would push others out of L1.
+  static constexpr size_t kMostClaimedBytes = 32 << 10;
+  void ClaimNextBuffer(size_t from, size_t n) const;
+  // The same for the first n bytes, in the time in which others are awaited: stops when all have come.
+  void ClaimNextBufferMeanwhile(size_t n) const;
   // Enters the next phase without a message.
   void Arrive();
   // Until every rank has entered the current phase.
