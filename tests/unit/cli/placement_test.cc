@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <set>
 
 #include "runtime/base/error.h"
@@ -49,12 +50,24 @@ TEST(Placement, RanksOnOneNodeShareOutItsCores) {
   EXPECT_THAT(Place(topology, {.bind = true, .threads = 0, .places = {}}, 2, 3).cpus, ElementsAre(5, 6, 7));
 }
 
-TEST(Placement, MoreRanksThanCoresShareTheNodeUnpinned) {
+TEST(Placement, SomewhatMoreRanksThanCoresShareTheNodeUnpinned) {
   const auto topology = Machine(1, 2);
-  const Placement p = Place(topology, {.bind = true, .threads = 0, .places = {}}, 17, 24);
+  const Placement p = Place(topology, {.bind = true, .threads = 0, .places = {}}, 4, 5);
   EXPECT_EQ(p.threads, 1);
   EXPECT_FALSE(p.pin_threads);
   EXPECT_EQ(p.cpus.size(), 4u) << "all CPUs of the node";
+}
+
+TEST(Placement, ManyMoreRanksThanCpusHaveACpuEachInTurn) {
+  const auto topology = Machine(1, 2);
+  std::map<int, int> ranks_on;
+  for (int r = 0; r < 24; ++r) {
+    const Placement p = Place(topology, {.bind = true, .threads = 0, .places = {}}, r, 24);
+    EXPECT_EQ(p.threads, 1);
+    ASSERT_EQ(p.cpus.size(), 1u);
+    ++ranks_on[p.cpus[0]];
+  }
+  EXPECT_EQ(ranks_on, (std::map<int, int>{{0, 6}, {1, 6}, {2, 6}, {3, 6}}));
 }
 
 TEST(Placement, FewerRanksThanNodesAreSpread) {
