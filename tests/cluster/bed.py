@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unittest
 
 import agent
 import relay
@@ -75,6 +76,17 @@ def check_machine():
     tried = subprocess.run(["unshare", *kinds, "true"], capture_output=True, text=True)
     if tried.returncode != 0:
         raise CannotRun(f"namespaces are not allowed here: {tried.stderr.strip()}")
+
+
+def run_tests(also=lambda: None):
+    """The tests of the main program; skipped by name (exit 77) where this machine, or `also`, cannot."""
+    try:
+        check_machine()
+        also()
+    except CannotRun as error:
+        print(f"SKIPPED: {error}", file=sys.stderr)
+        raise SystemExit(77) from error
+    unittest.main(verbosity=2, warnings="ignore")  # of pipes that the bed closes
 
 
 class Bed:

@@ -36,12 +36,14 @@ import tempfile
 import time
 import uuid
 
+sys.dont_write_bytecode = True
+import private_shm  # noqa: E402
+
 RANKS = 3
 STEP_DEADLINE = 2.0
 # What may pass after a death, or after the deadline of a stopped rank, until the launcher has ended. mpirun gives ranks
 # a second or more between SIGTERM and SIGKILL.
 SLACK = 10.0
-PRIVATE = "ONECOPY_FAULT_PRIVATE_SHM"
 
 
 def read(path, mode="r"):
@@ -350,17 +352,7 @@ def main():
     moments = options.moments or (20 if options.full else 2)
     source, binary = os.path.abspath(options.source), os.path.abspath(options.binary)
 
-    # A /dev/shm of its own makes "nothing is left there" exact beside other programs; without the right to it (not
-    # root) all that is new counts.
-    if PRIVATE not in os.environ:
-        command = ["unshare", "--mount", "--propagation", "private", "sh", "-c",
-                   'mount -t tmpfs shm /dev/shm && exec "$@"', "sh", sys.executable, *sys.argv]
-        probe = subprocess.run([*command[:6], "mount -t tmpfs shm /dev/shm", "sh"], capture_output=True, check=False) \
-            if shutil.which("unshare") else None
-        if probe is not None and probe.returncode == 0:
-            os.execvpe(command[0], command, dict(os.environ, **{PRIVATE: "1"}))
-        print("no private /dev/shm here: what other programs put there meanwhile will be taken for left behind")
-
+    private_shm.take()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what follows is cleaned up
     directory = tempfile.mkdtemp(prefix="onecopy-fault-")
     failures = []
@@ -369,9 +361,8 @@ def main():
         os.mkdir(tree)
         make_tree(source, binary, tree)
         big = os.path.join(directory, "big.gguf")
-        subprocess.run([sys.executable, os.path.join(source, "tests/support/make_synthetic_moe.py"), big, "--layers", "6",
-                        "--hidden", "1024", "--experts", "64", "--inter", "768", "--heads", "16", "--vocab", "8000",
-                        "--type", "Q8_0"], check=True)
+        shape = "--layers 6 --hidden 1024 --experts 64 --inter 768 --heads 16 --vocab 8000 --type Q8_0".split()
+        subprocess.run([sys.executable, f"{source}/tests/support/make_synthetic_moe.py", big, *shape], check=True)
         phases = make_phases(source, big, 700)
         print(f"{RANKS} ranks, step deadline {STEP_DEADLINE} s, seed {options.seed}, {moments} moments each; model of "
               f"{os.path.getsize(big) / 1e6:.0f} MB for load and prefill")
