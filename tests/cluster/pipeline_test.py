@@ -62,8 +62,9 @@ class Pipeline(unittest.TestCase):
             # What else the machine does may slow any one measurement down; a wrong choice is wrong every time.
             for _ in range(ATTEMPTS):
                 chosen, rates, said = self.compare(delay)
-                # Within the spread of a machine of two cores, of which the delays take a part.
-                right = chosen == expected and rates[chosen] > 0.9 * max(rates.values())
+                # Within the spread of a machine of two cores, of which the delays and other programs take a part. At 2 ms
+                # the wrong choice has 0.4 of the right one's rate.
+                right = chosen == expected and rates[chosen] > 0.7 * max(rates.values())
                 if right:
                     break
             self.assertTrue(right, f"{delay}: measured {rates}; {said}")
