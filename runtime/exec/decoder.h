@@ -21,6 +21,7 @@
 #include "runtime/exec/ffn.h"
 #include "runtime/exec/kv_cache.h"
 #include "runtime/exec/linear.h"
+#include "runtime/exec/step_times.h"
 #include "runtime/exec/thread_team.h"
 #include "runtime/shard/weight_store.h"
 
@@ -47,6 +48,10 @@ class Decoder {
   // on rank 0, valid until the next call. Errors: comm::CommError only.
   std::span<const float> Forward(const proto::Step& step);
 
+  // Of all steps since the decoder was made or the times were reset.
+  const StepTimes& times() const { return times_; }
+  void ResetTimes() { times_ = {}; }
+
   // For tests: sees the residual stream [tokens][hidden] after the embedding (layer 0) and after each layer
   // (1 …) of this rank's stage.
   using Observer = std::function<void(uint32_t layer, std::span<const float> x)>;
@@ -64,6 +69,7 @@ class Decoder {
   void FeedForward(uint32_t layer, size_t n);
   std::span<const float> Logits(const proto::Step& step);
 
+  double WaitSeconds() const;
   void Norm(const float* x, std::span<const float> weight, size_t n);
   // x += the sum of `partial` over ranks; then the activations are x, normed with next_norm where that is not empty.
   void AllReduceAdd(size_t n, std::span<const float> next_norm);
@@ -75,6 +81,8 @@ class Decoder {
   GqaAttention attention_;
   Ffn ffn_;
   Observer observer_;
+  StepTimes times_;
+  PhaseClock clock_{&times_};
   std::vector<float> inv_freq_;
   // Columns of the gathered K and V rows: rank r's K columns, then its V columns, for all ranks in order.
   struct KvLayout;
