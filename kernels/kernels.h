@@ -71,6 +71,27 @@ struct SoftmaxState {
   float sum;
 };
 
+// Positions of a page of the KV cache, the unit of attend_block.
+inline constexpr size_t kKvPagePositions = 64;
+
+// Consecutive tokens of one sequence against all cached positions that they see of one KV head.
+struct AttendBlock {
+  size_t n_tokens, n_heads;  // heads: the query heads of the KV head
+  size_t head_dim, v_dim;
+  size_t first_position;  // of the block: token t sees the positions 0 … first_position + t
+  // Token t, head h at q + t * q_stride + h * head_dim; already multiplied by the softmax scale.
+  const float* q;
+  size_t q_stride;
+  // Page i has positions from kKvPagePositions * i: [kKvPagePositions][head_dim] and [kKvPagePositions][v_dim] of kv_type.
+  // What lies behind the last position that is seen is not used, whatever it is.
+  const void* const* k_pages;
+  const void* const* v_pages;
+  // Written: token t, head h at out + t * out_stride + h * v_dim.
+  float* out;
+  size_t out_stride;
+  void* scratch;  // attend_block_bytes(*this) bytes, 64-byte aligned
+};
+
 struct KernelTable {
   const char* name;  // "ref", "avx2", …
   WeightKernel weights[static_cast<size_t>(WeightType::kCount)];
@@ -107,6 +128,12 @@ struct KernelTable {
   void (*attend)(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride,
                  const void* v, size_t v_dim, size_t v_stride, size_t n_pos, SoftmaxState* state, float* acc,
                  float* scratch);
+
+  // Causal attention of a block of tokens, for prefill: a page is converted once for all tokens and heads of the block
+  // (the loops of FlashAttention-2, Dao 2023). A token and head has the same bits whoever shares its block, so long as all
+  // keys and values are finite; they may differ from attend's in rounding.
+  void (*attend_block)(const AttendBlock& block);
+  size_t (*attend_block_bytes)(const AttendBlock& block);
 };
 
 }  // namespace onecopy::kernels

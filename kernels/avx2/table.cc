@@ -30,6 +30,8 @@ KernelTable Make() {
   table.kv_type = KvType::kF16;
   table.store_kv = store_kv_f16;
   table.attend = attend_f16;
+  table.attend_block = attend_block_f16;
+  table.attend_block_bytes = attend_block_bytes;
   return table;
 }
 

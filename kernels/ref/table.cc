@@ -18,6 +18,8 @@ KernelTable Make() {
   table.softmax = softmax;
   table.store_kv = store_kv_f32;
   table.attend = attend_f32;
+  table.attend_block = attend_block_f32;
+  table.attend_block_bytes = attend_block_bytes;
   return table;
 }
 
