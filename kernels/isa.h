@@ -15,5 +15,7 @@ std::vector<IsaFeature> IsaFeatures();
 
 // AVX2, FMA and F16C: x86-64-v3 in what the kernels use of it.
 bool HasAvx2();
+// That, and AVX-512 F, BW, DQ, VL and VNNI (Cascade Lake, Zen 4 and later).
+bool HasAvx512();
 
 }  // namespace onecopy::kernels

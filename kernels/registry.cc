@@ -2,6 +2,7 @@
 #include "kernels/registry.h"
 
 #include "kernels/avx2/avx2.h"
+#include "kernels/avx512/avx512.h"
 #include "kernels/isa.h"
 #include "kernels/ref/ref.h"
 
@@ -9,6 +10,7 @@ namespace onecopy::kernels {
 
 const std::vector<TableEntry>& AllTables() {
   static const std::vector<TableEntry> tables = {
+      {avx512::Table, "avx512", "AVX-512 F, BW, DQ, VL, VNNI", HasAvx512},
       {avx2::Table, "avx2", "AVX2, FMA, F16C", HasAvx2},
       {ref::Table, "ref", "x86-64", [] { return true; }},
   };

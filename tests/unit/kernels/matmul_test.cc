@@ -108,9 +108,10 @@ Bound ExactProduct(const std::vector<float>& w, const std::vector<float>& seen,
                    const std::vector<float>& given, const Activations& x, size_t token,
                    const WeightKernel& kernel, WeightType type) {
   Bound bound;
-  // Types with an offset: integer kernels take it off a sum that the weight itself no longer shows. It is
-  // about as large as the greatest weight of the unit, so that is what the rounding errors scale with.
-  const bool offset = Info(type).block_cols > 1 && type != WeightType::kQ8_0;
+  // Types with an offset (Q8_0: where weights must be unsigned): integer kernels take it off a sum that the weight
+  // itself no longer shows. It is about as large as the greatest weight of the unit, so that is what the rounding
+  // errors scale with.
+  const bool offset = Info(type).block_cols > 1;
   for (size_t unit = 0; unit * 32 < seen.size(); ++unit) {
     double largest = 0, sum_x = 0, sum_w = 0, sum_wx = 0;
     for (size_t c = 32 * unit; c < std::min(seen.size(), 32 * unit + 32); ++c) {

@@ -87,11 +87,14 @@ TEST(Isa, AgreesWithProcCpuinfo) {
     return flags.find(" " + std::string(flag) + " ") != std::string::npos;
   };
   EXPECT_EQ(HasAvx2(), has("avx2") && has("fma") && has("f16c"));
+  EXPECT_EQ(HasAvx512(), HasAvx2() && has("avx512f") && has("avx512bw") && has("avx512dq") &&
+                             has("avx512vl") && has("avx512_vnni"));
   const std::pair<const char*, const char*> names[] = {{"AVX2", "avx2"},
                                                        {"FMA", "fma"},
                                                        {"F16C", "f16c"},
                                                        {"AVX-512F", "avx512f"},
                                                        {"AVX-512BW", "avx512bw"},
+                                                       {"AVX-512DQ", "avx512dq"},
                                                        {"AVX-512VL", "avx512vl"},
                                                        {"AVX-512VNNI", "avx512_vnni"},
                                                        {"AVX-512BF16", "avx512_bf16"},
