@@ -18,6 +18,9 @@ KernelTable Make() {
   set(WeightType::kQ5_K, 16, ActFormat::kQ8, matmul_q5_k, matmul_sum_q5_k);
   set(WeightType::kQ6_K, 16, ActFormat::kQ8, matmul_q6_k, matmul_sum_q6_k);
   set(WeightType::kMXFP4, 16, ActFormat::kQ8, matmul_mxfp4, matmul_sum_mxfp4);
+  table.attend = attend_f16;
+  table.attend_block = attend_block_f16;
+  table.attend_block_bytes = attend_block_bytes;
   return table;
 }
 
