@@ -114,6 +114,11 @@ struct KernelTable {
   // y[i] += a * x[i]
   void (*axpy)(float a, const float* x, size_t n, float* y);
 
+  // y[i] += a * x[i], the product rounded to double as is the sum: the same bits in every table.
+  void (*add_scaled_sums)(double a, const double* x, size_t n, double* y);
+  // x[i] = x[i] + sums[i], added in double and rounded to float once: the same bits in every table.
+  void (*add_sums)(const double* sums, size_t n, float* x);
+
   // Softmax in place over x[n], maximum subtracted.
   void (*softmax)(float* x, size_t n);
 

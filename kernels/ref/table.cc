@@ -15,6 +15,8 @@ KernelTable Make() {
   table.rope_pairwise = rope_pairwise;
   table.silu_mul = silu_mul;
   table.axpy = axpy;
+  table.add_scaled_sums = add_scaled_sums;
+  table.add_sums = add_sums;
   table.softmax = softmax;
   table.store_kv = store_kv_f32;
   table.attend = attend_f32;

@@ -102,6 +102,27 @@ TEST_P(Vector, AxpyAdds) {
   }
 }
 
+// Sums over ranks must not depend on the table: not a bit.
+TEST_P(Vector, SumsInDoubleHaveOneRounding) {
+  for (const size_t n : kLengths) {
+    const std::vector<float> a = RandomVector(n, 9), b = RandomVector(n, 10);
+    std::vector<double> x(n), y(n);
+    for (size_t i = 0; i < n; ++i) {
+      x[i] = a[i] / 3.0;
+      y[i] = b[i] / 7.0;
+    }
+    const std::vector<double> before = y;
+    table_->add_scaled_sums(0.1, x.data(), n, y.data());
+    std::vector<float> rounded = a;
+    table_->add_sums(before.data(), n, rounded.data());
+    for (size_t i = 0; i < n; ++i) {
+      volatile double product = 0.1 * x[i];  // not to be fused with the addition
+      ASSERT_EQ(y[i], before[i] + product) << i << " of " << n;
+      ASSERT_EQ(rounded[i], static_cast<float>(a[i] + before[i])) << i << " of " << n;
+    }
+  }
+}
+
 TEST_P(Vector, SoftmaxEqualsFloat64) {
   for (const size_t n : kLengths) {
     std::vector<float> x = RandomVector(n, 8, 6.0f);
