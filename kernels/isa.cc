@@ -4,6 +4,8 @@
 #include "kernels/isa.h"
 
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <cstring>
@@ -66,6 +68,14 @@ bool AllPresent(std::initializer_list<const char*> names) {
   return all;
 }
 
+// The kernel gives a process the 8 KiB of tile registers only when asked (Linux 5.16,
+// Documentation/arch/x86/xstate.rst). Threads made afterwards have the permission too.
+bool TilesPermitted() {
+  constexpr long kRequest = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;     // XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+}
+
 }  // namespace
 
 std::vector<IsaFeature> IsaFeatures() {
@@ -81,6 +91,10 @@ bool HasAvx2() {
 
 bool HasAvx512() {
   return HasAvx2() && AllPresent({"AVX-512F", "AVX-512BW", "AVX-512DQ", "AVX-512VL", "AVX-512VNNI"});
+}
+
+bool HasAmx() {
+  return HasAvx512() && AllPresent({"AVX-512BF16", "AMX-TILE", "AMX-BF16"}) && TilesPermitted();
 }
 
 }  // namespace onecopy::kernels

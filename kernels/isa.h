@@ -17,5 +17,8 @@ std::vector<IsaFeature> IsaFeatures();
 bool HasAvx2();
 // That, and AVX-512 F, BW, DQ, VL and VNNI (Cascade Lake, Zen 4 and later).
 bool HasAvx512();
+// That, AVX512_BF16 and AMX-BF16 (Sapphire Rapids and later), and the operating system lets this process use the tile
+// registers, for which it is asked: to be called before threads are made.
+bool HasAmx();
 
 }  // namespace onecopy::kernels

@@ -10,7 +10,8 @@ KernelTable Make() {
   table.name = "avx2";
   const auto set = [&table](WeightType type, uint32_t row_tile, ActFormat act, MatmulFn matmul,
                             MatmulSumFn matmul_sum) {
-    table.weights[static_cast<size_t>(type)] = {row_tile, act, matmul, matmul_sum};
+    WeightKernel& kernel = table.weights[static_cast<size_t>(type)];
+    kernel = {{act, matmul, matmul_sum}, row_tile};
   };
   set(WeightType::kF32, 1, ActFormat::kF32, matmul_f32, matmul_sum_f32);
   set(WeightType::kF16, 1, ActFormat::kF32, matmul_f16, matmul_sum_f16);

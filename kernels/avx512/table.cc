@@ -10,7 +10,8 @@ KernelTable Make() {
   table.name = "avx512";
   const auto set = [&table](WeightType type, uint32_t row_tile, ActFormat act, MatmulFn matmul,
                             MatmulSumFn matmul_sum) {
-    table.weights[static_cast<size_t>(type)] = {row_tile, act, matmul, matmul_sum};
+    WeightKernel& kernel = table.weights[static_cast<size_t>(type)];
+    kernel = {{act, matmul, matmul_sum}, row_tile};
   };
   set(WeightType::kQ8_0, 16, ActFormat::kQ8, matmul_q8_0, matmul_sum_q8_0);
   set(WeightType::kQ4_0, 16, ActFormat::kQ8, matmul_q4_0, matmul_sum_q4_0);

@@ -13,6 +13,7 @@ void matmul(const PackedMatrix& w, const void* const* x, float* const* y, size_t
 void matmul_sum(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
                 uint32_t row_begin, uint32_t row_end);
 void quantize_q8(const float* x, size_t cols, void* out);
+void round_bf16(const float* x, size_t cols, void* out);
 void rms_norm(const float* x, const float* weight, float eps, size_t n, float* out);
 void rope_neox(float* x, const float* cos_sin, size_t half);
 void rope_pairwise(float* x, const float* cos_sin, size_t half);

@@ -7,9 +7,10 @@ namespace {
 KernelTable Make() {
   KernelTable table = {};
   table.name = "ref";
-  for (WeightKernel& kernel : table.weights) kernel = {1, ActFormat::kF32, matmul, matmul_sum};
+  for (WeightKernel& kernel : table.weights) kernel = {{ActFormat::kF32, matmul, matmul_sum}};
   table.kv_type = KvType::kF32;
   table.quantize_q8 = quantize_q8;
+  table.round_bf16 = round_bf16;
   table.rms_norm = rms_norm;
   table.rope_neox = rope_neox;
   table.rope_pairwise = rope_pairwise;

@@ -11,7 +11,7 @@
 
 namespace {
 
-constexpr const char* kIsaFolders[] = {"avx2", "avx512"};
+constexpr const char* kIsaFolders[] = {"avx2", "avx512", "amx"};
 
 std::vector<std::string> Lines(const std::string& command) {
   FILE* pipe = popen(command.c_str(), "r");
