@@ -60,6 +60,15 @@ void ShmAllReduce::Share(size_t n, size_t bytes, Body body) const {
   });
 }
 
+template <typename Body>
+void ShmAllReduce::ForRows(size_t n_rows, size_t row_bytes, Body body) const {
+  if (!team_ || n_rows == 1 || n_rows * row_bytes < kShareBytes) {
+    for (size_t row = 0; row < n_rows; ++row) body(row);
+    return;
+  }
+  team_(n_rows, body);
+}
+
 ShmAllReduce::Route ShmAllReduce::ChooseRoute(size_t bytes, size_t n_pieces, bool may_go_by_socket) const {
   const int sockets = may_go_by_socket && n_hosts_ == 1 ? static_cast<int>(sockets_.size()) : 1;
   const Algorithm algorithm = table_.Choose(bytes, sync_.size(), sockets);
@@ -236,11 +245,7 @@ void ShmAllReduce::RowsAs(size_t n_rows, size_t cols, size_t row_bytes, Put put,
   Run<Term, Sum>(n_rows * cols, rows_per_piece * cols, n_rows * row_bytes, put,
                  [&](size_t from, const AllReducePiece<Term, Sum>& piece, const Route& route) {
                    const size_t rows = piece.size() / cols, first_row = from / cols;
-                   if (!team_ || rows == 1 || rows * row_bytes < kShareBytes) {
-                     for (size_t row = 0; row < rows; ++row) take_row(first_row, piece, route, row);
-                     return;
-                   }
-                   team_(rows, [&](size_t row) { take_row(first_row, piece, route, row); });
+                   ForRows(rows, row_bytes, [&](size_t row) { take_row(first_row, piece, route, row); });
                  });
 }
 
@@ -251,8 +256,8 @@ void ShmAllReduce::AllReduceRows(std::span<double> terms, size_t cols, CommOptio
   const size_t n_rows = terms.size() / cols;
   if (sync_.size() == 1 && n_hosts_ == 1) {
     sync_.BeginCall();
-    for (size_t row = 0; row < n_rows; ++row) sink(row, terms.data() + row * cols);
-    return;
+    const auto take_row = [&](size_t row) { sink(row, terms.data() + row * cols); };
+    return ForRows(n_rows, cols * sizeof(double), take_row);
   }
   if (wire == CommOptions::Wire::kBf16 && n_rows >= kLeastBf16Rows &&
       cols <= PieceFormat<uint16_t, float>::MaxElements(window_bytes_)) {

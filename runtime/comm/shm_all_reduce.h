@@ -74,6 +74,9 @@ class ShmAllReduce {
   // body(begin, end) over parts of [0, n), shared out over the team where `bytes` is worth it.
   template <typename Body>
   void Share(size_t n, size_t bytes, Body body) const;
+  // body(row), shared out over the team in the same way.
+  template <typename Body>
+  void ForRows(size_t n_rows, size_t row_bytes, Body body) const;
 
   RankGroup All() const { return {0, sync_.size()}; }
   RankGroup MySocket() const { return sockets_[my_socket_]; }

@@ -21,6 +21,8 @@
 #include "runtime/exec/ffn.h"
 #include "runtime/exec/kv_cache.h"
 #include "runtime/exec/linear.h"
+#include "runtime/exec/router.h"
+#include "runtime/exec/step_times.h"
 #include "runtime/exec/thread_team.h"
 #include "runtime/shard/weight_store.h"
 
@@ -47,6 +49,10 @@ class Decoder {
   // on rank 0, valid until the next call. Errors: comm::CommError only.
   std::span<const float> Forward(const proto::Step& step);
 
+  // Of all steps since the decoder was made or the times were reset.
+  const StepTimes& times() const { return times_; }
+  void ResetTimes() { times_ = {}; }
+
   // For tests: sees the residual stream [tokens][hidden] after the embedding (layer 0) and after each layer
   // (1 …) of this rank's stage.
   using Observer = std::function<void(uint32_t layer, std::span<const float> x)>;
@@ -58,12 +64,13 @@ class Decoder {
   void SendRows(std::span<const float> rows, int to_stage);
   void ReceiveRows(std::span<float> rows, int from_stage);
   void Attention(const proto::Step& step, uint32_t layer);
-  void GatherKv(uint32_t layer, size_t n);
+  void ProjectQkv(uint32_t layer, size_t n, size_t q_cols);
   void StoreKv(const proto::Step& step, uint32_t layer);
   void PrepareQ(const proto::Step& step, uint32_t layer);
   void FeedForward(uint32_t layer, size_t n);
   std::span<const float> Logits(const proto::Step& step);
 
+  double WaitSeconds() const;
   void Norm(const float* x, std::span<const float> weight, size_t n);
   // x += the sum of `partial` over ranks; then the activations are x, normed with next_norm where that is not empty.
   void AllReduceAdd(size_t n, std::span<const float> next_norm);
@@ -75,6 +82,8 @@ class Decoder {
   GqaAttention attention_;
   Ffn ffn_;
   Observer observer_;
+  StepTimes times_;
+  PhaseClock clock_{&times_};
   std::vector<float> inv_freq_;
   // Columns of the gathered K and V rows: rank r's K columns, then its V columns, for all ranks in order.
   struct KvLayout;
@@ -82,7 +91,8 @@ class Decoder {
   std::vector<uint32_t> embedding_bounds_, logit_bounds_;  // vocabulary rows by rank of the stage
   std::vector<uint8_t> message_;
   Activations acts_;
-  AlignedBuffer x_, normed_, partial_, q_, kv_, attended_, scores_, logits_, cos_sin_;
+  Routing routing_;
+  AlignedBuffer x_, normed_, partial_, q_, kv_, attended_, scores_, logits_, cos_sin_, heads_;
 };
 
 }  // namespace onecopy::exec
