@@ -62,7 +62,8 @@ Decoder::Decoder(const DecoderContext& context)
       head_dim_(context.spec.head_dim()),
       rope_half_(context.spec.rope_dims() / 2),
       attention_(context.spec, context.table, context.team),
-      ffn_(context.store, context.table, context.team) {
+      ffn_(context.store, context.table, context.team),
+      counter_(context.spec, context.plan, context.store, context.table, context.cache, context.all.rank()) {
   for (size_t i = 0; i < rope_half_; ++i)
     inv_freq_.push_back(
         static_cast<float>(std::pow(static_cast<double>(c_.spec.rope_theta()),
@@ -90,6 +91,7 @@ Decoder::~Decoder() = default;
 
 std::span<const float> Decoder::Forward(const proto::Step& step) {
   const size_t n = step.tokens_size();
+  counter_.Begin(step);
   x_.ReserveAs<float>(n * hidden_);
   normed_.ReserveAs<float>(n * hidden_);
   partial_.ReserveAs<double>(n * hidden_);
@@ -269,7 +271,9 @@ void Decoder::FeedForward(uint32_t layer, size_t n) {
     Linear(c_.table, c_.team, c_.store.Matrix(Weight::ROUTER, layer), &acts_,
            scores + router_bounds[c_.stage.rank()], n_experts);
     c_.stage.AllGatherColumns(scores, n, router_bounds);
-    ffn_.Run(Ffn::kExperts, layer, RouteTopK(c_.spec, c_.table, scores, n), &acts_, partial, hidden_);
+    const Routing routing = RouteTopK(c_.spec, c_.table, scores, n);
+    counter_.CountExperts(layer, routing);
+    ffn_.Run(Ffn::kExperts, layer, routing, &acts_, partial, hidden_);
   }
   const bool last = layer + 1 == shard::LayersOfStage(c_.plan, stage_).end;
   AllReduceAdd(n, last ? std::span<const float>() : c_.store.Vector(Weight::ATTN_NORM, layer + 1));

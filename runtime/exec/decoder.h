@@ -21,6 +21,7 @@
 #include "runtime/exec/ffn.h"
 #include "runtime/exec/kv_cache.h"
 #include "runtime/exec/linear.h"
+#include "runtime/exec/step_counts.h"
 #include "runtime/exec/thread_team.h"
 #include "runtime/shard/weight_store.h"
 
@@ -46,6 +47,9 @@ class Decoder {
   // Runs the step; the cache has room for its positions. Returns logits [step.logit_rows_size()][vocab] float
   // on rank 0, valid until the next call. Errors: comm::CommError only.
   std::span<const float> Forward(const proto::Step& step);
+
+  // What the last step read and computed on this rank.
+  const StepCounts& counts() const { return counter_.counts(); }
 
   // For tests: sees the residual stream [tokens][hidden] after the embedding (layer 0) and after each layer
   // (1 …) of this rank's stage.
@@ -74,6 +78,7 @@ class Decoder {
   const size_t hidden_, head_dim_, rope_half_;
   GqaAttention attention_;
   Ffn ffn_;
+  StepCounter counter_;
   Observer observer_;
   std::vector<float> inv_freq_;
   // Columns of the gathered K and V rows: rank r's K columns, then its V columns, for all ranks in order.
