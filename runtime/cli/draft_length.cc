@@ -20,7 +20,7 @@ void Blend(double* mean, double value) {
 uint32_t DraftLength::Next() const {
   if (!as_pays_) return n_;
   if (step_seconds_ == 0) return 0;  // first the time of a step without
-  const double p = acceptance();
+  const double p = right_ / tried_;
   double best_gain = kLeastGain, tokens = 1, all_right = 1;
   uint32_t best = 0;
   for (uint32_t k = 1; k <= n_; ++k) {

@@ -9,7 +9,8 @@ namespace onecopy::cli {
 
 class DraftLength {
  public:
-  static constexpr uint32_t kMost = 15;
+  // A step of few tokens: a kernel for many (prefill) may round otherwise, and then the tokens would not be the same.
+  static constexpr uint32_t kMost = 7;
 
   // So many in each step, at most kMost; 0: none.
   static DraftLength Always(uint32_t n) { return DraftLength(false, n < kMost ? n : kMost); }
@@ -22,9 +23,6 @@ class DraftLength {
   // token is known.
   void ObserveGuess(uint32_t tried, uint32_t right);
 
-  double acceptance() const { return right_ / tried_; }  // of a token whose predecessors were right
-  double step_growth() const { return growth_; }
-
  private:
   DraftLength(bool as_pays, uint32_t n) : as_pays_(as_pays), n_(n) {}
 
@@ -34,7 +32,8 @@ class DraftLength {
   double growth_ =
       0.25;  // of a step's time by a further token, as a share of step_seconds_; a guess until measured
   bool growth_measured_ = false;
-  double tried_ = 4, right_ = 2;  // with the weight of the past falling
+  double tried_ = 4,
+         right_ = 2;  // guessed tokens whose predecessors were right; the weight of the past falls
 };
 
 }  // namespace onecopy::cli

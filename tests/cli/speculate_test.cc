@@ -69,7 +69,7 @@ TEST(Speculate, ARepetitiveTextTakesFewerSteps) {
 TEST(Speculate, EndsWhereThePlainTextEnds) {
   for (const char* n : {"1", "2", "5"}) {
     const auto result =
-        test::Onecopy({"generate", "-p", kRepetitive, "-n", n, "--temp", "0", "--speculate", "15", "--json"});
+        test::Onecopy({"generate", "-p", kRepetitive, "-n", n, "--temp", "0", "--speculate", "7", "--json"});
     ASSERT_EQ(result.exit_code, 0) << result.err;
     EXPECT_EQ(json::parse(result.out)["tokens"].size(), static_cast<size_t>(std::stoi(n)));
   }
@@ -78,11 +78,11 @@ TEST(Speculate, EndsWhereThePlainTextEnds) {
                {"generate", "-p", kRepetitive, "--temp", "0", "--stop", ".", "--speculate", speculate})
         .out;
   };
-  EXPECT_EQ(stop("15"), stop("off"));
+  EXPECT_EQ(stop("7"), stop("off"));
 }
 
 TEST(Speculate, RefusesWhatIsNoNumberOfTokens) {
-  for (const char* text : {"0", "16", "-1", "many", "3x", ""}) {
+  for (const char* text : {"0", "8", "-1", "many", "3x", ""}) {
     const auto result = test::Onecopy({"generate", "--speculate", text});
     EXPECT_EQ(result.exit_code, 2) << text;
     EXPECT_THAT(result.err, ::testing::HasSubstr("--speculate")) << text;
