@@ -91,6 +91,9 @@ Decoder::~Decoder() = default;
 
 std::span<const float> Decoder::Forward(const proto::Step& step) {
   const size_t n = step.tokens_size();
+  const double waited = WaitSeconds();
+  const ThreadTeam::Work worked = c_.team.work();
+  clock_.Start(Phase::kRest);
   counter_.Begin(step);
   x_.ReserveAs<float>(n * hidden_);
   normed_.ReserveAs<float>(n * hidden_);
@@ -106,11 +109,13 @@ std::span<const float> Decoder::Forward(const proto::Step& step) {
 
   const std::span<float> x = {x_.As<float>(), n * hidden_};
   if (stage_ == embedding_stage_) Embed(step);
+  clock_.Enter(Phase::kCollective);
   if (embedding_stage_ != 0) {  // then the last one, ahead of all that follows
     if (stage_ == embedding_stage_) SendRows(x, 0);
     if (stage_ == 0) ReceiveRows(x, embedding_stage_);
   }
   if (stage_ > 0) ReceiveRows(x, stage_ - 1);
+  clock_.Enter(Phase::kRest);
   const shard::Range layers = shard::LayersOfStage(c_.plan, stage_);
   Norm(x.data(), c_.store.Vector(Weight::ATTN_NORM, layers.begin), n);
   for (uint32_t l = layers.begin; l < layers.end; ++l) {
@@ -119,8 +124,23 @@ std::span<const float> Decoder::Forward(const proto::Step& step) {
     if (observer_) observer_(l + 1, x);
   }
   // With one stage after the other at work on different steps: whoever has sent goes on with the next step.
+  clock_.Enter(Phase::kCollective);
   if (stage_ < last_stage_) SendRows(x, stage_ + 1);
-  return Logits(step);
+  clock_.Enter(Phase::kHead);
+  const std::span<const float> logits = Logits(step);
+  clock_.Stop();
+  ++times_.steps;
+  times_.tokens += n;
+  times_.wait_seconds += WaitSeconds() - waited;
+  times_.team_wall_seconds += c_.team.work().wall_seconds - worked.wall_seconds;
+  times_.team_work_seconds += c_.team.work().mean_seconds - worked.mean_seconds;
+  return logits;
+}
+
+// Split communicators count for themselves.
+double Decoder::WaitSeconds() const {
+  const double stage = c_.stage.stats().wait_seconds;
+  return &c_.all == &c_.stage ? stage : stage + c_.all.stats().wait_seconds;
 }
 
 void Decoder::SendRows(std::span<const float> rows, int to_stage) {
@@ -152,7 +172,9 @@ void Decoder::Embed(const proto::Step& step) {
     else
       std::fill_n(x + t * hidden_, hidden_, 0.0f);
   });
+  clock_.Enter(Phase::kCollective);
   c_.stage.AllReduceSum({x, n * hidden_});
+  clock_.Enter(Phase::kRest);
   if (observer_) observer_(0, {x, n * hidden_});
 }
 
@@ -169,6 +191,8 @@ void Decoder::Norm(const float* x, std::span<const float> weight, size_t n) {
 // rounding to int8, and from there on the ranks' answers would drift apart by the whole noise of 8-bit activations.
 void Decoder::AllReduceAdd(size_t n, std::span<const float> next_norm) {
   auto *x = x_.As<float>(), *normed = normed_.As<float>();
+  // Alone, nothing is exchanged: what is left are the sums and norms.
+  clock_.Enter(c_.stage.size() == 1 ? Phase::kRest : Phase::kCollective);
   c_.stage.AllReduceRows({partial_.As<double>(), n * hidden_}, hidden_, [&](size_t t, const double* sums) {
     float* row = x + t * hidden_;
     for (size_t i = 0; i < hidden_; ++i) row[i] = static_cast<float>(row[i] + sums[i]);
@@ -182,14 +206,18 @@ void Decoder::Attention(const proto::Step& step, uint32_t layer) {
   const size_t n = step.tokens_size();
   const shard::Range heads = shard::OwnedHeads(c_.plan, layer, c_.all.rank());
   const size_t q_cols = heads.size() * head_dim_;
+  clock_.Enter(Phase::kAttentionMatmul);
   auto* q = q_.ReserveAs<float>(n * q_cols);
   Linear(c_.table, c_.team, c_.store.Matrix(Weight::ATTN_Q, layer), &acts_, q, q_cols);
   GatherKv(layer, n);
+  clock_.Enter(Phase::kRest);
   PrepareQ(step, layer);
   StoreKv(step, layer);
 
   auto* attended = attended_.ReserveAs<float>(n * q_cols);
+  clock_.Enter(Phase::kAttention);
   attention_.Run(step, layer, c_.cache, heads, q, attended);
+  clock_.Enter(Phase::kAttentionMatmul);
   auto* partial = partial_.As<double>();
   const auto& o = c_.store.Matrix(Weight::ATTN_O, layer);
   if (o.rows == 0) std::fill_n(partial, n * hidden_, 0.0);
@@ -207,6 +235,7 @@ void Decoder::GatherKv(uint32_t layer, size_t n) {
   Linear(c_.table, c_.team, c_.store.Matrix(Weight::ATTN_K, layer), &acts_, k, cols);
   Linear(c_.table, c_.team, c_.store.Matrix(Weight::ATTN_V, layer), &acts_,
          k + layout.k[rank + 1] - layout.k[rank], cols);
+  clock_.Enter(Phase::kCollective);
   c_.stage.AllGatherColumns(kv, n, layout.bounds);
 }
 
@@ -264,15 +293,20 @@ void Decoder::FeedForward(uint32_t layer, size_t n) {
   auto* partial = partial_.As<double>();
   const auto& router_bounds = kv_layouts_[layer].router;
   if (router_bounds.empty()) {
+    clock_.Enter(Phase::kExperts);
     ffn_.Run(Ffn::kDense, layer, RouteAll(n), &acts_, partial, hidden_);
   } else {
+    clock_.Enter(Phase::kRouter);
     const size_t n_experts = c_.spec.n_experts();
     auto* scores = scores_.ReserveAs<float>(n * n_experts);
     Linear(c_.table, c_.team, c_.store.Matrix(Weight::ROUTER, layer), &acts_,
            scores + router_bounds[c_.stage.rank()], n_experts);
+    clock_.Enter(Phase::kCollective);
     c_.stage.AllGatherColumns(scores, n, router_bounds);
+    clock_.Enter(Phase::kRouter);
     const Routing routing = RouteTopK(c_.spec, c_.table, scores, n);
     counter_.CountExperts(layer, routing);
+    clock_.Enter(Phase::kExperts);
     ffn_.Run(Ffn::kExperts, layer, routing, &acts_, partial, hidden_);
   }
   const bool last = layer + 1 == shard::LayersOfStage(c_.plan, stage_).end;
@@ -292,9 +326,11 @@ std::span<const float> Decoder::Logits(const proto::Step& step) {
     Norm(rows, c_.store.Vector(Weight::OUTPUT_NORM, 0), n);
     Linear(c_.table, c_.team, c_.store.Matrix(HeadRole(c_.spec), 0), &acts_,
            logits.data() + logit_bounds_[c_.stage.rank()], vocab);
+    clock_.Enter(Phase::kCollective);
     c_.stage.AllGatherColumns(logits.data(), n, logit_bounds_);
     if (last_stage_ != 0) SendRows(logits, 0);
   } else {
+    clock_.Enter(Phase::kCollective);
     const auto from = static_cast<int>(shard::RanksOfStage(c_.plan, last_stage_).begin);
     c_.all.Receive({reinterpret_cast<uint8_t*>(logits.data()), logits.size_bytes()}, from);
   }

@@ -22,6 +22,7 @@
 #include "runtime/exec/kv_cache.h"
 #include "runtime/exec/linear.h"
 #include "runtime/exec/step_counts.h"
+#include "runtime/exec/step_times.h"
 #include "runtime/exec/thread_team.h"
 #include "runtime/shard/weight_store.h"
 
@@ -50,6 +51,9 @@ class Decoder {
 
   // What the last step read and computed on this rank.
   const StepCounts& counts() const { return counter_.counts(); }
+  // Of all steps since the decoder was made or the times were reset.
+  const StepTimes& times() const { return times_; }
+  void ResetTimes() { times_ = {}; }
 
   // For tests: sees the residual stream [tokens][hidden] after the embedding (layer 0) and after each layer
   // (1 …) of this rank's stage.
@@ -68,6 +72,7 @@ class Decoder {
   void FeedForward(uint32_t layer, size_t n);
   std::span<const float> Logits(const proto::Step& step);
 
+  double WaitSeconds() const;
   void Norm(const float* x, std::span<const float> weight, size_t n);
   // x += the sum of `partial` over ranks; then the activations are x, normed with next_norm where that is not empty.
   void AllReduceAdd(size_t n, std::span<const float> next_norm);
@@ -80,6 +85,8 @@ class Decoder {
   Ffn ffn_;
   StepCounter counter_;
   Observer observer_;
+  StepTimes times_;
+  PhaseClock clock_{&times_};
   std::vector<float> inv_freq_;
   // Columns of the gathered K and V rows: rank r's K columns, then its V columns, for all ranks in order.
   struct KvLayout;

@@ -58,6 +58,9 @@ class Engine {
   const numa::Arena& kv_arena() const { return cache_.arena(); }
   uint64_t kv_tokens() const { return options_.kv_tokens(); }
   const proto::ModelSpec& spec() const { return spec_; }
+  // This rank's times of the steps since the engine was made or the times were reset.
+  const StepTimes& times() const { return decoder_.times(); }
+  void ResetTimes() { decoder_.ResetTimes(); }
   Decoder& decoder() { return decoder_; }
 
  private:

@@ -6,7 +6,7 @@
 
 namespace onecopy::exec {
 
-ThreadTeam::ThreadTeam(int threads, const std::vector<int>& cpus) : threads_(threads) {
+ThreadTeam::ThreadTeam(int threads, const std::vector<int>& cpus) : threads_(threads), busy_(threads) {
   ONECOPY_CHECK(threads >= 1 && (cpus.empty() || cpus.size() == static_cast<size_t>(threads)));
   omp_set_dynamic(0);
   omp_set_num_threads(threads);

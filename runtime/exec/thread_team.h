@@ -5,6 +5,7 @@
 
 #include <omp.h>
 
+#include <chrono>
 #include <cstddef>
 #include <vector>
 
@@ -27,12 +28,40 @@ class ThreadTeam {
       for (size_t i = 0; i < n; ++i) body(i, 0);
       return;
     }
-#pragma omp parallel for num_threads(threads_) schedule(dynamic)
-    for (size_t i = 0; i < n; ++i) body(i, omp_get_thread_num());
+    const Clock::time_point start = Clock::now();
+#pragma omp parallel num_threads(threads_)
+    {
+      const int thread = omp_get_thread_num();
+      const Clock::time_point begin = Clock::now();
+#pragma omp for schedule(dynamic) nowait
+      for (size_t i = 0; i < n; ++i) body(i, thread);
+      busy_[thread].seconds += Seconds(begin, Clock::now());
+    }
+    wall_seconds_ += Seconds(start, Clock::now());
+  }
+
+  // Of all parallel Fors so far: their wall time, and the mean over threads of the time at work in them.
+  struct Work {
+    double wall_seconds = 0, mean_seconds = 0;
+  };
+  Work work() const {
+    Work work = {wall_seconds_, 0};
+    for (const Busy& busy : busy_) work.mean_seconds += busy.seconds / threads_;
+    return work;
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
+  struct alignas(64) Busy {  // a cache line each: every thread writes its own after each For
+    double seconds = 0;
+  };
+  static double Seconds(Clock::time_point begin, Clock::time_point end) {
+    return std::chrono::duration<double>(end - begin).count();
+  }
+
   int threads_;
+  mutable std::vector<Busy> busy_;
+  mutable double wall_seconds_ = 0;
 };
 
 }  // namespace onecopy::exec
