@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -12,6 +11,8 @@
 #include "runtime/base/error.h"
 #include "runtime/base/log.h"
 #include "runtime/cli/command.h"
+#include "runtime/cli/draft_length.h"
+#include "runtime/cli/generation.h"
 #include "runtime/cli/model_options.h"
 #include "runtime/cli/model_session.h"
 #include "runtime/cli/sampling_options.h"
@@ -24,11 +25,6 @@
 namespace onecopy::cli {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-double Since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
 constexpr char kDefaultPrompt[] = "Once upon a time";
 
 struct Options {
@@ -39,6 +35,7 @@ struct Options {
   uint32_t n = 128;
   bool ignore_eos = false, json = false;
   std::vector<std::string> stops;
+  DraftLength draft_length = DraftLength::Always(0);
 };
 
 // What rank 0 prepares before the model is loaded.
@@ -52,7 +49,7 @@ struct Result {
   std::vector<int32_t> tokens;
   std::string text;
   const char* finish = "length";
-  double prompt_seconds = 0, decode_seconds = 0;
+  GenerationTimes times;
 };
 
 Input Prepare(const Options& options, const Checkpoint& checkpoint, const proto::ModelSpec& spec) {
@@ -82,36 +79,21 @@ Input Prepare(const Options& options, const Checkpoint& checkpoint, const proto:
   return input;
 }
 
-class Generation {
+// The text of the new tokens: to stdout as it comes, or kept for the JSON.
+class Writer {
  public:
-  Generation(const Options& options, const Input& input, exec::Engine& engine)
-      : options_(options),
-        input_(input),
-        engine_(engine),
-        sampler_(input.sampler, static_cast<int32_t>(engine.spec().vocab_size())),
-        stops_(options.stops) {
+  Writer(const Options& options, const Input& input)
+      : options_(options), input_(input), stops_(options.stops) {
     if (input.tokenizer) detokenizer_.emplace(*input.tokenizer, text::DetokenizerOptions{});
   }
 
-  Result Run() {
+  Result Run(exec::Engine& engine) {
     if (!options_.json && options_.tokens.empty()) Show(options_.prompt.value_or(kDefaultPrompt));
-    std::vector<int32_t> history = input_.prompt;
-    const auto start = Clock::now();
-    std::span<const float> logits = engine_.Append(0, 0, input_.prompt);
-    result_.prompt_seconds = Since(start);
-    const auto decode_start = Clock::now();
-    while (result_.tokens.size() < options_.n) {
-      const text::SampleResult sample = sampler_.Sample(logits, history);
-      if (sample.status != text::SampleStatus::kOk)
-        Fail(ErrorCode::kBadInput,
-             "no token can be chosen after {} tokens: {}; the model's weights may be damaged", history.size(),
-             text::Describe(sample.status));
-      if (!Accept(sample.token)) break;
-      history.push_back(sample.token);
-      if (result_.tokens.size() == options_.n) break;
-      logits = engine_.Append(0, static_cast<uint32_t>(history.size() - 1), std::span(history).last(1));
-    }
-    result_.decode_seconds = Since(decode_start);
+    text::Sampler sampler(input_.sampler, static_cast<int32_t>(engine.spec().vocab_size()));
+    result_.times =
+        Generation(engine, sampler, options_.draft_length).Run(input_.prompt, options_.n, [&](int32_t token) {
+          return Accept(token);
+        });
     if (detokenizer_ && !stops_.stopped()) Emit(stops_.Push(detokenizer_->Flush()));
     Emit(stops_.Flush());
     if (!options_.json) Show("\n");
@@ -143,13 +125,24 @@ class Generation {
 
   const Options& options_;
   const Input& input_;
-  exec::Engine& engine_;
-  text::Sampler sampler_;
   text::StopMatcher stops_;
   std::optional<text::Detokenizer> detokenizer_;
   Result result_;
   bool reader_gone_ = false;
 };
+
+DraftLength ParseDraftLength(const std::string& text) {
+  if (text == "off") return DraftLength::Always(0);
+  if (text == "auto") return DraftLength::AsPays();
+  const bool is_number =
+      !text.empty() && text.size() < 4 && text.find_first_not_of("0123456789") == std::string::npos;
+  const int n = is_number ? std::stoi(text) : 0;
+  if (n < 1 || n > static_cast<int>(DraftLength::kMost))
+    throw CLI::ValidationError(
+        "--speculate",
+        fmt::format("'{}' is neither auto, off nor a number from 1 to {}", text, DraftLength::kMost));
+  return DraftLength::Always(static_cast<uint32_t>(n));
+}
 
 double Rate(size_t n, double seconds) {
   return seconds > 0 ? static_cast<double>(n) / seconds : 0;
@@ -159,6 +152,7 @@ void PrintResult(const Options& options, const Input& input, const Result& resul
                  const ModelSession& session) {
   // The first new token comes out of the prompt's last step.
   const size_t decoded = result.tokens.empty() ? 0 : result.tokens.size() - 1;
+  const GenerationTimes& times = result.times;
   if (!options.json) {
     if (!input.tokenizer) {
       std::string ids;
@@ -166,8 +160,12 @@ void PrintResult(const Options& options, const Input& input, const Result& resul
       Print(ids + "\n");
     }
     log::info("prompt {} tokens, {:.1f} tokens/s; new {} tokens, {:.1f} tokens/s; seed {}",
-              input.prompt.size(), Rate(input.prompt.size(), result.prompt_seconds), result.tokens.size(),
-              Rate(decoded, result.decode_seconds), input.sampler.seed);
+              input.prompt.size(), Rate(input.prompt.size(), times.prompt_seconds), result.tokens.size(),
+              Rate(decoded, times.decode_seconds), input.sampler.seed);
+    if (times.drafted > 0)
+      log::info("{} tokens guessed, {:.0f} % of them right; {:.2f} new tokens a step", times.drafted,
+                100.0 * static_cast<double>(times.accepted) / static_cast<double>(times.drafted),
+                static_cast<double>(decoded) / static_cast<double>(times.steps));
     return;
   }
   double load_seconds = 0;
@@ -180,10 +178,13 @@ void PrintResult(const Options& options, const Input& input, const Result& resul
   json["prompt_tokens"] = input.prompt.size();
   json["seed"] = input.sampler.seed;
   json["timings"] = {{"load_seconds", load_seconds},
-                     {"prompt_seconds", result.prompt_seconds},
-                     {"prompt_tokens_per_second", Rate(input.prompt.size(), result.prompt_seconds)},
-                     {"decode_seconds", result.decode_seconds},
-                     {"decode_tokens_per_second", Rate(decoded, result.decode_seconds)}};
+                     {"prompt_seconds", times.prompt_seconds},
+                     {"prompt_tokens_per_second", Rate(input.prompt.size(), times.prompt_seconds)},
+                     {"decode_seconds", times.decode_seconds},
+                     {"decode_tokens_per_second", Rate(decoded, times.decode_seconds)},
+                     {"decode_steps", times.steps},
+                     {"drafted_tokens", times.drafted},
+                     {"accepted_tokens", times.accepted}};
   Print(json.dump(2) + "\n");
 }
 
@@ -210,6 +211,13 @@ Command GenerateCommand() {
         ->capture_default_str();
     AddSamplingOptions(app, &options->sampling);
     app->add_option("--stop", options->stops, "end before this text; may be repeated");
+    app->add_option_function<std::string>(
+           "--speculate",
+           [options](const std::string& text) { options->draft_length = ParseDraftLength(text); },
+           "guess tokens from what stood in the text before and verify them together, N a step or as many as "
+           "pay "
+           "(auto); the tokens are the same; default: off")
+        ->type_name("auto|N|off");
     app->add_flag("--ignore-eos", options->ignore_eos, "go on after an end token");
     app->add_flag("--json", options->json,
                   "print one JSON object at the end: tokens (the new ones), text, timings");
@@ -224,7 +232,7 @@ Command GenerateCommand() {
         });
     session.Run([&](exec::Engine& engine) {
       std::fputs(report::ReportTable(session.report()).c_str(), stderr);
-      const Result result = Generation(*options, input, engine).Run();
+      const Result result = Writer(*options, input).Run(engine);
       PrintResult(*options, input, result, session);
     });
   };

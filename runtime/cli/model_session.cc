@@ -126,8 +126,9 @@ void ModelSession::ReadHeaders(const Prepare& prepare) {
   RequireRunnable(spec_);
   engine_options_ = exec::DefaultEngineOptions(spec_.context_length());
   prepare(*checkpoint_, spec_, &engine_options_);
+  // Over all sequences; a step that goes beyond one's context is refused by the engine.
   const uint64_t needed = engine_options_.kv_tokens();
-  if (needed > spec_.context_length())
+  if (engine_options_.slots() == 1 && needed > spec_.context_length())
     Fail(ErrorCode::kUsage,
          "{} tokens (prompt and new ones) do not fit the model's context of {}; shorten the prompt "
          "or ask for fewer tokens",
@@ -136,7 +137,7 @@ void ModelSession::ReadHeaders(const Prepare& prepare) {
   if (options_.context < needed)
     Fail(ErrorCode::kUsage, "--context {} is too small for {} tokens (prompt and new ones)", options_.context,
          needed);
-  if (options_.context > spec_.context_length())
+  if (engine_options_.slots() == 1 && options_.context > spec_.context_length())
     Fail(ErrorCode::kUsage, "--context {} is above the {} positions that the model was trained for",
          options_.context, spec_.context_length());
   engine_options_.set_kv_tokens(options_.context);
@@ -169,12 +170,11 @@ shard::RankMeans ModelSession::MyMeans() const {
 }
 
 // A bound rank that takes more than its node has is killed, so the probe takes a quarter at most.
-uint64_t ModelSession::ProbeBytes() const {
-  constexpr uint64_t kPerThread = 256ull << 20;
+uint64_t ModelSession::ProbeBytes(uint64_t wanted) const {
   const uint64_t free =
       std::min(seat_.Homes(0).available(),
                HostAvailable(seat_.topology) / static_cast<uint64_t>(comm_.ranks_on_host()));
-  return std::min(kPerThread * static_cast<uint64_t>(team_->size()), free / 4);
+  return std::min(wanted, free / 4);
 }
 
 // Every rank makes the same plan, from the same means of all ranks.

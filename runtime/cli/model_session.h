@@ -34,8 +34,15 @@ class ModelSession {
   // Rank 0: runs body with the engine. Other ranks: serve it. Ends with the report written where asked.
   void Run(const std::function<void(exec::Engine&)>& body);
 
-  // Memory that a measurement of read bandwidth may take on this rank.
-  uint64_t ProbeBytes() const;
+  // Memory that a measurement of read bandwidth may take on this rank: `wanted` where there is so much.
+  static constexpr uint64_t kProbeBytesPerThread = 256ull << 20;
+  uint64_t ProbeBytes(uint64_t wanted) const;
+  uint64_t ProbeBytes() const {
+    return ProbeBytes(kProbeBytesPerThread * static_cast<uint64_t>(team_->size()));
+  }
+  // Until Run.
+  exec::Engine& engine() { return *engine_; }
+  const kernels::KernelTable& kernels() const { return *table_; }
   const proto::ModelSpec& spec() const { return spec_; }
   const proto::ShardPlan& plan() const { return plan_; }
   const proto::RunReport& report() const { return report_; }

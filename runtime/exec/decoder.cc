@@ -62,7 +62,8 @@ Decoder::Decoder(const DecoderContext& context)
       head_dim_(context.spec.head_dim()),
       rope_half_(context.spec.rope_dims() / 2),
       attention_(context.spec, context.table, context.team),
-      ffn_(context.store, context.table, context.team) {
+      ffn_(context.store, context.table, context.team),
+      counter_(context.spec, context.plan, context.store, context.table, context.cache, context.all.rank()) {
   for (size_t i = 0; i < rope_half_; ++i)
     inv_freq_.push_back(
         static_cast<float>(std::pow(static_cast<double>(c_.spec.rope_theta()),
@@ -93,6 +94,7 @@ std::span<const float> Decoder::Forward(const proto::Step& step) {
   const double waited = WaitSeconds();
   const ThreadTeam::Work worked = c_.team.work();
   clock_.Start(Phase::kRest);
+  counter_.Begin(step);
   x_.ReserveAs<float>(n * hidden_);
   normed_.ReserveAs<float>(n * hidden_);
   partial_.ReserveAs<double>(n * hidden_);
@@ -306,6 +308,7 @@ void Decoder::FeedForward(uint32_t layer, size_t n) {
     c_.stage.AllGatherColumns(scores, n, router_bounds);
     clock_.Enter(Phase::kRouter);
     RouteTopK(c_.spec, c_.table, c_.team, scores, n, &routing_);
+    counter_.CountExperts(layer, routing_);
     clock_.Enter(Phase::kExperts);
     ffn_.Run(Ffn::kExperts, layer, routing_, &acts_, partial, hidden_);
   }

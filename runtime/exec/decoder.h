@@ -22,6 +22,7 @@
 #include "runtime/exec/kv_cache.h"
 #include "runtime/exec/linear.h"
 #include "runtime/exec/router.h"
+#include "runtime/exec/step_counts.h"
 #include "runtime/exec/step_times.h"
 #include "runtime/exec/thread_team.h"
 #include "runtime/shard/weight_store.h"
@@ -49,6 +50,8 @@ class Decoder {
   // on rank 0, valid until the next call. Errors: comm::CommError only.
   std::span<const float> Forward(const proto::Step& step);
 
+  // What the last step read and computed on this rank.
+  const StepCounts& counts() const { return counter_.counts(); }
   // Of all steps since the decoder was made or the times were reset.
   const StepTimes& times() const { return times_; }
   void ResetTimes() { times_ = {}; }
@@ -81,6 +84,7 @@ class Decoder {
   const size_t hidden_, head_dim_, rope_half_;
   GqaAttention attention_;
   Ffn ffn_;
+  StepCounter counter_;
   Observer observer_;
   StepTimes times_;
   PhaseClock clock_{&times_};

@@ -45,7 +45,9 @@ void Engine::Send(const proto::Control& control) {
 std::span<const float> Engine::Run(const proto::Step& step) {
   for (int t = 0; t < step.tokens_size(); ++t)
     ONECOPY_CHECK(cache_.Grow(step.slots(t), step.positions(t) + 1));  // rank 0 looked before
-  return decoder_.Forward(step);
+  const std::span<const float> logits = decoder_.Forward(step);
+  if (observer_) observer_(decoder_);
+  return logits;
 }
 
 void Engine::CheckStep(const proto::Step& step) const {

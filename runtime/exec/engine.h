@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -47,6 +48,10 @@ class Engine {
   // Other ranks: follow rank 0 until its engine is destroyed.
   void Serve();
 
+  // Called on this rank after each step, with the decoder as the step left it. Every rank sees the same steps in the same
+  // order, so what ranks note of a step can be put together after.
+  void SetStepObserver(std::function<void(const Decoder&)> observer) { observer_ = std::move(observer); }
+
   // False after a step broke off in the middle: the other ranks cannot be told anything more.
   bool healthy() const { return !failed_; }
   uint64_t kv_bytes() const { return cache_.bytes(); }
@@ -69,6 +74,7 @@ class Engine {
   KvCache cache_;
   Decoder decoder_;
   bool failed_ = false;
+  std::function<void(const Decoder&)> observer_;
   std::vector<float> logits_;
 };
 

@@ -124,6 +124,52 @@ class Scale(unittest.TestCase):
         self.assertEqual(scale.default_ranks(24), [1, 2, 3, 4, 5, 6, 7, 8, 16, 24])
 
 
+class CompareLlama(unittest.TestCase):
+    def script(self, path, *outputs):
+        """A program that prints one of the outputs each time, in turn, and notes that it ran."""
+        lines = "".join(f"{i}) echo '{json.dumps(out)}';;\n" for i, out in enumerate(outputs))
+        with open(path, "w") as f:
+            f.write(f"#!/bin/sh\n[ \"$1\" = --version ] && echo 'onecopy 9' && exit\nn=$(cat {path}.n 2>/dev/null || echo 0)\n"
+                    f"echo $((n + 1)) >{path}.n\necho {os.path.basename(path)} >>{os.path.dirname(path)}/order\n"
+                    f"case $((n % {len(outputs)})) in\n{lines}esac\n")
+        os.chmod(path, 0o755)
+
+    def bench(self, prefill, decode, of_eight):
+        def row(tokens, rate, **more):
+            return {"tokens": tokens, "tokens_per_second": {"median": rate}, **more}
+        return [{"kernels": "avx2", "prefill": [row(512, prefill)], "decode": [row(128, decode, batch=1)]},
+                {"kernels": "avx2", "prefill": [], "decode": [row(32, of_eight, batch=8)]}]
+
+    def test_medians_in_turn_and_their_ratios(self):
+        with tempfile.TemporaryDirectory() as d:
+            self.script(f"{d}/onecopy", *self.bench(300, 60, 90), *self.bench(100, 90, 90), *self.bench(200, 50, 90))
+            theirs = [[{"n_prompt": 512, "n_gen": 0, "avg_ts": prefill, "build_commit": "abc"},
+                       {"n_prompt": 0, "n_gen": 128, "avg_ts": 40, "build_commit": "abc"}] for prefill in (100, 110, 90)]
+            self.script(f"{d}/llama-bench", *theirs)
+            done = subprocess.run([f"{HERE}/compare_llama.py", f"{d}/m.gguf", "--llama", "none", "--onecopy", f"{d}/onecopy",
+                                   "--ik", f"{d}/llama-bench -rtr 1", "--batch", "8", "--rounds", "3", "--folder", d,
+                                   "--json", f"{d}/out.json"], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("| prefill 512 | 200.0 (100.0 - 300.0) | 100.0 (90.0 - 110.0) | **2.00** (0.91 - 3.00) |", done.stdout)
+            self.assertIn("| decode 128 x 1 | 60.0 (50.0 - 90.0) | 40.0 (40.0 - 40.0) | **1.50** (1.25 - 2.25) |", done.stdout)
+            self.assertIn("| decode 32 x 8 | 90.0 (90.0 - 90.0) |  |  |", done.stdout)  # llama-bench has no such case
+            self.assertIn("build abc", done.stdout)
+            with open(f"{d}/order") as f:
+                self.assertEqual(f.read().split(), ["onecopy", "onecopy", "llama-bench"] * 3)
+            with open(f"{d}/out.json") as f:
+                self.assertEqual(json.load(f)["cases"]["prefill 512"]["ik_llama.cpp"]["ratio"], 2.0)
+
+    def test_a_program_that_fails_ends_the_comparison_with_its_message(self):
+        with tempfile.TemporaryDirectory() as d:
+            with open(f"{d}/onecopy", "w") as f:
+                f.write("#!/bin/sh\necho 'no such model' >&2\nexit 3\n")
+            os.chmod(f"{d}/onecopy", 0o755)
+            done = subprocess.run([f"{HERE}/compare_llama.py", f"{d}/m.gguf", "--llama", "none", "--folder", d,
+                                   "--onecopy", f"{d}/onecopy"], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("ended with 3:\nno such model", done.stderr)
+
+
 class Svg(unittest.TestCase):
     def test_charts_are_xml_with_every_value_and_escaped_text(self):
         bars = svg.bars("a < b", "s", "x", "MB", [0, 1], [("one", [1.0, 2.0]), ("two", [3.0, 4.0])], ("file", 3.5))

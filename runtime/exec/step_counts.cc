@@ -1,0 +1,80 @@
+#include "runtime/exec/step_counts.h"
+
+#include <algorithm>
+
+#include "runtime/shard/plan.h"
+
+namespace onecopy::exec {
+
+void StepCounts::operator+=(const StepCounts& other) {
+  weight_bytes += other.weight_bytes;
+  kv_bytes += other.kv_bytes;
+  multiply_adds += other.multiply_adds;
+  experts += other.experts;
+  expert_uses += other.expert_uses;
+}
+
+void StepCounter::Cost::Add(const kernels::PackedMatrix& matrix) {
+  if (matrix.rows == 0) return;
+  bytes += kernels::PackedBytes(matrix);
+  multiply_adds += uint64_t{matrix.rows} * matrix.cols;
+}
+
+StepCounter::StepCounter(const proto::ModelSpec& spec, const proto::ShardPlan& plan,
+                         const shard::WeightStore& store, const kernels::KernelTable& table,
+                         const KvCache& cache, int rank)
+    : n_experts_(std::max(1u, spec.n_experts())),
+      experts_(size_t{spec.n_layers()} * n_experts_),
+      positions_of_slot_(cache.n_slots()) {
+  const auto head_role = spec.tied_embeddings() ? proto::Weight::TOKEN_EMBEDDING : proto::Weight::LM_HEAD;
+  for (int w = 0; w < spec.weights_size(); ++w) {
+    const proto::Weight& weight = spec.weights(w);
+    if (plan.placements(w).axis() == proto::WeightPlacement::REPLICATED) continue;  // vectors
+    if (weight.n_experts() > 0) {
+      for (uint32_t e = 0; e < weight.n_experts(); ++e)
+        experts_[size_t{weight.layer()} * n_experts_ + weight.first_expert() + e].Add(store.Matrix(w, e));
+    } else if (weight.role() == head_role) {
+      logits_.Add(store.Matrix(w, 0));
+    } else if (weight.role() != proto::Weight::TOKEN_EMBEDDING) {  // a look-up
+      every_token_.Add(store.Matrix(w, 0));
+    }
+  }
+  for (uint32_t l = 0; l < spec.n_layers(); ++l) {
+    kv_bytes_per_position_ +=
+        2ull * cache.heads(l).size() * spec.head_dim() * kernels::KvBytes(table.kv_type);
+    if (cache.heads(l).size() > 0)
+      attention_per_position_ += 2ull * shard::OwnedHeads(plan, l, rank).size() * spec.head_dim();
+  }
+}
+
+void StepCounter::Begin(const proto::Step& step) {
+  const auto n = static_cast<uint64_t>(step.tokens_size());
+  counts_ = {};
+  counts_.weight_bytes = every_token_.bytes;
+  counts_.multiply_adds = n * every_token_.multiply_adds;
+  if (const auto rows = static_cast<uint64_t>(step.logit_rows_size()); rows > 0) {
+    counts_.weight_bytes += logits_.bytes;
+    counts_.multiply_adds += rows * logits_.multiply_adds;
+  }
+  std::fill(positions_of_slot_.begin(), positions_of_slot_.end(), 0);
+  for (int t = 0; t < step.tokens_size(); ++t) {
+    const uint32_t seen = step.positions(t) + 1;
+    uint32_t& of_slot = positions_of_slot_[step.slots(t)];
+    of_slot = std::max(of_slot, seen);
+    counts_.multiply_adds += seen * attention_per_position_;
+  }
+  for (uint32_t positions : positions_of_slot_) counts_.kv_bytes += positions * kv_bytes_per_position_;
+}
+
+void StepCounter::CountExperts(uint32_t layer, const Routing& routing) {
+  for (const ExpertGroup& group : routing.groups) {
+    const Cost& cost = experts_[size_t{layer} * n_experts_ + group.expert];
+    if (cost.bytes == 0) continue;  // no column group of it is here
+    counts_.weight_bytes += cost.bytes;
+    counts_.multiply_adds += group.size() * cost.multiply_adds;
+    ++counts_.experts;
+    counts_.expert_uses += group.size();
+  }
+}
+
+}  // namespace onecopy::exec

@@ -1,0 +1,57 @@
+// What a step read and computed on this rank, counted from the experts that its tokens really chose and the positions
+// that they really saw. For benchmarks; costs a few additions a layer. Not thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "proto/control.pb.h"
+#include "proto/model.pb.h"
+#include "proto/plan.pb.h"
+#include "runtime/exec/kv_cache.h"
+#include "runtime/exec/router.h"
+#include "runtime/shard/weight_store.h"
+
+namespace onecopy::exec {
+
+struct StepCounts {
+  uint64_t weight_bytes =
+      0;  // packed; a matrix that several tokens of the step use counts once; no embedding rows
+  uint64_t kv_bytes = 0;  // rows of the cache read; one that several tokens of the step see counts once
+  uint64_t multiply_adds = 0;
+  uint64_t experts = 0;      // distinct (layer, expert) pairs of which this rank has a part
+  uint64_t expert_uses = 0;  // the same, once for each token
+
+  void operator+=(const StepCounts& other);
+};
+
+class StepCounter {
+ public:
+  // The references outlive the counter. rank: in the plan.
+  StepCounter(const proto::ModelSpec& spec, const proto::ShardPlan& plan, const shard::WeightStore& store,
+              const kernels::KernelTable& table, const KvCache& cache, int rank);
+
+  // Starts a step: counts all of it but its routed experts.
+  void Begin(const proto::Step& step);
+  // The routed experts of one layer of the step.
+  void CountExperts(uint32_t layer, const Routing& routing);
+  // Of the step begun last.
+  const StepCounts& counts() const { return counts_; }
+
+ private:
+  struct Cost {
+    uint64_t bytes = 0, multiply_adds = 0;  // multiply_adds: a token
+    void Add(const kernels::PackedMatrix& matrix);
+  };
+
+  const uint32_t n_experts_;
+  Cost every_token_, logits_;
+  std::vector<Cost> experts_;                // [layer][expert]
+  uint64_t kv_bytes_per_position_ = 0;       // of a slot
+  uint64_t attention_per_position_ = 0;      // multiply-adds of one token for each position that it sees
+  std::vector<uint32_t> positions_of_slot_;  // while a step is counted
+  StepCounts counts_;
+};
+
+}  // namespace onecopy::exec
