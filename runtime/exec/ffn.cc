@@ -56,12 +56,10 @@ void Ffn::GateUp(const std::vector<Expert>& experts, const Routing& routing, Act
   std::array<std::vector<const void*>, static_cast<size_t>(kernels::ActFormat::kCount)> x_rows;
   for (const Expert& e : experts)
     for (const auto* w : {e.gate, e.up}) {
-      auto& rows_of = x_rows[static_cast<size_t>(KernelOf(table_, *w).act)];
-      if (rows_of.empty()) rows_of = gather(KernelOf(table_, *w).act);
+      const kernels::ActFormat format = KernelOf(table_, *w, e.group->size()).act;
+      auto& rows_of = x_rows[static_cast<size_t>(format)];
+      if (rows_of.empty()) rows_of = gather(format);
     }
-  const auto x_of = [&](const kernels::PackedMatrix& w, uint32_t entry) {
-    return x_rows[static_cast<size_t>(KernelOf(table_, w).act)].data() + entry;
-  };
 
   auto* h = h_.As<float>();
   const size_t scratch_size = most_tokens * step;
@@ -78,8 +76,12 @@ void Ffn::GateUp(const std::vector<Expert>& experts, const Routing& routing, Act
       up_y[t] = scratch + thread * scratch_size + t * n_rows;
     }
     const auto gate = RowSlice(*e.gate, task.begin, task.end), up = RowSlice(*e.up, task.begin, task.end);
-    KernelOf(table_, gate).matmul(gate, x_of(gate, e.group->begin), gate_y, n, 0, n_rows);
-    KernelOf(table_, up).matmul(up, x_of(up, e.group->begin), up_y, n, 0, n_rows);
+    const auto multiply = [&](const kernels::PackedMatrix& w, float** y) {
+      const kernels::MatmulKernel& kernel = KernelOf(table_, w, n);
+      kernel.matmul(w, x_rows[static_cast<size_t>(kernel.act)].data() + e.group->begin, y, n, 0, n_rows);
+    };
+    multiply(gate, gate_y);
+    multiply(up, up_y);
     for (uint32_t t = 0; t < n; ++t) table_.silu_mul(gate_y[t], up_y[t], n_rows, gate_y[t]);
   });
 }
@@ -90,28 +92,33 @@ void Ffn::Down(const std::vector<Expert>& experts, const Routing& routing, size_
                double* out, size_t hidden) {
   auto* h = h_.As<float>();
   const size_t n_entries = routing.tokens.size();
-  std::vector<const void*> h_rows(n_entries), q8_rows(n_entries);
-  const size_t q8_bytes = kernels::ActRowBytes(kernels::ActFormat::kQ8, h_stride);
-  uint8_t* q8 = q8_.Reserve(n_entries * q8_bytes);
+  std::vector<const void*> h_rows(n_entries);  // in the format of the entry's expert
+  const size_t act_bytes = std::max(kernels::ActRowBytes(kernels::ActFormat::kQ8, h_stride),
+                                    kernels::ActRowBytes(kernels::ActFormat::kBF16, h_stride));
+  uint8_t* acts = acts_.Reserve(n_entries * act_bytes);
   struct Entry {
     uint32_t index, cols;
+    kernels::ActFormat format;
   };
-  std::vector<Entry> to_quantise;
+  std::vector<Entry> to_convert;
   size_t most_tokens = 1;
   for (const Expert& e : experts) {
+    const kernels::ActFormat format = KernelOf(table_, *e.down, e.group->size()).act;
     most_tokens = std::max<size_t>(most_tokens, e.group->size());
     for (uint32_t i = e.group->begin; i < e.group->end; ++i) {
       h_rows[i] = h + i * h_stride;
-      q8_rows[i] = q8 + i * q8_bytes;
-      if (KernelOf(table_, *e.down).act == kernels::ActFormat::kQ8) to_quantise.push_back({i, e.down->cols});
+      if (format == kernels::ActFormat::kF32) continue;
+      h_rows[i] = acts + i * act_bytes;
+      to_convert.push_back({i, e.down->cols, format});
     }
   }
   constexpr size_t kEntriesPerTask = 4;
-  team_.For(DivUp(to_quantise.size(), kEntriesPerTask), [&](size_t task, int) {
-    const size_t end = std::min(to_quantise.size(), (task + 1) * kEntriesPerTask);
+  team_.For(DivUp(to_convert.size(), kEntriesPerTask), [&](size_t task, int) {
+    const size_t end = std::min(to_convert.size(), (task + 1) * kEntriesPerTask);
     for (size_t i = task * kEntriesPerTask; i < end; ++i) {
-      const Entry& entry = to_quantise[i];
-      table_.quantize_q8(h + entry.index * h_stride, entry.cols, q8 + entry.index * q8_bytes);
+      const Entry& entry = to_convert[i];
+      kernels::MakeActRow(table_, entry.format, h + entry.index * h_stride, entry.cols,
+                          acts + entry.index * act_bytes);
     }
   });
 
@@ -127,9 +134,8 @@ void Ffn::Down(const std::vector<Expert>& experts, const Routing& routing, size_
     for (const Expert& e : experts) {
       const uint32_t n = e.group->size(), n_rows = end - begin;
       for (uint32_t t = 0; t < n; ++t) y[t] = scratch + thread * scratch_size + t * n_rows;
-      const auto& rows = KernelOf(table_, *e.down).act == kernels::ActFormat::kQ8 ? q8_rows : h_rows;
       const auto down = RowSlice(*e.down, begin, end);
-      KernelOf(table_, down).matmul_sum(down, rows.data() + e.group->begin, y, n, 0, n_rows);
+      KernelOf(table_, down, n).matmul_sum(down, h_rows.data() + e.group->begin, y, n, 0, n_rows);
       for (uint32_t t = 0; t < n; ++t) {
         const uint32_t entry = e.group->begin + t;
         const double weight = routing.weights[entry];

@@ -44,7 +44,7 @@ class Ffn {
   const shard::WeightStore& store_;
   const kernels::KernelTable& table_;
   const ThreadTeam& team_;
-  AlignedBuffer h_, q8_, up_, down_;
+  AlignedBuffer h_, acts_, up_, down_;
 };
 
 }  // namespace onecopy::exec

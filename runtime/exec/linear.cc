@@ -42,13 +42,13 @@ const void* const* Activations::Rows(kernels::ActFormat format, const kernels::K
     return rows.data();
   }
   const size_t row_bytes = kernels::ActRowBytes(format, cols_);
-  uint8_t* q8 = q8_.Reserve(n_rows_ * row_bytes);
-  for (size_t t = 0; t < n_rows_; ++t) rows[t] = q8 + t * row_bytes;
+  uint8_t* out = buffers_[static_cast<size_t>(format)].Reserve(n_rows_ * row_bytes);
+  for (size_t t = 0; t < n_rows_; ++t) rows[t] = out + t * row_bytes;
   constexpr size_t kRowsPerTask = 8;
   team.For(DivUp(n_rows_, kRowsPerTask), [&](size_t task, int) {
     const size_t end = std::min(n_rows_, (task + 1) * kRowsPerTask);
     for (size_t t = task * kRowsPerTask; t < end; ++t)
-      table.quantize_q8(x_ + t * stride_, cols_, q8 + t * row_bytes);
+      kernels::MakeActRow(table, format, x_ + t * stride_, cols_, out + t * row_bytes);
   });
   return rows.data();
 }
@@ -69,18 +69,19 @@ uint32_t RowsPerTask(uint64_t rows, size_t n_tokens, const ThreadTeam& team) {
 
 namespace {
 
-template <typename T, typename Matmul>
+template <typename T, typename Fn>
 void SpreadRows(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,
-                Activations* x, T* y, size_t y_stride, Matmul matmul) {
+                Activations* x, T* y, size_t y_stride, Fn kernels::MatmulKernel::*matmul) {
   const size_t n = x->n_rows();
   if (w.rows == 0 || n == 0) return;
-  const void* const* x_rows = x->Rows(KernelOf(table, w).act, table, team);
+  const kernels::MatmulKernel& kernel = KernelOf(table, w, n);
+  const void* const* x_rows = x->Rows(kernel.act, table, team);
   std::vector<T*> y_rows(n);
   for (size_t t = 0; t < n; ++t) y_rows[t] = y + t * y_stride;
   const uint32_t step = RowsPerTask(w.rows, n, team);
   team.For(DivUp(w.rows, step), [&](size_t task, int) {
     const auto begin = static_cast<uint32_t>(task * step);
-    matmul(w, x_rows, y_rows.data(), n, begin, std::min(w.rows, begin + step));
+    (kernel.*matmul)(w, x_rows, y_rows.data(), n, begin, std::min(w.rows, begin + step));
   });
 }
 
@@ -88,12 +89,12 @@ void SpreadRows(const kernels::KernelTable& table, const ThreadTeam& team, const
 
 void Linear(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,
             Activations* x, float* y, size_t y_stride) {
-  SpreadRows(table, team, w, x, y, y_stride, KernelOf(table, w).matmul);
+  SpreadRows(table, team, w, x, y, y_stride, &kernels::MatmulKernel::matmul);
 }
 
 void LinearSum(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,
                Activations* x, double* y, size_t y_stride) {
-  SpreadRows(table, team, w, x, y, y_stride, KernelOf(table, w).matmul_sum);
+  SpreadRows(table, team, w, x, y, y_stride, &kernels::MatmulKernel::matmul_sum);
 }
 
 }  // namespace onecopy::exec
