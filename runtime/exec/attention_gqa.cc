@@ -32,16 +32,16 @@ void GqaAttention::FindGroups(const KvCache& cache, uint32_t layer, shard::Range
 }
 
 void GqaAttention::Divide(const proto::Step& step) {
-  // Rows (a row is a token and head) of a block: so many share the conversion of a page, and their sums stay in the
-  // second-level cache.
-  constexpr size_t kBlockRows = 256;
+  // Rows (a row is a token and head) of a block: at most so many that their sums stay in the second-level cache, at least
+  // so many that the conversion of a page is a small part of the work on it.
+  constexpr uint64_t kMostRows = 256, kLeastRows = 64;
   constexpr size_t kTasksPerThread = 4;
-  constexpr size_t kTokenTile = 16;
-  const size_t n_tokens = step.tokens_size();
-  const size_t most = std::max<size_t>(1, kBlockRows * spec_.n_kv_heads() / spec_.n_heads());
-  const size_t even = n_tokens * groups_.size() / (kTasksPerThread * team_.size());
+  const auto n_tokens = static_cast<uint32_t>(step.tokens_size());
+  uint32_t n_heads = 1;  // of the largest group
+  for (const Group& group : groups_) n_heads = std::max(n_heads, group.end - group.begin);
+  const uint64_t even = n_tokens * groups_.size() / (kTasksPerThread * team_.size());
   const auto per_block =
-      static_cast<uint32_t>(std::min(most, RoundUp(std::max<size_t>(even, 1), kTokenTile)));
+      static_cast<uint32_t>(std::clamp(even, DivUp(kLeastRows, n_heads), DivUp(kMostRows, n_heads)));
 
   blocks_.clear();
   singles_.clear();
@@ -115,11 +115,14 @@ void GqaAttention::AttendChunk(const Layer& layer, uint32_t token, const Group& 
   const uint32_t slot = layer.step.slots(static_cast<int>(token));
   const uint32_t seen = layer.step.positions(static_cast<int>(token)) + 1;
   const uint32_t end = std::min(seen, (chunk + 1) * kChunkTokens);
-  for (uint32_t p = chunk * kChunkTokens; p < end; p += KvCache::kPageTokens)
-    table_.attend(layer.q + token * layer.row + group.begin * dim, n_heads, dim,
-                  layer.cache.Key(layer.layer, group.kv_head, slot, p), dim,
+  const auto key = [&](uint32_t p) { return layer.cache.Key(layer.layer, group.kv_head, slot, p); };
+  for (uint32_t p = chunk * kChunkTokens; p < end; p += KvCache::kPageTokens) {
+    const uint32_t next = p + KvCache::kPageTokens;
+    table_.attend(layer.q + token * layer.row + group.begin * dim, n_heads, dim, key(p), dim,
                   layer.cache.Value(layer.layer, group.kv_head, slot, p), dim, dim,
-                  std::min(KvCache::kPageTokens, end - p), state, acc, scratch);
+                  std::min(KvCache::kPageTokens, end - p), next < end ? key(next) : nullptr, state, acc,
+                  scratch);
+  }
 }
 
 void GqaAttention::RunSingles(const Layer& layer) {

@@ -50,12 +50,9 @@ void Ffn::GateUp(const Routing& routing, Activations* x, size_t h_stride) {
   for (auto& rows_of : x_rows_) rows_of.clear();
   for (const Expert& e : experts_)
     for (const auto* w : {e.gate, e.up}) {
-      const kernels::ActFormat format = KernelOf(table_, *w).act;
+      const kernels::ActFormat format = KernelOf(table_, *w, e.group->size()).act;
       if (x_rows_[static_cast<size_t>(format)].empty()) gather(format);
     }
-  const auto x_of = [&](const kernels::PackedMatrix& w, uint32_t entry) {
-    return x_rows_[static_cast<size_t>(KernelOf(table_, w).act)].data() + entry;
-  };
 
   auto* h = h_.As<float>();
   const size_t scratch_size = most_tokens * step;
@@ -72,8 +69,12 @@ void Ffn::GateUp(const Routing& routing, Activations* x, size_t h_stride) {
       up_y[t] = scratch + thread * scratch_size + t * n_rows;
     }
     const auto gate = RowSlice(*e.gate, task.begin, task.end), up = RowSlice(*e.up, task.begin, task.end);
-    KernelOf(table_, gate).matmul(gate, x_of(gate, e.group->begin), gate_y, n, 0, n_rows);
-    KernelOf(table_, up).matmul(up, x_of(up, e.group->begin), up_y, n, 0, n_rows);
+    const auto multiply = [&](const kernels::PackedMatrix& w, float** y) {
+      const kernels::MatmulKernel& kernel = KernelOf(table_, w, n);
+      kernel.matmul(w, x_rows_[static_cast<size_t>(kernel.act)].data() + e.group->begin, y, n, 0, n_rows);
+    };
+    multiply(gate, gate_y);
+    multiply(up, up_y);
     for (uint32_t t = 0; t < n; ++t) table_.silu_mul(gate_y[t], up_y[t], n_rows, gate_y[t]);
   });
 }
@@ -84,25 +85,28 @@ void Ffn::Down(const Routing& routing, size_t h_stride, size_t n_tokens, double*
   auto* h = h_.As<float>();
   const size_t n_entries = routing.tokens.size();
   h_rows_.resize(n_entries);
-  q8_rows_.resize(n_entries);
-  const size_t q8_bytes = kernels::ActRowBytes(kernels::ActFormat::kQ8, h_stride);
-  uint8_t* q8 = q8_.Reserve(n_entries * q8_bytes);
-  to_quantise_.clear();
+  const size_t act_bytes = std::max(kernels::ActRowBytes(kernels::ActFormat::kQ8, h_stride),
+                                    kernels::ActRowBytes(kernels::ActFormat::kBF16, h_stride));
+  uint8_t* acts = acts_.Reserve(n_entries * act_bytes);
+  to_convert_.clear();
   size_t most_tokens = 1;
   for (const Expert& e : experts_) {
+    const kernels::ActFormat format = KernelOf(table_, *e.down, e.group->size()).act;
     most_tokens = std::max<size_t>(most_tokens, e.group->size());
     for (uint32_t i = e.group->begin; i < e.group->end; ++i) {
       h_rows_[i] = h + i * h_stride;
-      q8_rows_[i] = q8 + i * q8_bytes;
-      if (KernelOf(table_, *e.down).act == kernels::ActFormat::kQ8) to_quantise_.push_back({i, e.down->cols});
+      if (format == kernels::ActFormat::kF32) continue;
+      h_rows_[i] = acts + i * act_bytes;
+      to_convert_.push_back({i, e.down->cols, format});
     }
   }
   constexpr size_t kEntriesPerTask = 4;
-  team_.For(DivUp(to_quantise_.size(), kEntriesPerTask), [&](size_t task, int) {
-    const size_t end = std::min(to_quantise_.size(), (task + 1) * kEntriesPerTask);
+  team_.For(DivUp(to_convert_.size(), kEntriesPerTask), [&](size_t task, int) {
+    const size_t end = std::min(to_convert_.size(), (task + 1) * kEntriesPerTask);
     for (size_t i = task * kEntriesPerTask; i < end; ++i) {
-      const Entry& entry = to_quantise_[i];
-      table_.quantize_q8(h + entry.index * h_stride, entry.cols, q8 + entry.index * q8_bytes);
+      const Entry& entry = to_convert_[i];
+      kernels::MakeActRow(table_, entry.format, h + entry.index * h_stride, entry.cols,
+                          acts + entry.index * act_bytes);
     }
   });
 
@@ -118,9 +122,8 @@ void Ffn::Down(const Routing& routing, size_t h_stride, size_t n_tokens, double*
     for (const Expert& e : experts_) {
       const uint32_t n = e.group->size(), n_rows = end - begin;
       for (uint32_t t = 0; t < n; ++t) y[t] = scratch + thread * scratch_size + t * n_rows;
-      const auto& rows = KernelOf(table_, *e.down).act == kernels::ActFormat::kQ8 ? q8_rows_ : h_rows_;
       const auto down = RowSlice(*e.down, begin, end);
-      KernelOf(table_, down).matmul_sum(down, rows.data() + e.group->begin, y, n, 0, n_rows);
+      KernelOf(table_, down, n).matmul_sum(down, h_rows_.data() + e.group->begin, y, n, 0, n_rows);
       for (uint32_t t = 0; t < n; ++t) {
         const uint32_t entry = e.group->begin + t;
         table_.add_scaled_sums(routing.weights[entry], y[t], n_rows,

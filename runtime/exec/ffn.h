@@ -43,9 +43,10 @@ class Ffn {
     const Expert* expert;
     uint32_t begin, end;
   };
-  // An entry of h that is wanted in int8.
+  // An entry of h that is wanted in another format.
   struct Entry {
     uint32_t index, cols;
+    kernels::ActFormat format;
   };
   void GateUp(const Routing& routing, Activations* x, size_t h_stride);
   void Down(const Routing& routing, size_t h_stride, size_t n_tokens, double* out, size_t hidden);
@@ -53,13 +54,13 @@ class Ffn {
   const shard::WeightStore& store_;
   const kernels::KernelTable& table_;
   const ThreadTeam& team_;
-  AlignedBuffer h_, q8_, up_, down_;
+  AlignedBuffer h_, acts_, up_, down_;
   // Kept from layer to layer, so that a step allocates nothing.
   std::vector<Expert> experts_;
   std::vector<GateUpTask> tasks_;
-  std::vector<Entry> to_quantise_;
+  std::vector<Entry> to_convert_;
   std::array<std::vector<const void*>, static_cast<size_t>(kernels::ActFormat::kCount)> x_rows_;
-  std::vector<const void*> h_rows_, q8_rows_;
+  std::vector<const void*> h_rows_;  // in the format of the entry's expert
   std::vector<float*> y_rows_;
   std::vector<double*> y_sum_rows_;
 };
