@@ -30,21 +30,31 @@ json Generate(int ranks, const char* prompt, std::vector<std::string> options,
 TEST(Speculate, GivesTheTokensOfPlainDecoding) {
   const std::vector<std::string> greedy = {"--temp", "0"}, sampled = {"--temp", "0.7", "--seed", "11"},
                                  penalised = {"--seed", "3", "--repeat-penalty", "1.2"};
-  for (const char* prompt : {kRepetitive, "Dorothy said"}) {
-    for (const auto& sampling : {greedy, sampled, penalised}) {
-      for (int ranks : {1, 2}) {
-        const json plain = Generate(ranks, prompt, sampling);
-        EXPECT_EQ(plain["timings"]["drafted_tokens"], 0);
-        for (const char* speculate : {"1", "7", "auto"}) {
-          SCOPED_TRACE(std::string(prompt) + ", " + sampling[0] + " " + sampling[1] + ", " +
-                       std::to_string(ranks) + " ranks, --speculate " + speculate);
-          std::vector<std::string> options = sampling;
-          options.insert(options.end(), {"--speculate", speculate});
-          const json guessed = Generate(ranks, prompt, options);
-          EXPECT_EQ(guessed["tokens"], plain["tokens"]);
-          EXPECT_EQ(guessed["text"], plain["text"]);
-        }
-      }
+  struct {
+    const char* prompt;
+    std::vector<std::string> sampling;
+    int ranks;
+    std::vector<std::string> speculate;
+  } const cases[] = {
+      {kRepetitive, greedy, 1, {"1", "7", "auto"}},
+      {kRepetitive, sampled, 1, {"7", "auto"}},
+      {kRepetitive, greedy, 2, {"7"}},
+      {kRepetitive, sampled, 2, {"4"}},
+      {"Dorothy said", greedy, 1, {"7"}},
+      {"Dorothy said", penalised, 1, {"7", "auto"}},
+      {"Dorothy said", sampled, 2, {"auto"}},
+  };
+  for (const auto& c : cases) {
+    const json plain = Generate(c.ranks, c.prompt, c.sampling);
+    EXPECT_EQ(plain["timings"]["drafted_tokens"], 0);
+    for (const std::string& speculate : c.speculate) {
+      SCOPED_TRACE(std::string(c.prompt) + ", " + c.sampling[1] + ", " + std::to_string(c.ranks) +
+                   " ranks, --speculate " + speculate);
+      std::vector<std::string> options = c.sampling;
+      options.insert(options.end(), {"--speculate", speculate});
+      const json guessed = Generate(c.ranks, c.prompt, options);
+      EXPECT_EQ(guessed["tokens"], plain["tokens"]);
+      EXPECT_EQ(guessed["text"], plain["text"]);
     }
   }
 }
