@@ -4,9 +4,12 @@
 #include "kernels/isa.h"
 
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 
 namespace onecopy::kernels {
 namespace {
@@ -27,17 +30,12 @@ struct FeatureBit {
 };
 
 constexpr FeatureBit kFeatures[] = {
-    {"AVX2", 7, 0, kEbx, 5, kAvxState},
-    {"FMA", 1, 0, kEcx, 12, kAvxState},
-    {"F16C", 1, 0, kEcx, 29, kAvxState},
-    {"AVX-512F", 7, 0, kEbx, 16, kAvx512State},
-    {"AVX-512BW", 7, 0, kEbx, 30, kAvx512State},
-    {"AVX-512VL", 7, 0, kEbx, 31, kAvx512State},
-    {"AVX-512VNNI", 7, 0, kEcx, 11, kAvx512State},
-    {"AVX-512BF16", 7, 1, kEax, 5, kAvx512State},
-    {"AMX-TILE", 7, 0, kEdx, 24, kAmxState},
-    {"AMX-INT8", 7, 0, kEdx, 25, kAmxState},
-    {"AMX-BF16", 7, 0, kEdx, 22, kAmxState},
+    {"AVX2", 7, 0, kEbx, 5, kAvxState},           {"FMA", 1, 0, kEcx, 12, kAvxState},
+    {"F16C", 1, 0, kEcx, 29, kAvxState},          {"AVX-512F", 7, 0, kEbx, 16, kAvx512State},
+    {"AVX-512BW", 7, 0, kEbx, 30, kAvx512State},  {"AVX-512DQ", 7, 0, kEbx, 17, kAvx512State},
+    {"AVX-512VL", 7, 0, kEbx, 31, kAvx512State},  {"AVX-512VNNI", 7, 0, kEcx, 11, kAvx512State},
+    {"AVX-512BF16", 7, 1, kEax, 5, kAvx512State}, {"AMX-TILE", 7, 0, kEdx, 24, kAmxState},
+    {"AMX-INT8", 7, 0, kEdx, 25, kAmxState},      {"AMX-BF16", 7, 0, kEdx, 22, kAmxState},
 };
 
 // Zero where the operating system does not manage extended state at all.
@@ -59,6 +57,25 @@ bool Present(const FeatureBit& feature, uint64_t xcr0) {
   return (regs[feature.reg] >> feature.bit & 1) != 0 && (xcr0 & feature.state) == feature.state;
 }
 
+bool AllPresent(std::initializer_list<const char*> names) {
+  const uint64_t xcr0 = ReadXcr0();
+  bool all = true;
+  for (const char* name : names) {
+    for (const FeatureBit& feature : kFeatures) {
+      if (std::strcmp(feature.name, name) == 0) all = all && Present(feature, xcr0);
+    }
+  }
+  return all;
+}
+
+// The kernel gives a process the 8 KiB of tile registers only when asked (Linux 5.16,
+// Documentation/arch/x86/xstate.rst). Threads made afterwards have the permission too.
+bool TilesPermitted() {
+  constexpr long kRequest = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;     // XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+}
+
 }  // namespace
 
 std::vector<IsaFeature> IsaFeatures() {
@@ -69,14 +86,15 @@ std::vector<IsaFeature> IsaFeatures() {
 }
 
 bool HasAvx2() {
-  const uint64_t xcr0 = ReadXcr0();
-  bool all = true;
-  for (const char* name : {"AVX2", "FMA", "F16C"}) {
-    for (const FeatureBit& feature : kFeatures) {
-      if (std::strcmp(feature.name, name) == 0) all = all && Present(feature, xcr0);
-    }
-  }
-  return all;
+  return AllPresent({"AVX2", "FMA", "F16C"});
+}
+
+bool HasAvx512() {
+  return HasAvx2() && AllPresent({"AVX-512F", "AVX-512BW", "AVX-512DQ", "AVX-512VL", "AVX-512VNNI"});
+}
+
+bool HasAmx() {
+  return HasAvx512() && AllPresent({"AVX-512BF16", "AMX-TILE", "AMX-BF16"}) && TilesPermitted();
 }
 
 }  // namespace onecopy::kernels

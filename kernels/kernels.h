@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "kernels/pack.h"
 #include "kernels/types.h"
@@ -17,8 +18,10 @@ namespace onecopy::kernels {
 
 // How the input rows of a matmul are stored.
 enum class ActFormat : uint8_t {
-  kF32,  // float[cols]
-  kQ8,   // int8 per 32 columns: ActRow below. cols is rounded up to a multiple of 32 and the tail is zero.
+  kF32,   // float[cols]
+  kQ8,    // int8 per 32 columns: ActRow below. cols is rounded up to a multiple of 32 and the tail is zero.
+  kBF16,  // uint16 [cols]: the upper half of the float, rounded to nearest even (infinity beyond bf16's range, zero of its
+  // sign for a subnormal). cols is rounded up to a multiple of 32 and the tail is zero. 64-byte aligned.
   kCount
 };
 
@@ -34,11 +37,19 @@ inline constexpr uint64_t Q8RowBytes(uint64_t cols) {
 
 // Bytes of a row of activations: the distance of rows in a buffer, a multiple of 64.
 inline constexpr uint64_t ActRowBytes(ActFormat format, uint64_t cols) {
-  return format == ActFormat::kQ8 ? Q8RowBytes(cols) : (cols * sizeof(float) + 63) / 64 * 64;
+  switch (format) {
+    case ActFormat::kQ8:
+      return Q8RowBytes(cols);
+    case ActFormat::kBF16:
+      // An odd number of cache lines: sixteen rows are loaded at once, and must not all fall into one set of a cache.
+      return ((cols + 31) / 32 | 1) * 64;
+    default:
+      return (cols * sizeof(float) + 63) / 64 * 64;
+  }
 }
 
 // y[t][r] = sum over c of w[r][c] * x[t][c], for tokens t < n_tokens and rows row_begin <= r < row_end of w.
-//   x: n_tokens pointers to rows in the table's ActFormat for w.type, 64-byte aligned
+//   x: n_tokens pointers to rows in the kernel's ActFormat, 64-byte aligned (kBF16: quickest at a fixed distance)
 //   y: n_tokens pointers to float[w.rows]; only [row_begin, row_end) is written. Does not overlap x or w.
 // row_begin is a multiple of w.row_tile; row_end too, or w.rows.
 using MatmulFn = void (*)(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
@@ -51,11 +62,21 @@ using MatmulFn = void (*)(const PackedMatrix& w, const void* const* x, float* co
 using MatmulSumFn = void (*)(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
                              uint32_t row_begin, uint32_t row_end);
 
-struct WeightKernel {
-  uint32_t row_tile = 1;  // of the packed layout this kernel reads
+struct MatmulKernel {
   ActFormat act = ActFormat::kF32;
   MatmulFn matmul = nullptr;  // nullptr: this build cannot compute with the type
   MatmulSumFn matmul_sum = nullptr;
+};
+
+// The kernel of a type, and perhaps another that is better for many tokens and reads the same weights. Which one a call
+// takes changes the last bits of a result; with one kernel, a token's result has the same bits whatever tokens stand
+// beside it. The number of tokens is the same on all ranks, and so the kernel.
+struct WeightKernel : MatmulKernel {
+  uint32_t row_tile = 1;  // of the packed layout that both read
+  MatmulKernel many;
+  size_t many_from = SIZE_MAX;  // tokens of a call
+
+  const MatmulKernel& For(size_t n_tokens) const { return n_tokens < many_from ? *this : many; }
 };
 
 // Element type of the KV cache.
@@ -71,6 +92,27 @@ struct SoftmaxState {
   float sum;
 };
 
+// Positions of a page of the KV cache, the unit of attend_block.
+inline constexpr size_t kKvPagePositions = 64;
+
+// Consecutive tokens of one sequence against all cached positions that they see of one KV head.
+struct AttendBlock {
+  size_t n_tokens, n_heads;  // heads: the query heads of the KV head
+  size_t head_dim, v_dim;
+  size_t first_position;  // of the block: token t sees the positions 0 … first_position + t
+  // Token t, head h at q + t * q_stride + h * head_dim; already multiplied by the softmax scale.
+  const float* q;
+  size_t q_stride;
+  // Page i has positions from kKvPagePositions * i: [kKvPagePositions][head_dim] and [kKvPagePositions][v_dim] of kv_type.
+  // What lies behind the last position that is seen is not used, whatever it is.
+  const void* const* k_pages;
+  const void* const* v_pages;
+  // Written: token t, head h at out + t * out_stride + h * v_dim.
+  float* out;
+  size_t out_stride;
+  void* scratch;  // attend_block_bytes(*this) bytes, 64-byte aligned
+};
+
 struct KernelTable {
   const char* name;  // "ref", "avx2", …
   WeightKernel weights[static_cast<size_t>(WeightType::kCount)];
@@ -78,6 +120,9 @@ struct KernelTable {
 
   // x: [cols] -> out: one kQ8 row, Q8RowBytes(cols) bytes, 64-byte aligned.
   void (*quantize_q8)(const float* x, size_t cols, void* out);
+
+  // x: [cols] -> out: one kBF16 row, 64-byte aligned; nothing is written behind its last 32 columns.
+  void (*round_bf16)(const float* x, size_t cols, void* out);
 
   // out[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i]. out may be x. (Zhang & Sennrich 2019.)
   void (*rms_norm)(const float* x, const float* weight, float eps, size_t n, float* out);
@@ -93,6 +138,11 @@ struct KernelTable {
   // y[i] += a * x[i]
   void (*axpy)(float a, const float* x, size_t n, float* y);
 
+  // y[i] += a * x[i], the product rounded to double as is the sum: the same bits in every table.
+  void (*add_scaled_sums)(double a, const double* x, size_t n, double* y);
+  // x[i] = x[i] + sums[i], added in double and rounded to float once: the same bits in every table.
+  void (*add_sums)(const double* sums, size_t n, float* x);
+
   // Softmax in place over x[n], maximum subtracted.
   void (*softmax)(float* x, size_t n);
 
@@ -107,6 +157,24 @@ struct KernelTable {
   void (*attend)(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride,
                  const void* v, size_t v_dim, size_t v_stride, size_t n_pos, SoftmaxState* state, float* acc,
                  float* scratch);
+
+  // Causal attention of a block of tokens, for prefill: a page is converted once for all tokens and heads of the block
+  // (the loops of FlashAttention-2, Dao 2023). A token and head has the same bits whoever shares its block, so long as all
+  // keys and values are finite; they may differ from attend's in rounding.
+  void (*attend_block)(const AttendBlock& block);
+  size_t (*attend_block_bytes)(const AttendBlock& block);
 };
+
+// x: [cols] -> out: one row in `format`, ActRowBytes(format, cols) bytes, 64-byte aligned.
+inline void MakeActRow(const KernelTable& table, ActFormat format, const float* x, size_t cols, void* out) {
+  switch (format) {
+    case ActFormat::kQ8:
+      return table.quantize_q8(x, cols, out);
+    case ActFormat::kBF16:
+      return table.round_bf16(x, cols, out);
+    default:
+      std::memcpy(out, x, cols * sizeof(float));
+  }
+}
 
 }  // namespace onecopy::kernels

@@ -1,7 +1,9 @@
 // The tables of this build. Adding one: a folder with its Table(), and a row here above those it beats.
 #include "kernels/registry.h"
 
+#include "kernels/amx/amx.h"
 #include "kernels/avx2/avx2.h"
+#include "kernels/avx512/avx512.h"
 #include "kernels/isa.h"
 #include "kernels/ref/ref.h"
 
@@ -9,6 +11,8 @@ namespace onecopy::kernels {
 
 const std::vector<TableEntry>& AllTables() {
   static const std::vector<TableEntry> tables = {
+      {amx::Table, "amx", "AVX-512 with VNNI and BF16, AMX-BF16 that the operating system permits", HasAmx},
+      {avx512::Table, "avx512", "AVX-512 F, BW, DQ, VL, VNNI", HasAvx512},
       {avx2::Table, "avx2", "AVX2, FMA, F16C", HasAvx2},
       {ref::Table, "ref", "x86-64", [] { return true; }},
   };

@@ -52,10 +52,14 @@ void rope_neox(float* x, const float* cos_sin, size_t half);
 void rope_pairwise(float* x, const float* cos_sin, size_t half);
 void silu_mul(const float* gate, const float* up, size_t n, float* out);
 void axpy(float a, const float* x, size_t n, float* y);
+void add_scaled_sums(double a, const double* x, size_t n, double* y);
+void add_sums(const double* sums, size_t n, float* x);
 void softmax(float* x, size_t n);
 void store_kv_f16(const float* x, size_t n, void* out);
 void attend_f16(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride,
                 const void* v, size_t v_dim, size_t v_stride, size_t n_pos, SoftmaxState* state, float* acc,
                 float* scratch);
+void attend_block_f16(const AttendBlock& block);
+size_t attend_block_bytes(const AttendBlock& block);
 
 }  // namespace onecopy::kernels::avx2

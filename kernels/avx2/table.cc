@@ -10,7 +10,8 @@ KernelTable Make() {
   table.name = "avx2";
   const auto set = [&table](WeightType type, uint32_t row_tile, ActFormat act, MatmulFn matmul,
                             MatmulSumFn matmul_sum) {
-    table.weights[static_cast<size_t>(type)] = {row_tile, act, matmul, matmul_sum};
+    WeightKernel& kernel = table.weights[static_cast<size_t>(type)];
+    kernel = {{act, matmul, matmul_sum}, row_tile};
   };
   set(WeightType::kF32, 1, ActFormat::kF32, matmul_f32, matmul_sum_f32);
   set(WeightType::kF16, 1, ActFormat::kF32, matmul_f16, matmul_sum_f16);
@@ -26,10 +27,14 @@ KernelTable Make() {
   table.rope_pairwise = rope_pairwise;
   table.silu_mul = silu_mul;
   table.axpy = axpy;
+  table.add_scaled_sums = add_scaled_sums;
+  table.add_sums = add_sums;
   table.softmax = softmax;
   table.kv_type = KvType::kF16;
   table.store_kv = store_kv_f16;
   table.attend = attend_f16;
+  table.attend_block = attend_block_f16;
+  table.attend_block_bytes = attend_block_bytes;
   return table;
 }
 

@@ -2,6 +2,7 @@
 // (Milakov & Gimelshein 2018, algorithm 3). Dot products in double. Re-entrant.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernels/ref/ref.h"
 
@@ -31,6 +32,28 @@ void attend_f32(const float* q, size_t n_heads, size_t head_dim, const void* k, 
     }
     state[h] = {max, static_cast<float>(state[h].sum * keep + sum)};
   }
+}
+
+// Token after token, page after page, with the function above.
+void attend_block_f32(const AttendBlock& b) {
+  auto* state = static_cast<SoftmaxState*>(b.scratch);
+  auto* scores = reinterpret_cast<float*>(state + b.n_heads);
+  for (size_t t = 0; t < b.n_tokens; ++t) {
+    float* out = b.out + t * b.out_stride;
+    std::fill_n(state, b.n_heads, SoftmaxState{-std::numeric_limits<float>::infinity(), 0.0f});
+    std::fill_n(out, b.n_heads * b.v_dim, 0.0f);
+    const size_t seen = b.first_position + t + 1;
+    for (size_t p = 0; p < seen; p += kKvPagePositions)
+      attend_f32(b.q + t * b.q_stride, b.n_heads, b.head_dim, b.k_pages[p / kKvPagePositions], b.head_dim,
+                 b.v_pages[p / kKvPagePositions], b.v_dim, b.v_dim, std::min(kKvPagePositions, seen - p),
+                 state, out, scores);
+    for (size_t h = 0; h < b.n_heads; ++h)
+      for (size_t i = 0; i < b.v_dim; ++i) out[h * b.v_dim + i] /= state[h].sum;
+  }
+}
+
+size_t attend_block_bytes(const AttendBlock& b) {
+  return b.n_heads * (sizeof(SoftmaxState) + kKvPagePositions * sizeof(float));
 }
 
 }  // namespace onecopy::kernels::ref

@@ -13,15 +13,20 @@ void matmul(const PackedMatrix& w, const void* const* x, float* const* y, size_t
 void matmul_sum(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
                 uint32_t row_begin, uint32_t row_end);
 void quantize_q8(const float* x, size_t cols, void* out);
+void round_bf16(const float* x, size_t cols, void* out);
 void rms_norm(const float* x, const float* weight, float eps, size_t n, float* out);
 void rope_neox(float* x, const float* cos_sin, size_t half);
 void rope_pairwise(float* x, const float* cos_sin, size_t half);
 void silu_mul(const float* gate, const float* up, size_t n, float* out);
 void axpy(float a, const float* x, size_t n, float* y);
+void add_scaled_sums(double a, const double* x, size_t n, double* y);
+void add_sums(const double* sums, size_t n, float* x);
 void softmax(float* x, size_t n);
 void store_kv_f32(const float* x, size_t n, void* out);
 void attend_f32(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride,
                 const void* v, size_t v_dim, size_t v_stride, size_t n_pos, SoftmaxState* state, float* acc,
                 float* scratch);
+void attend_block_f32(const AttendBlock& block);
+size_t attend_block_bytes(const AttendBlock& block);
 
 }  // namespace onecopy::kernels::ref

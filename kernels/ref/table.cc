@@ -7,17 +7,22 @@ namespace {
 KernelTable Make() {
   KernelTable table = {};
   table.name = "ref";
-  for (WeightKernel& kernel : table.weights) kernel = {1, ActFormat::kF32, matmul, matmul_sum};
+  for (WeightKernel& kernel : table.weights) kernel = {{ActFormat::kF32, matmul, matmul_sum}};
   table.kv_type = KvType::kF32;
   table.quantize_q8 = quantize_q8;
+  table.round_bf16 = round_bf16;
   table.rms_norm = rms_norm;
   table.rope_neox = rope_neox;
   table.rope_pairwise = rope_pairwise;
   table.silu_mul = silu_mul;
   table.axpy = axpy;
+  table.add_scaled_sums = add_scaled_sums;
+  table.add_sums = add_sums;
   table.softmax = softmax;
   table.store_kv = store_kv_f32;
   table.attend = attend_f32;
+  table.attend_block = attend_block_f32;
+  table.attend_block_bytes = attend_block_bytes;
   return table;
 }
 

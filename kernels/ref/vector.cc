@@ -40,6 +40,14 @@ void axpy(float a, const float* x, size_t n, float* y) {
   for (size_t i = 0; i < n; ++i) y[i] += a * x[i];
 }
 
+void add_scaled_sums(double a, const double* x, size_t n, double* y) {
+  for (size_t i = 0; i < n; ++i) y[i] += a * x[i];
+}
+
+void add_sums(const double* sums, size_t n, float* x) {
+  for (size_t i = 0; i < n; ++i) x[i] = static_cast<float>(x[i] + sums[i]);
+}
+
 void softmax(float* x, size_t n) {
   if (n == 0) return;
   const float max = *std::max_element(x, x + n);

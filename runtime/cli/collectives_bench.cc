@@ -15,7 +15,7 @@ using comm::Algorithm;
 using comm::Communicator;
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kRowColumns = 2048;  // hidden size of a model of 30B
+constexpr size_t kRowColumns = 2048;  // most in a row: the hidden size of a model of 30B
 
 // A table that leaves no choice.
 comm::CollectivesTable Only(Algorithm algorithm, const Communicator& part) {
@@ -41,8 +41,10 @@ class Group {
   CollectivesRow Measure(size_t bytes, double seconds) {
     floats_.assign(std::max<size_t>(1, bytes / sizeof(float)), 0.0f);
     const size_t elements = std::max<size_t>(1, bytes / sizeof(double));
-    columns_ = std::min(kRowColumns, elements);
-    terms_.assign(elements / columns_ * columns_, 0.0);
+    // Rows of one length that come to these bytes: 28 KiB are two of 1792.
+    const size_t rows = (elements + kRowColumns - 1) / kRowColumns;
+    columns_ = elements / rows;
+    terms_.assign(rows * columns_, 0.0);
     residual_.assign(terms_.size(), 0.0f);
     copy_.resize(bytes);
     std::vector<Variant> variants = Variants(bytes);

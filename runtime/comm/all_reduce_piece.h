@@ -57,10 +57,11 @@ class AllReducePiece {
   }
   size_t SliceEnd(RankGroup group, int rank) const { return SliceBegin(group, rank + 1); }
 
-  // Sums [begin, end) of the terms of the group's ranks to `to`.
-  void AddUp(RankGroup group, size_t begin, size_t end, Sum* to) const {
+  // Sums [begin, end) of the terms of the group's ranks to `to`. own: where not null, this rank's terms as they lie
+  // outside the buffer; `to` may be the same place.
+  void AddUp(RankGroup group, size_t begin, size_t end, Sum* to, const Term* own = nullptr) const {
     Terms terms;
-    terms.Add(*this, group);
+    terms.Add(*this, group, own);
     SumInRankOrder(to, terms.list(), begin, end - begin);
   }
   // The same, onto the sums in the slices of `before`.
@@ -90,9 +91,11 @@ class AllReducePiece {
   class Terms {
    public:
     void Add(const Term* terms) { at_[n_++] = terms; }
-    void Add(const AllReducePiece& piece, RankGroup group) {
-      for (int r = group.first; r < group.end(); ++r)
-        Add(reinterpret_cast<const Term*>(piece.sync_.Buffer(r, piece.message_)));
+    void Add(const AllReducePiece& piece, RankGroup group, const Term* own = nullptr) {
+      for (int r = group.first; r < group.end(); ++r) {
+        const bool elsewhere = own != nullptr && r == piece.sync_.rank();
+        Add(elsewhere ? own : reinterpret_cast<const Term*>(piece.sync_.Buffer(r, piece.message_)));
+      }
     }
     std::span<const Term* const> list() const { return {at_.data(), n_}; }
 

@@ -57,20 +57,26 @@ class ShmAllReduce {
   void StageOfHosts(const Route& route, size_t stage, const AllReducePiece<Term, Sum>& piece);
   template <typename Term, typename Sum>
   const Sum* Find(const Route& route, const AllReducePiece<Term, Sum>& piece, size_t begin, size_t end) const;
+  // own: this rank's terms of the piece as they lie outside the buffer, or null.
   template <typename Term, typename Sum>
-  void Get(const Route& route, const AllReducePiece<Term, Sum>& piece, size_t begin, size_t end,
-           Sum* to) const;
+  void Get(const Route& route, const AllReducePiece<Term, Sum>& piece, size_t begin, size_t end, Sum* to,
+           const Term* own) const;
   template <typename Term, typename Sum>
-  void AddUpAndClaim(const AllReducePiece<Term, Sum>& piece, size_t begin, size_t end, Sum* to) const;
+  void AddUpAndClaim(const AllReducePiece<Term, Sum>& piece, size_t begin, size_t end, Sum* to,
+                     const Term* own) const;
   template <typename Term, typename Sum>
   void SumSlice(const AllReducePiece<Term, Sum>& piece, RankGroup group, const RankGroup* before);
   template <typename T>
   void InPlace(std::span<T> x);
   template <typename Term, typename Sum, typename Put>
-  void RowsAs(size_t n_rows, size_t cols, size_t row_bytes, Put put, const Communicator::RowSink& sink);
+  void RowsAs(size_t n_rows, size_t cols, size_t row_bytes, Put put, const Term* own,
+              const Communicator::RowSink& sink);
   // body(begin, end) over parts of [0, n), shared out over the team where `bytes` is worth it.
   template <typename Body>
   void Share(size_t n, size_t bytes, Body body) const;
+  // body(row), shared out over the team in the same way.
+  template <typename Body>
+  void ForRows(size_t n_rows, size_t row_bytes, Body body) const;
 
   RankGroup All() const { return {0, sync_.size()}; }
   RankGroup MySocket() const { return sockets_[my_socket_]; }

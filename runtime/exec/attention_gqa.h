@@ -1,6 +1,9 @@
-// Grouped-query attention over this rank's query heads (Ainslie et al. 2023), with a paged KV cache. Long
-// contexts are cut into chunks of fixed size whose partial softmaxes are merged in order, so one token's
-// attention spreads over the team and the result does not depend on the number of threads.
+// Grouped-query attention over this rank's query heads (Ainslie et al. 2023), with a paged KV cache.
+//
+// Consecutive tokens of a sequence (a prefill) go in blocks through KernelTable::attend_block. A single token (decode)
+// goes through KernelTable::attend, in chunks of fixed size whose partial softmaxes are merged in order (flash-decoding,
+// Dao et al. 2023), so it spreads over the team. Neither result depends on the number of threads or ranks, nor on the
+// other tokens of the step, but the two may differ in rounding.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +20,7 @@ namespace onecopy::exec {
 
 class GqaAttention {
  public:
-  static constexpr uint32_t kChunkTokens = 8 * KvCache::kPageTokens;
+  static constexpr uint32_t kChunkTokens = 4 * KvCache::kPageTokens;
 
   GqaAttention(const proto::ModelSpec& spec, const kernels::KernelTable& table, const ThreadTeam& team)
       : spec_(spec), table_(table), team_(team) {}
@@ -34,14 +37,38 @@ class GqaAttention {
     uint32_t kv_head;  // within the rank's
     uint32_t begin, end;
   };
-  std::vector<Group> GroupsOf(const KvCache& cache, uint32_t layer, shard::Range heads) const;
-  void AttendChunk(const proto::Step& step, uint32_t layer, const KvCache& cache, int token,
-                   const Group& group, uint32_t chunk, const float* q, kernels::SoftmaxState* state,
-                   float* acc, float* scratch) const;
+  // Tokens [begin, begin + n) of the step, consecutive in one sequence.
+  struct Block {
+    uint32_t begin, n;
+    uint32_t group;
+    uint64_t cost;
+  };
+  // What one layer is run with.
+  struct Layer {
+    const proto::Step& step;
+    uint32_t layer;
+    const KvCache& cache;
+    size_t row;  // floats of a token in q and out
+    const float* q;
+    float* out;
+  };
+  void FindGroups(const KvCache& cache, uint32_t layer, shard::Range heads);
+  // Sorts the step's tokens into blocks_ and singles_.
+  void Divide(const proto::Step& step);
+  void RunBlocks(const Layer& layer);
+  void RunSingles(const Layer& layer);
+  void AttendChunk(const Layer& layer, uint32_t token, const Group& group, uint32_t chunk,
+                   kernels::SoftmaxState* state, float* acc, float* scratch) const;
 
   const proto::ModelSpec& spec_;
   const kernels::KernelTable& table_;
   const ThreadTeam& team_;
+  // Kept from layer to layer, so that a step allocates nothing.
+  std::vector<Group> groups_;
+  std::vector<Block> blocks_;
+  std::vector<uint32_t> singles_;  // tokens
+  std::vector<size_t> first_task_;
+  std::vector<const void*> pages_;
   AlignedBuffer states_, accs_, scratch_;
 };
 

@@ -98,14 +98,15 @@ std::span<const float> Decoder::Forward(const proto::Step& step) {
   x_.ReserveAs<float>(n * hidden_);
   normed_.ReserveAs<float>(n * hidden_);
   partial_.ReserveAs<double>(n * hidden_);
-  auto* cos_sin = cos_sin_.ReserveAs<float>(n * rope_half_ * 2);
-  for (size_t t = 0; t < n; ++t) {
+  cos_sin_.ReserveAs<float>(n * rope_half_ * 2);
+  c_.team.For(n, [&](size_t t, int) {
+    auto* cos_sin = cos_sin_.As<float>() + t * rope_half_ * 2;
     for (size_t i = 0; i < rope_half_; ++i) {
       const float angle = static_cast<float>(step.positions(static_cast<int>(t))) * inv_freq_[i];
       *cos_sin++ = std::cos(angle);
       *cos_sin++ = std::sin(angle);
     }
-  }
+  });
 
   const std::span<float> x = {x_.As<float>(), n * hidden_};
   if (stage_ == embedding_stage_) Embed(step);
@@ -195,7 +196,7 @@ void Decoder::AllReduceAdd(size_t n, std::span<const float> next_norm) {
   clock_.Enter(c_.stage.size() == 1 ? Phase::kRest : Phase::kCollective);
   c_.stage.AllReduceRows({partial_.As<double>(), n * hidden_}, hidden_, [&](size_t t, const double* sums) {
     float* row = x + t * hidden_;
-    for (size_t i = 0; i < hidden_; ++i) row[i] = static_cast<float>(row[i] + sums[i]);
+    c_.table.add_sums(sums, hidden_, row);
     if (!next_norm.empty())
       c_.table.rms_norm(row, next_norm.data(), c_.spec.rms_norm_eps(), hidden_, normed + t * hidden_);
   });
@@ -207,16 +208,14 @@ void Decoder::Attention(const proto::Step& step, uint32_t layer) {
   const shard::Range heads = shard::OwnedHeads(c_.plan, layer, c_.all.rank());
   const size_t q_cols = heads.size() * head_dim_;
   clock_.Enter(Phase::kAttentionMatmul);
-  auto* q = q_.ReserveAs<float>(n * q_cols);
-  Linear(c_.table, c_.team, c_.store.Matrix(Weight::ATTN_Q, layer), &acts_, q, q_cols);
-  GatherKv(layer, n);
+  ProjectQkv(layer, n, q_cols);
   clock_.Enter(Phase::kRest);
   PrepareQ(step, layer);
   StoreKv(step, layer);
 
   auto* attended = attended_.ReserveAs<float>(n * q_cols);
   clock_.Enter(Phase::kAttention);
-  attention_.Run(step, layer, c_.cache, heads, q, attended);
+  attention_.Run(step, layer, c_.cache, heads, q_.As<float>(), attended);
   clock_.Enter(Phase::kAttentionMatmul);
   auto* partial = partial_.As<double>();
   const auto& o = c_.store.Matrix(Weight::ATTN_O, layer);
@@ -226,15 +225,18 @@ void Decoder::Attention(const proto::Step& step, uint32_t layer) {
   AllReduceAdd(n, c_.store.Vector(Weight::FFN_NORM, layer));
 }
 
-void Decoder::GatherKv(uint32_t layer, size_t n) {
+// q of this rank's heads; K and V rows of all ranks.
+void Decoder::ProjectQkv(uint32_t layer, size_t n, size_t q_cols) {
   const KvLayout& layout = kv_layouts_[layer];
   const int rank = c_.stage.rank();
-  const size_t cols = layout.bounds.back();
-  auto* kv = kv_.ReserveAs<float>(n * cols);
+  const size_t kv_cols = layout.bounds.back();
+  auto* kv = kv_.ReserveAs<float>(n * kv_cols);
   float* k = kv + layout.bounds[rank];
-  Linear(c_.table, c_.team, c_.store.Matrix(Weight::ATTN_K, layer), &acts_, k, cols);
-  Linear(c_.table, c_.team, c_.store.Matrix(Weight::ATTN_V, layer), &acts_,
-         k + layout.k[rank + 1] - layout.k[rank], cols);
+  const Product products[] = {
+      {&c_.store.Matrix(Weight::ATTN_Q, layer), q_.ReserveAs<float>(n * q_cols), q_cols},
+      {&c_.store.Matrix(Weight::ATTN_K, layer), k, kv_cols},
+      {&c_.store.Matrix(Weight::ATTN_V, layer), k + layout.k[rank + 1] - layout.k[rank], kv_cols}};
+  Linear(c_.table, c_.team, products, &acts_);
   clock_.Enter(Phase::kCollective);
   c_.stage.AllGatherColumns(kv, n, layout.bounds);
 }
@@ -270,21 +272,21 @@ void Decoder::StoreKv(const proto::Step& step, uint32_t layer) {
       c_.spec.rope_style() == proto::ModelSpec::NEOX ? c_.table.rope_neox : c_.table.rope_pairwise;
   const auto* kv = kv_.As<float>();
   const auto dim = static_cast<uint32_t>(head_dim_);
-  c_.team.For(step.tokens_size(), [&](size_t t, int) {
-    std::vector<float> head(dim);
+  auto* heads_of_threads = heads_.ReserveAs<float>(c_.team.size() * head_dim_);
+  c_.team.For(step.tokens_size(), [&](size_t t, int thread) {
+    float* head = heads_of_threads + thread * head_dim_;
     const int token = static_cast<int>(t);
     const float* row = kv + t * layout.bounds.back();
     for (uint32_t h = heads.begin; h < heads.end; ++h) {
-      layout.Copy(row, false, h * dim, (h + 1) * dim, head.data());
-      if (!k_bias.empty()) c_.table.axpy(1.0f, k_bias.data() + h * dim, dim, head.data());
-      if (!k_norm.empty())
-        c_.table.rms_norm(head.data(), k_norm.data(), c_.spec.rms_norm_eps(), dim, head.data());
-      rope(head.data(), CosSin(t), rope_half_);
+      layout.Copy(row, false, h * dim, (h + 1) * dim, head);
+      if (!k_bias.empty()) c_.table.axpy(1.0f, k_bias.data() + h * dim, dim, head);
+      if (!k_norm.empty()) c_.table.rms_norm(head, k_norm.data(), c_.spec.rms_norm_eps(), dim, head);
+      rope(head, CosSin(t), rope_half_);
       const uint32_t slot = step.slots(token), position = step.positions(token);
-      c_.table.store_kv(head.data(), dim, c_.cache.Key(layer, h - heads.begin, slot, position));
-      layout.Copy(row, true, h * dim, (h + 1) * dim, head.data());
-      if (!v_bias.empty()) c_.table.axpy(1.0f, v_bias.data() + h * dim, dim, head.data());
-      c_.table.store_kv(head.data(), dim, c_.cache.Value(layer, h - heads.begin, slot, position));
+      c_.table.store_kv(head, dim, c_.cache.Key(layer, h - heads.begin, slot, position));
+      layout.Copy(row, true, h * dim, (h + 1) * dim, head);
+      if (!v_bias.empty()) c_.table.axpy(1.0f, v_bias.data() + h * dim, dim, head);
+      c_.table.store_kv(head, dim, c_.cache.Value(layer, h - heads.begin, slot, position));
     }
   });
 }
@@ -294,7 +296,8 @@ void Decoder::FeedForward(uint32_t layer, size_t n) {
   const auto& router_bounds = kv_layouts_[layer].router;
   if (router_bounds.empty()) {
     clock_.Enter(Phase::kExperts);
-    ffn_.Run(Ffn::kDense, layer, RouteAll(n), &acts_, partial, hidden_);
+    RouteAll(n, &routing_);
+    ffn_.Run(Ffn::kDense, layer, routing_, &acts_, partial, hidden_);
   } else {
     clock_.Enter(Phase::kRouter);
     const size_t n_experts = c_.spec.n_experts();
@@ -304,10 +307,10 @@ void Decoder::FeedForward(uint32_t layer, size_t n) {
     clock_.Enter(Phase::kCollective);
     c_.stage.AllGatherColumns(scores, n, router_bounds);
     clock_.Enter(Phase::kRouter);
-    const Routing routing = RouteTopK(c_.spec, c_.table, scores, n);
-    counter_.CountExperts(layer, routing);
+    RouteTopK(c_.spec, c_.table, c_.team, scores, n, &routing_);
+    counter_.CountExperts(layer, routing_);
     clock_.Enter(Phase::kExperts);
-    ffn_.Run(Ffn::kExperts, layer, routing, &acts_, partial, hidden_);
+    ffn_.Run(Ffn::kExperts, layer, routing_, &acts_, partial, hidden_);
   }
   const bool last = layer + 1 == shard::LayersOfStage(c_.plan, stage_).end;
   AllReduceAdd(n, last ? std::span<const float>() : c_.store.Vector(Weight::ATTN_NORM, layer + 1));

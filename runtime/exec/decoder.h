@@ -21,6 +21,7 @@
 #include "runtime/exec/ffn.h"
 #include "runtime/exec/kv_cache.h"
 #include "runtime/exec/linear.h"
+#include "runtime/exec/router.h"
 #include "runtime/exec/step_counts.h"
 #include "runtime/exec/step_times.h"
 #include "runtime/exec/thread_team.h"
@@ -66,7 +67,7 @@ class Decoder {
   void SendRows(std::span<const float> rows, int to_stage);
   void ReceiveRows(std::span<float> rows, int from_stage);
   void Attention(const proto::Step& step, uint32_t layer);
-  void GatherKv(uint32_t layer, size_t n);
+  void ProjectQkv(uint32_t layer, size_t n, size_t q_cols);
   void StoreKv(const proto::Step& step, uint32_t layer);
   void PrepareQ(const proto::Step& step, uint32_t layer);
   void FeedForward(uint32_t layer, size_t n);
@@ -94,7 +95,8 @@ class Decoder {
   std::vector<uint32_t> embedding_bounds_, logit_bounds_;  // vocabulary rows by rank of the stage
   std::vector<uint8_t> message_;
   Activations acts_;
-  AlignedBuffer x_, normed_, partial_, q_, kv_, attended_, scores_, logits_, cos_sin_;
+  Routing routing_;
+  AlignedBuffer x_, normed_, partial_, q_, kv_, attended_, scores_, logits_, cos_sin_, heads_;
 };
 
 }  // namespace onecopy::exec

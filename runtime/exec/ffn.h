@@ -3,6 +3,7 @@
 // part of that sum, to be all-reduced. Not thread-safe; called from the thread that owns the team.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <vector>
 
@@ -37,14 +38,30 @@ class Ffn {
     const ExpertGroup* group;
     const kernels::PackedMatrix *gate, *up, *down;
   };
-  void GateUp(const std::vector<Expert>& experts, const Routing& routing, Activations* x, size_t h_stride);
-  void Down(const std::vector<Expert>& experts, const Routing& routing, size_t h_stride, size_t n_tokens,
-            double* out, size_t hidden);
+  // Rows [begin, end) of gate and up of an expert.
+  struct GateUpTask {
+    const Expert* expert;
+    uint32_t begin, end;
+  };
+  // An entry of h that is wanted in int8.
+  struct Entry {
+    uint32_t index, cols;
+  };
+  void GateUp(const Routing& routing, Activations* x, size_t h_stride);
+  void Down(const Routing& routing, size_t h_stride, size_t n_tokens, double* out, size_t hidden);
 
   const shard::WeightStore& store_;
   const kernels::KernelTable& table_;
   const ThreadTeam& team_;
   AlignedBuffer h_, q8_, up_, down_;
+  // Kept from layer to layer, so that a step allocates nothing.
+  std::vector<Expert> experts_;
+  std::vector<GateUpTask> tasks_;
+  std::vector<Entry> to_quantise_;
+  std::array<std::vector<const void*>, static_cast<size_t>(kernels::ActFormat::kCount)> x_rows_;
+  std::vector<const void*> h_rows_, q8_rows_;
+  std::vector<float*> y_rows_;
+  std::vector<double*> y_sum_rows_;
 };
 
 }  // namespace onecopy::exec

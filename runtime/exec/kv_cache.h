@@ -20,7 +20,7 @@ namespace onecopy::exec {
 
 class KvCache {
  public:
-  static constexpr uint32_t kPageTokens = 64;
+  static constexpr uint32_t kPageTokens = kernels::kKvPagePositions;
 
   // Room for `tokens` positions (rounded up to pages) over all sequences, at most `slots` sequences,
   // taken from `memory`. Errors: as numa::Arena.

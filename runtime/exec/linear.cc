@@ -67,33 +67,45 @@ uint32_t RowsPerTask(uint64_t rows, size_t n_tokens, const ThreadTeam& team) {
   return static_cast<uint32_t>(std::clamp(even, kTile, most));
 }
 
-namespace {
-
-template <typename T, typename Matmul>
-void SpreadRows(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,
-                Activations* x, T* y, size_t y_stride, Matmul matmul) {
+void Linear(const kernels::KernelTable& table, const ThreadTeam& team, std::span<const Product> products,
+            Activations* x) {
   const size_t n = x->n_rows();
-  if (w.rows == 0 || n == 0) return;
-  const void* const* x_rows = x->Rows(KernelOf(table, w).act, table, team);
-  std::vector<T*> y_rows(n);
-  for (size_t t = 0; t < n; ++t) y_rows[t] = y + t * y_stride;
-  const uint32_t step = RowsPerTask(w.rows, n, team);
-  team.For(DivUp(w.rows, step), [&](size_t task, int) {
-    const auto begin = static_cast<uint32_t>(task * step);
-    matmul(w, x_rows, y_rows.data(), n, begin, std::min(w.rows, begin + step));
+  ONECOPY_CHECK(products.size() <= kMostProducts);
+  uint64_t rows = 0;
+  for (const Product& p : products) rows += p.w->rows;
+  if (rows == 0 || n == 0) return;
+  const uint32_t step = RowsPerTask(rows, n, team);
+  const void* const* x_rows[kMostProducts];
+  size_t first_task[kMostProducts + 1] = {};
+  x->y_rows.resize(products.size() * n);
+  for (size_t i = 0; i < products.size(); ++i) {
+    const Product& p = products[i];
+    first_task[i + 1] = first_task[i] + DivUp(p.w->rows, step);
+    if (p.w->rows > 0) x_rows[i] = x->Rows(KernelOf(table, *p.w).act, table, team);
+    for (size_t t = 0; t < n; ++t) x->y_rows[i * n + t] = p.y + t * p.y_stride;
+  }
+  team.For(first_task[products.size()], [&](size_t task, int) {
+    size_t i = 0;
+    while (first_task[i + 1] <= task) ++i;
+    const kernels::PackedMatrix& w = *products[i].w;
+    const auto begin = static_cast<uint32_t>((task - first_task[i]) * step);
+    KernelOf(table, w).matmul(w, x_rows[i], x->y_rows.data() + i * n, n, begin,
+                              std::min(w.rows, begin + step));
   });
-}
-
-}  // namespace
-
-void Linear(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,
-            Activations* x, float* y, size_t y_stride) {
-  SpreadRows(table, team, w, x, y, y_stride, KernelOf(table, w).matmul);
 }
 
 void LinearSum(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,
                Activations* x, double* y, size_t y_stride) {
-  SpreadRows(table, team, w, x, y, y_stride, KernelOf(table, w).matmul_sum);
+  const size_t n = x->n_rows();
+  if (w.rows == 0 || n == 0) return;
+  const void* const* x_rows = x->Rows(KernelOf(table, w).act, table, team);
+  x->y_sum_rows.resize(n);
+  for (size_t t = 0; t < n; ++t) x->y_sum_rows[t] = y + t * y_stride;
+  const uint32_t step = RowsPerTask(w.rows, n, team);
+  team.For(DivUp(w.rows, step), [&](size_t task, int) {
+    const auto begin = static_cast<uint32_t>(task * step);
+    KernelOf(table, w).matmul_sum(w, x_rows, x->y_sum_rows.data(), n, begin, std::min(w.rows, begin + step));
+  });
 }
 
 }  // namespace onecopy::exec

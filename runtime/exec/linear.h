@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -48,6 +49,10 @@ class Activations {
                           const ThreadTeam& team);
   size_t n_rows() const { return n_rows_; }
 
+  // Pointers to the rows of outputs, for Linear and LinearSum, kept so that they allocate nothing.
+  std::vector<float*> y_rows;
+  std::vector<double*> y_sum_rows;
+
  private:
   const float* x_ = nullptr;
   size_t n_rows_ = 0, cols_ = 0, stride_ = 0;
@@ -62,9 +67,21 @@ kernels::PackedMatrix RowSlice(const kernels::PackedMatrix& matrix, uint32_t beg
 // small enough that a task's output for many tokens stays in the cache.
 uint32_t RowsPerTask(uint64_t rows, size_t n_tokens, const ThreadTeam& team);
 
-// y[t][r] = sum_c w[r][c] x[t][c]; y: rows `y_stride` floats apart. A matrix without rows does nothing.
-void Linear(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,
-            Activations* x, float* y, size_t y_stride);
+// Where a product goes: y[t][r] = sum_c w[r][c] x[t][c], rows `y_stride` floats apart. A matrix without rows does nothing.
+struct Product {
+  const kernels::PackedMatrix* w;
+  float* y;
+  size_t y_stride;
+};
+// Products of one input, up to kMostProducts, in one list of tasks: threads wait for each other once.
+inline constexpr size_t kMostProducts = 3;
+void Linear(const kernels::KernelTable& table, const ThreadTeam& team, std::span<const Product> products,
+            Activations* x);
+inline void Linear(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,
+                   Activations* x, float* y, size_t y_stride) {
+  const Product product = {&w, y, y_stride};
+  Linear(table, team, {&product, 1}, x);
+}
 
 // The same for a matrix that is cut by columns: this rank's terms of sums over ranks.
 void LinearSum(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,

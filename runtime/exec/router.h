@@ -7,6 +7,7 @@
 
 #include "kernels/kernels.h"
 #include "proto/model.pb.h"
+#include "runtime/exec/thread_team.h"
 
 namespace onecopy::exec {
 
@@ -17,19 +18,26 @@ struct ExpertGroup {
   uint32_t size() const { return end - begin; }
 };
 
-// Tokens grouped by expert, experts ascending, tokens ascending within one.
+// Tokens grouped by expert, experts ascending, tokens ascending within one. Kept from layer to layer, it allocates nothing.
 struct Routing {
   std::vector<ExpertGroup> groups;
   std::vector<uint32_t> tokens;  // token index of each entry
   std::vector<float> weights;    // factor of the expert's output for that token
+
+  struct Choice {
+    uint32_t expert;
+    float weight;
+  };
+  std::vector<Choice> choices;  // [n_tokens][n_experts_used], best first
+  std::vector<uint32_t> next;   // [n_experts]: where its next entry goes, while entries are made
 };
 
 // scores: [n_tokens][spec.n_experts] router logits, changed in place. Ties go to the lower expert.
 // A NaN score counts as the least.
-Routing RouteTopK(const proto::ModelSpec& spec, const kernels::KernelTable& table, float* scores,
-                  size_t n_tokens);
+void RouteTopK(const proto::ModelSpec& spec, const kernels::KernelTable& table, const ThreadTeam& team,
+               float* scores, size_t n_tokens, Routing* routing);
 
 // All tokens to one expert (a dense FFN).
-Routing RouteAll(size_t n_tokens);
+void RouteAll(size_t n_tokens, Routing* routing);
 
 }  // namespace onecopy::exec

@@ -107,4 +107,8 @@ void PinThread(int cpu) {
   BindCpus({cpu}, fmt::format("thread to CPU {}", cpu));
 }
 
+void LetThreadRunOn(const std::vector<int>& cpus) {
+  BindCpus(cpus, "thread to CPUs " + FormatIdList(cpus));
+}
+
 }  // namespace onecopy::numa

@@ -14,6 +14,9 @@ void BindProcess(const std::vector<int>& cpus, const std::vector<int>& nodes);
 // Pins the calling thread to one CPU and reads it back. Errors: as above.
 void PinThread(int cpu);
 
+// Lets the calling thread run on any of `cpus`, which its maker may have been pinned to one of. Errors: as above.
+void LetThreadRunOn(const std::vector<int>& cpus);
+
 // CPUs the calling thread may run on now, ascending.
 std::vector<int> CurrentCpus();
 

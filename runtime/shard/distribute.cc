@@ -1,11 +1,19 @@
 #include "runtime/shard/distribute.h"
 
 #include <algorithm>
-#include <future>
 
 #include "runtime/base/check.h"
 
 namespace onecopy::shard {
+namespace {
+
+std::vector<const ReadBlock*> BlocksOf(const std::vector<Shipment>& shipments) {
+  std::vector<const ReadBlock*> blocks;
+  for (const Shipment& shipment : shipments) blocks.push_back(shipment.block);
+  return blocks;
+}
+
+}  // namespace
 
 std::vector<int> ChooseSenders(const std::vector<std::vector<int>>& hosts,
                                const std::vector<bool>& has_files) {
@@ -29,29 +37,19 @@ std::vector<int> ChooseSenders(const std::vector<std::vector<int>>& hosts,
 }
 
 Shipper::Shipper(comm::Communicator& comm, const ModelFiles& files, std::vector<Shipment> shipments,
-                 std::vector<uint8_t*> buffers)
-    : comm_(comm), files_(files), shipments_(std::move(shipments)), buffers_(std::move(buffers)) {}
-
-void Shipper::Read(size_t shipment) {
-  if (error_) return;
-  try {
-    files_.Read(*shipments_[shipment].block, buffers_[shipment % 2]);
-  } catch (const Error& e) {
-    error_ = e;
-  }
-}
+                 std::vector<uint8_t*> buffers, const ReaderThreads& readers)
+    : comm_(comm),
+      shipments_(std::move(shipments)),
+      buffers_(std::move(buffers)),
+      reads_(files, BlocksOf(shipments_), buffers_, readers) {}
 
 void Shipper::ShipUpTo(size_t round) {
-  while (next_ < shipments_.size() && shipments_[next_].round <= round) {
-    if (next_ == 0) Read(0);
+  for (; next_ < shipments_.size() && shipments_[next_].round <= round; ++next_) {
     const Shipment& now = shipments_[next_];
-    std::future<void> reading;  // its destructor waits, also where Send throws
-    if (next_ + 1 < shipments_.size())
-      reading = std::async(std::launch::async, [this, next = next_ + 1] { Read(next); });
-    comm_.Send({buffers_[next_ % 2], now.block->bytes}, now.to);
+    reads_.Wait(next_);
+    comm_.Send({BlockData(*now.block, buffers_[next_ % buffers_.size()]), now.block->bytes}, now.to);
+    reads_.Release(next_ + 1);
     bytes_sent_ += now.block->bytes;
-    if (reading.valid()) reading.wait();
-    ++next_;
   }
 }
 

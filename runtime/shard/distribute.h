@@ -9,6 +9,7 @@
 
 #include "runtime/comm/communicator.h"
 #include "runtime/shard/model_files.h"
+#include "runtime/shard/read_ahead.h"
 
 namespace onecopy::shard {
 
@@ -27,27 +28,25 @@ struct Shipment {
 
 class Shipper {
  public:
-  // shipments: ascending by round, in the order in which all ranks receive. buffers: two, large enough for any block.
+  // shipments: ascending by round, in the order in which all ranks receive. buffers: large enough for any block; the more
+  // there are, the further ahead is read.
   Shipper(comm::Communicator& comm, const ModelFiles& files, std::vector<Shipment> shipments,
-          std::vector<uint8_t*> buffers);
+          std::vector<uint8_t*> buffers, const ReaderThreads& readers);
 
-  // Sends what is due up to and in `round`, each block while the one after is being read. Once a read has failed, sends
-  // go on with whatever is in the buffers, as the others wait for them: error() tells, and the load ends by it.
+  // Sends what is due up to and in `round`, while what comes after is being read. Once a read has failed, sends go on with
+  // whatever is in the buffers, as the others wait for them: error() tells, and the load ends by it.
   void ShipUpTo(size_t round);
 
-  const std::optional<Error>& error() const { return error_; }
+  std::optional<Error> error() { return reads_.error(); }
   uint64_t bytes_sent() const { return bytes_sent_; }
 
  private:
-  void Read(size_t shipment);
-
   comm::Communicator& comm_;
-  const ModelFiles& files_;
   const std::vector<Shipment> shipments_;
   const std::vector<uint8_t*> buffers_;
   size_t next_ = 0;
-  std::optional<Error> error_;
   uint64_t bytes_sent_ = 0;
+  ReadAhead reads_;
 };
 
 }  // namespace onecopy::shard

@@ -1,89 +1,84 @@
 #include "runtime/shard/loader.h"
 
+#include <omp.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <exception>
-#include <future>
 #include <optional>
 #include <vector>
 
 #include "runtime/base/check.h"
+#include "runtime/numa/binding.h"
 #include "runtime/shard/distribute.h"
 #include "runtime/shard/model_files.h"
+#include "runtime/shard/pack_crew.h"
+#include "runtime/shard/packer.h"
 #include "runtime/shard/plan.h"
+#include "runtime/shard/read_ahead.h"
 #include "runtime/shard/read_list.h"
 
 namespace onecopy::shard {
 namespace {
 
-// A piece of work for one thread: rows [row_begin, row_end) of an item, a multiple of kRowStep from its
-// start.
-struct PackTask {
-  const ReadItem* item;
-  uint32_t row_begin, row_end;
-  const uint8_t* src;  // row row_begin
-};
-
-class Packer {
- public:
-  Packer(const proto::ModelSpec& spec, const proto::ShardPlan& plan, const WeightStore& store, int rank)
-      : spec_(spec), plan_(plan), store_(store), rank_(rank) {}
-
-  // Cuts an item, whose first row is at src, into tasks of about half a megabyte.
-  static void Split(const ReadItem& item, const uint8_t* src, std::vector<PackTask>* tasks) {
-    const auto step =
-        static_cast<uint32_t>(std::max<uint64_t>(1, (512 << 10) / (item.row_bytes * kRowStep)) * kRowStep);
-    for (uint32_t r = item.row_begin; r < item.row_end; r += step)
-      tasks->push_back(
-          {&item, r, std::min(item.row_end, r + step), src + (r - item.row_begin) * item.row_bytes});
-  }
-
-  void Pack(const PackTask& task) const {
-    const ReadItem& item = *task.item;
-    const proto::Weight& weight = spec_.weights(item.weight);
-    const auto& info = kernels::Info(static_cast<kernels::WeightType>(weight.type()));
-    if (plan_.placements(item.weight).axis() == proto::WeightPlacement::REPLICATED) {
-      for (uint32_t r = task.row_begin; r < task.row_end; ++r)
-        info.decode(task.src + (r - task.row_begin) * item.row_bytes,
-                    store_.VectorData(item.weight) + r * weight.cols(), weight.cols());
-      return;
-    }
-    const kernels::PackedMatrix& matrix = store_.Matrix(item.weight, item.expert);
-    if (matrix.rows == 0) return;
-    uint8_t* out = store_.MatrixData(item.weight, item.expert);
-    if (plan_.placements(item.weight).axis() == proto::WeightPlacement::COLS) {
-      const uint64_t first =
-          uint64_t{matrix.first_col} / info.block_cols * info.block_bytes - item.first_byte;
-      kernels::PackRows(matrix, out, task.row_begin, task.row_end - task.row_begin, task.src + first,
-                        item.row_bytes);
-      return;
-    }
-    const Range range = OwnedRange(spec_, plan_, item.weight, item.expert, rank_);
-    const uint32_t begin = std::max(task.row_begin, range.begin), end = std::min(task.row_end, range.end);
-    if (begin >= end) return;
-    kernels::PackRows(matrix, out, begin - range.begin, end - begin,
-                      task.src + (begin - task.row_begin) * item.row_bytes, item.row_bytes);
-  }
-
- private:
-  const proto::ModelSpec& spec_;
-  const proto::ShardPlan& plan_;
-  const WeightStore& store_;
-  const int rank_;
-};
+// Buffers a rank: one is packed from, the others are read into.
+constexpr size_t kBuffers = 4;
 
 // The same on every rank, so that any rank's buffers hold any host's blocks.
 uint64_t BlockBytes(const proto::ModelSpec& spec, size_t most_ranks_on_host) {
-  uint64_t bytes = std::clamp<uint64_t>(kStagingBytes / (2 * most_ranks_on_host), 256 << 10, 8 << 20);
+  uint64_t bytes = std::clamp<uint64_t>(kStagingBytes / (kBuffers * most_ranks_on_host), 256 << 10, 8 << 20);
   for (const proto::Weight& w : spec.weights()) {
     const auto& info = kernels::Info(static_cast<kernels::WeightType>(w.type()));
     bytes = std::max(bytes, kRowStep * kernels::RowBytes(info, w.cols()));
   }
   return bytes;
 }
+
+// CPUs of this rank's threads, which may be pinned to one each, and how many threads shall read: direct reads take hardly
+// any CPU, and a few are enough for a disk; copies out of the page cache want more on a node of many cores.
+ReaderThreads MakeReaderThreads() {
+  std::vector<int> cpus;
+  int threads = 1;
+#pragma omp parallel
+#pragma omp critical(onecopy_reader_threads)
+  {
+    threads = omp_get_num_threads();
+    const std::vector<int> mine = numa::CurrentCpus();
+    cpus.insert(cpus.end(), mine.begin(), mine.end());
+  }
+  std::sort(cpus.begin(), cpus.end());
+  cpus.erase(std::unique(cpus.begin(), cpus.end()), cpus.end());
+  return {std::clamp(threads, 4, 16), cpus};
+}
+
+// Which pages of the arena have memory. A page that two threads write to first at once is zeroed by both, and one of the
+// two is thrown away; so pages are touched before they are packed into, each by one thread.
+class FirstTouch {
+ public:
+  explicit FirstTouch(const numa::Arena& arena) : arena_(arena), touched_(DivUp(arena.bytes(), kPage)) {}
+
+  // Adds pages of `target` that no earlier call had.
+  void Add(std::span<const uint8_t> target, std::vector<uint8_t*>* pages) {
+    if (target.empty()) return;
+    const auto begin = static_cast<uint64_t>(target.data() - arena_.data());
+    for (uint64_t page = begin / kPage; page < DivUp(begin + target.size(), kPage); ++page) {
+      if (touched_[page]) continue;
+      touched_[page] = true;
+      pages->push_back(arena_.data() + page * kPage);
+    }
+  }
+
+  void Touch(uint8_t* page) const {
+    const uint8_t* end = std::min(page + kPage, arena_.data() + arena_.bytes());
+    for (volatile uint8_t* at = page; at < end; at += kSmallPage) *at = 0;
+  }
+
+ private:
+  static constexpr uint64_t kPage = 2 << 20, kSmallPage = 4096;
+  const numa::Arena& arena_;
+  std::vector<bool> touched_;
+};
 
 // One host's load, as every rank knows it.
 struct HostLoad {
@@ -108,38 +103,65 @@ class Load {
         options_(options),
         files_(spec),
         packer_(spec, plan, store, plan_rank),
+        first_touch_(store.arena()),
         me_(static_cast<size_t>(comm.rank_on_host())) {
     OpenFiles();
     MakeLists(plan, plan_rank);
   }
 
   LoadStats Run() {
-    if (mine_->has_files) total_ += HostBytes();
-    Rounds(/*with_files=*/true, [&](size_t round) {
-      if (mine_->has_files) LoadRound(round);
+    const ReaderThreads readers = MakeReaderThreads();
+    PackCrew::With([&](PackCrew& crew) {
+      LoadFromFiles(crew, readers);
+      const bool all = std::all_of(hosts_.begin(), hosts_.end(), [](const auto& h) { return h.has_files; });
+      if (!all) Distribute(crew, readers);
     });
-    if (std::all_of(hosts_.begin(), hosts_.end(), [](const HostLoad& h) { return h.has_files; })) {
-      End();
-      return stats_;
-    }
-    comm_.SetStage("load: distribution");
-    std::vector<Shipment> shipments = MyShipments();
-    for (const Shipment& shipment : shipments) total_ += shipment.block->bytes;
-    Shipper shipper(comm_, files_, std::move(shipments), {Buffer(me_, 0), Buffer(me_, 1)});
-    if (!mine_->has_files) total_ += HostBytes();
-    Rounds(/*with_files=*/false, [&](size_t round) {
-      // Receivers are a round ahead of what they pack.
-      shipper.ShipUpTo(round + 1);
-      if (!mine_->has_files) LoadRound(round);
-      if (shipper.error() && !error_) error_ = shipper.error();
-      Progress(done_ + shipper.bytes_sent());
-    });
-    stats_.bytes_read += shipper.bytes_sent();
     End();
     return stats_;
   }
 
  private:
+  void LoadFromFiles(PackCrew& crew, const ReaderThreads& readers) {
+    std::optional<ReadAhead> reads;
+    if (mine_->has_files) {
+      total_ += HostBytes();
+      std::vector<const ReadBlock*> blocks;
+      for (size_t round = 0; round < mine_->rounds(); ++round) blocks.push_back(mine_->Block(round, me_));
+      reads.emplace(files_, std::move(blocks), MyBuffers(), readers);
+    }
+    Rounds(/*with_files=*/true, [&](size_t round) {
+      if (round >= mine_->rounds() || !reads) return;
+      reads->Wait(round);
+      if (const ReadBlock* block = mine_->Block(round, me_)) stats_.bytes_read += block->bytes;
+      if (!error_) error_ = reads->error();
+      // After this barrier the round's blocks are there, and all ranks have packed those of the round before.
+      comm_.HostBarrier();
+      reads->Release(round);
+      PackRound(round, crew, nullptr);
+    });
+  }
+
+  void Distribute(PackCrew& crew, const ReaderThreads& readers) {
+    comm_.SetStage("load: distribution");
+    std::vector<Shipment> shipments = MyShipments();
+    for (const Shipment& shipment : shipments) total_ += shipment.block->bytes;
+    Shipper shipper(comm_, files_, std::move(shipments), MyBuffers(), readers);
+    if (!mine_->has_files) total_ += HostBytes();
+    Rounds(/*with_files=*/false, [&](size_t round) {
+      // Receivers are a round ahead of what they pack.
+      shipper.ShipUpTo(round + 1);
+      if (!mine_->has_files && round < mine_->rounds()) {
+        if (round == 0) Receive(0);
+        comm_.HostBarrier();
+        // MPI is called on this thread only; the others pack meanwhile.
+        PackRound(round, crew, [&] { Receive(round + 1); });
+      }
+      if (!error_) error_ = shipper.error();
+      Progress(done_ + shipper.bytes_sent());
+    });
+    stats_.bytes_read += shipper.bytes_sent();
+  }
+
   // Which files this rank could open: all ranks of a host must.
   void OpenFiles() {
     std::string missing;
@@ -189,7 +211,7 @@ class Load {
     if (!somebody)
       Fail(ErrorCode::kBadInput, "no host has all files of the model any more, beginning with {}",
            spec_.files(0));
-    staging_ = comm_.AllocateShared(2 * block_bytes_);
+    staging_ = comm_.AllocateShared(kBuffers * buffer_bytes());
     if (mine_->has_files) return;
     sender_ = Senders()[comm_.rank()];
   }
@@ -235,63 +257,42 @@ class Load {
     }
   }
 
-  // Packs the blocks of a round, while this rank's block of the next one is being read or received.
-  void LoadRound(size_t round) {
-    if (round >= mine_->rounds()) return;
-    if (round == 0) Fetch(0);
-    // After this barrier the round's blocks are there, and the other buffer is free: its packing came before.
-    comm_.HostBarrier();
+  // Packs the blocks of a round; `first` runs on this thread before it takes part.
+  void PackRound(size_t round, PackCrew& crew, const std::function<void()>& first) {
     std::vector<PackTask> tasks;
     for (size_t i = 0; i < mine_->ranks.size(); ++i) {
       const ReadBlock* block = mine_->Block(round, i);
       if (block == nullptr) continue;
       done_ += block->bytes;
-      for (const ReadItem& item : block->items)
-        Packer::Split(item, Buffer(i, round) + item.offset_in_block, &tasks);
+      const uint8_t* data = BlockData(*block, Buffer(i, round));
+      for (const ReadItem& item : block->items) Packer::Split(item, data + item.offset_in_block, &tasks);
     }
-    std::future<void> reading;
-    if (sender_ < 0) reading = std::async(std::launch::async, [this, round] { Fetch(round + 1); });
-    std::exception_ptr failure;
-#pragma omp parallel
-    {
-#pragma omp master
-      if (sender_ >= 0) {  // MPI is called on this thread only; the others pack meanwhile
-        try {
-          Fetch(round + 1);
-        } catch (...) {
-          failure = std::current_exception();
-        }
-      }
-#pragma omp for schedule(dynamic)
-      for (size_t t = 0; t < tasks.size(); ++t) packer_.Pack(tasks[t]);  // NOLINT(modernize-loop-convert)
-    }
-    if (reading.valid()) reading.wait();
-    if (failure) std::rethrow_exception(failure);
+    std::vector<uint8_t*> pages;
+    for (const PackTask& task : tasks) first_touch_.Add(packer_.Target(task), &pages);
+    crew.Run(pages.size(), [&](size_t p) { first_touch_.Touch(pages[p]); });
+    crew.Run(
+        tasks.size(), [&](size_t t) { packer_.Pack(tasks[t]); }, first);
     Progress(done_);
   }
 
-  // Gets this rank's block of a round. A read that fails is kept, not thrown: the other ranks are on their way to a
-  // barrier.
-  void Fetch(size_t round) {
+  // This rank's block of a round, from the rank that sends to it.
+  void Receive(size_t round) {
     const ReadBlock* block = mine_->Block(round, me_);
     if (block == nullptr) return;
-    uint8_t* to = Buffer(me_, round);
-    if (sender_ >= 0) {
-      comm_.Receive({to, block->bytes}, sender_);
-      stats_.bytes_received += block->bytes;
-      return;
-    }
-    if (error_) return;
-    try {
-      files_.Read(*block, to);
-      stats_.bytes_read += block->bytes;
-    } catch (const Error& e) {
-      error_ = e;
-    }
+    comm_.Receive({BlockData(*block, Buffer(me_, round)), block->bytes}, sender_);
+    stats_.bytes_received += block->bytes;
   }
 
+  uint64_t buffer_bytes() const { return FileReader::BufferBytes(block_bytes_); }
+
   uint8_t* Buffer(size_t rank_on_host, size_t round) const {
-    return staging_.part[rank_on_host] + (round % 2) * block_bytes_;
+    return staging_.part[rank_on_host] + (round % kBuffers) * buffer_bytes();
+  }
+
+  std::vector<uint8_t*> MyBuffers() const {
+    std::vector<uint8_t*> buffers;
+    for (size_t b = 0; b < kBuffers; ++b) buffers.push_back(Buffer(me_, b));
+    return buffers;
   }
 
   uint64_t HostBytes() const {
@@ -315,6 +316,7 @@ class Load {
   const LoadOptions& options_;
   ModelFiles files_;
   const Packer packer_;
+  FirstTouch first_touch_;
   const size_t me_;  // among the ranks of this host
   bool has_files_ = false;
   std::vector<HostLoad> hosts_;

@@ -62,21 +62,19 @@ void ReadBandwidth(benchmark::State& state) {
 // Y: float for matmul, double for matmul_sum.
 template <typename Y>
 void Matmul(benchmark::State& state, const KernelTable& table, WeightType type, size_t n_tokens) {
-  const WeightKernel& kernel = table.weights[static_cast<size_t>(type)];
-  const Shard& w = WorkingSet(type, kernel.row_tile);
+  const uint32_t row_tile = table.weights[static_cast<size_t>(type)].row_tile;
+  const MatmulKernel& kernel = table.weights[static_cast<size_t>(type)].For(n_tokens);
+  const Shard& w = WorkingSet(type, row_tile);
   const std::vector<float> token = RandomVector(kCols, 2);
-  std::vector<AlignedBytes> x;
+  // One buffer, as exec has it.
+  const size_t row_bytes = ActRowBytes(kernel.act, kCols);
+  const AlignedBytes x(n_tokens * row_bytes);
   std::vector<std::vector<Y>> y(n_tokens, std::vector<Y>(w.matrix.rows));
   std::vector<const void*> in;
   std::vector<Y*> out;
   for (size_t t = 0; t < n_tokens; ++t) {
-    AlignedBytes& row = x.emplace_back(ActRowBytes(kernel.act, kCols));
-    if (kernel.act == ActFormat::kQ8) {
-      table.quantize_q8(token.data(), kCols, row.get());
-    } else {
-      std::memcpy(row.get(), token.data(), kCols * sizeof(float));
-    }
-    in.push_back(row.get());
+    MakeActRow(table, kernel.act, token.data(), kCols, x.get() + t * row_bytes);
+    in.push_back(x.get() + t * row_bytes);
     out.push_back(y[t].data());
   }
   const uint32_t slice = n_tokens == 1 ? 8192 : 768;
@@ -91,7 +89,7 @@ void Matmul(benchmark::State& state, const KernelTable& table, WeightType type, 
     benchmark::ClobberMemory();
     row += slice;
   }
-  const double bytes = static_cast<double>(TileBytes(w.matrix)) / kernel.row_tile * slice;
+  const double bytes = static_cast<double>(TileBytes(w.matrix)) / row_tile * slice;
   ReportRates(state, bytes, 2.0 * slice * kCols * static_cast<double>(n_tokens));
 }
 
@@ -159,7 +157,7 @@ void RegisterTable(const TableEntry& entry) {
   const KernelTable& kernels = entry.table();
   for (size_t i = 0; i < static_cast<size_t>(WeightType::kCount); ++i) {
     const auto type = static_cast<WeightType>(i);
-    for (const size_t tokens : {1, 4, 64, 512}) {
+    for (const size_t tokens : {1, 8, 16, 32, 64, 128, 512}) {
       const std::string name = table + "/" + TypeName(type) + "/tokens:" + std::to_string(tokens);
       benchmark::RegisterBenchmark(("matmul" + name).c_str(), Matmul<float>, kernels, type, tokens)
           ->Unit(benchmark::kMillisecond);

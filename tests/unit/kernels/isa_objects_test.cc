@@ -11,6 +11,8 @@
 
 namespace {
 
+constexpr const char* kIsaFolders[] = {"avx2", "avx512", "amx"};
+
 std::vector<std::string> Lines(const std::string& command) {
   FILE* pipe = popen(command.c_str(), "r");
   EXPECT_NE(pipe, nullptr) << command;
@@ -35,7 +37,7 @@ std::vector<std::string> Objects(const std::string& folder) {
   for (std::string path; std::getline(in, path);) {
     const std::string inside = path.substr(path.find("onecopy_kernels.dir"));
     std::string isa;
-    for (const char* name : {"avx2", "avx512", "amx"}) {
+    for (const char* name : kIsaFolders) {
       if (inside.find("/" + std::string(name) + "/") != std::string::npos) isa = name;
     }
     if (isa == folder) objects.push_back(path);
@@ -69,13 +71,15 @@ bool UsesWideRegisters(const std::string& object) {
 #define ONECOPY_SKIP_IF_SANITIZED
 #endif
 
-TEST(IsaObjects, Avx2DefinesOnlyItsOwnNamespace) {
+TEST(IsaObjects, DefineOnlyTheirOwnNamespace) {
   ONECOPY_SKIP_IF_SANITIZED;
-  const std::vector<std::string> objects = Objects("avx2");
-  ASSERT_GE(objects.size(), 8u);
-  for (const std::string& object : objects) {
-    for (const std::string& offender : Offenders(object, "onecopy::kernels::avx2::")) {
-      ADD_FAILURE() << object << " defines " << offender;
+  for (const char* isa : kIsaFolders) {
+    const std::vector<std::string> objects = Objects(isa);
+    ASSERT_GE(objects.size(), 4u) << isa;
+    for (const std::string& object : objects) {
+      for (const std::string& offender : Offenders(object, "onecopy::kernels::" + std::string(isa) + "::")) {
+        ADD_FAILURE() << object << " defines " << offender;
+      }
     }
   }
 }
@@ -94,9 +98,11 @@ TEST(IsaObjects, OnlyIsaFoldersUseWideRegisters) {
   const std::vector<std::string> plain = Objects("");
   ASSERT_GE(plain.size(), 15u);
   for (const std::string& object : plain) EXPECT_FALSE(UsesWideRegisters(object)) << object;
-  size_t wide = 0;
-  for (const std::string& object : Objects("avx2")) wide += UsesWideRegisters(object);
-  EXPECT_GT(wide, 0u);
+  for (const char* isa : kIsaFolders) {
+    size_t wide = 0;
+    for (const std::string& object : Objects(isa)) wide += UsesWideRegisters(object);
+    EXPECT_GT(wide, 0u) << isa;
+  }
 }
 
 }  // namespace

@@ -10,7 +10,8 @@
 namespace onecopy::kernels {
 namespace {
 
-constexpr double kUlp = 1.0 / (1 << 24);  // relative error of one rounding
+constexpr double kUlp = 1.0 / (1 << 24);       // relative error of one rounding
+constexpr double kBf16Ulp = 1.002 / (1 << 8);  // of one to bf16, and of float operations before it
 
 // Activations of several tokens in a kernel's format.
 class Activations {
@@ -18,28 +19,43 @@ class Activations {
   Activations(const KernelTable& table, ActFormat format, const std::vector<std::vector<float>>& tokens)
       : format_(format), cols_(tokens[0].size()) {
     for (const std::vector<float>& token : tokens) {
-      AlignedBytes& row =
-          rows_.emplace_back(format == ActFormat::kQ8 ? Q8RowBytes(cols_) : cols_ * sizeof(float));
-      if (format == ActFormat::kQ8) {
-        table.quantize_q8(token.data(), cols_, row.get());
-      } else {
-        std::memcpy(row.get(), token.data(), cols_ * sizeof(float));
-      }
+      AlignedBytes& row = rows_.emplace_back(Bytes());
+      MakeActRow(table, format, token.data(), cols_, row.get());
       pointers_.push_back(row.get());
     }
   }
+  // Exactly what the kernel may read of a row.
+  size_t Bytes() const {
+    switch (format_) {
+      case ActFormat::kQ8:
+        return Q8RowBytes(cols_);
+      case ActFormat::kBF16:
+        return (cols_ + 31) / 32 * 64;
+      default:
+        return cols_ * sizeof(float);
+    }
+  }
   const void* const* pointers() const { return pointers_.data(); }
-  float Step(size_t token, size_t unit) const {
-    return reinterpret_cast<const float*>(rows_[token].get() + (cols_ + 31) / 32 * 32)[unit];
+  // The most by which rounding moved an element of the row that is `value` now.
+  double Step(size_t token, size_t col, float value) const {
+    switch (format_) {
+      case ActFormat::kQ8:
+        return 0.5001 * reinterpret_cast<const float*>(rows_[token].get() + (cols_ + 31) / 32 * 32)[col / 32];
+      case ActFormat::kBF16:
+        return kBf16Ulp * std::fabs(value);
+      default:
+        return 0;
+    }
   }
   // What the kernel in effect multiplies with.
   std::vector<float> Dequantised(size_t token) const {
     std::vector<float> out(cols_);
     const uint8_t* row = rows_[token].get();
     if (format_ == ActFormat::kF32) std::memcpy(out.data(), row, cols_ * sizeof(float));
-    for (size_t c = 0; format_ == ActFormat::kQ8 && c < cols_; ++c) {
-      out[c] = static_cast<float>(static_cast<int8_t>(row[c])) * Step(token, c / 32);
-    }
+    if (format_ == ActFormat::kBF16) Info(WeightType::kBF16).decode(row, out.data(), cols_);
+    const auto* d = reinterpret_cast<const float*>(row + (cols_ + 31) / 32 * 32);
+    for (size_t c = 0; format_ == ActFormat::kQ8 && c < cols_; ++c)
+      out[c] = static_cast<float>(static_cast<int8_t>(row[c])) * d[c / 32];
     return out;
   }
 
@@ -55,7 +71,7 @@ std::vector<std::vector<float>> Output(size_t tokens, uint32_t rows) {
   return std::vector<std::vector<float>>(tokens, std::vector<float>(rows, std::nanf("")));
 }
 
-void Multiply(const WeightKernel& kernel, const Shard& w, const Activations& x, size_t n_tokens,
+void Multiply(const MatmulKernel& kernel, const Shard& w, const Activations& x, size_t n_tokens,
               uint32_t begin, uint32_t end, std::vector<std::vector<float>>* y) {
   std::vector<float*> out;
   for (size_t t = 0; t < n_tokens; ++t) out.push_back((*y)[t].data());
@@ -66,7 +82,9 @@ bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-using TableAndType = std::tuple<const TableEntry*, WeightType>;
+// The kernel for few tokens or that for many. Each must do any number of tokens.
+enum class Which { kFew, kMany };
+using TableAndType = std::tuple<const TableEntry*, WeightType, Which>;
 
 class Matmul : public ::testing::TestWithParam<TableAndType> {
  protected:
@@ -74,7 +92,15 @@ class Matmul : public ::testing::TestWithParam<TableAndType> {
     ONECOPY_SKIP_UNLESS_SUPPORTED(std::get<0>(GetParam()));
     table_ = &std::get<0>(GetParam())->table();
     type_ = std::get<1>(GetParam());
-    kernel_ = table_->weights[static_cast<size_t>(type_)];
+    const WeightKernel& kernels = table_->weights[static_cast<size_t>(type_)];
+    row_tile_ = kernels.row_tile;
+    kernel_ = kernels;
+    if (std::get<2>(GetParam()) == Which::kMany) {
+      if (kernels.many.matmul == nullptr)
+        GTEST_SKIP() << table_->name << " has one kernel for " << TypeName(type_)
+                     << " and any number of tokens";
+      kernel_ = kernels.many;
+    }
     if (kernel_.matmul == nullptr)
       GTEST_SKIP() << table_->name << " does not compute with " << TypeName(type_);
   }
@@ -92,7 +118,8 @@ class Matmul : public ::testing::TestWithParam<TableAndType> {
 
   const KernelTable* table_ = nullptr;
   WeightType type_ = WeightType::kCount;
-  WeightKernel kernel_;
+  uint32_t row_tile_ = 1;
+  MatmulKernel kernel_;
 };
 
 // What one result may differ by, and from what.
@@ -100,35 +127,38 @@ struct Bound {
   double seen = 0;      // sum of w * x in float64, x as the kernel sees it
   double given = 0;     // with x as the caller gave it
   double norm = 0;      // sum of |w * x|, at least: what rounding errors scale with
-  double rounding = 0;  // from the float operations
+  double rounding = 0;  // from the float operations, and weights that are rounded
   double step = 0;      // from the quantisation of x: at most half a step per column
 };
 
 Bound ExactProduct(const std::vector<float>& w, const std::vector<float>& seen,
                    const std::vector<float>& given, const Activations& x, size_t token,
-                   const WeightKernel& kernel, WeightType type) {
+                   const MatmulKernel& kernel, WeightType type) {
   Bound bound;
-  // Types with an offset: integer kernels take it off a sum that the weight itself no longer shows. It is
-  // about as large as the greatest weight of the unit, so that is what the rounding errors scale with.
-  const bool offset = Info(type).block_cols > 1 && type != WeightType::kQ8_0;
+  // Types with an offset (Q8_0: where weights must be unsigned): integer kernels take it off a sum that the weight
+  // itself no longer shows. It is about as large as the greatest weight of the unit, so that is what the rounding
+  // errors scale with.
+  const bool offset = Info(type).block_cols > 1;
   for (size_t unit = 0; unit * 32 < seen.size(); ++unit) {
-    double largest = 0, sum_x = 0, sum_w = 0, sum_wx = 0;
+    double largest = 0, sum_x = 0, sum_wx = 0;
     for (size_t c = 32 * unit; c < std::min(seen.size(), 32 * unit + 32); ++c) {
       const double weight = w[c];
       bound.seen += weight * seen[c];
       bound.given += weight * given[c];
       largest = std::max(largest, std::fabs(weight));
       sum_x += std::fabs(seen[c]);
-      sum_w += std::fabs(weight);
+      bound.step += std::fabs(weight) * x.Step(token, c, seen[c]);
       sum_wx += std::fabs(weight * seen[c]);
     }
     bound.norm += offset ? largest * sum_x : sum_wx;
-    if (kernel.act == ActFormat::kQ8) bound.step += 0.5001 * x.Step(token, unit) * sum_w;
+    if (kernel.act == ActFormat::kBF16) bound.rounding += kBf16Ulp * sum_wx;  // of the weights
   }
   // Float additions that follow each other: one per vector of 8 columns, or two per unit of 32 after integer
-  // sums; and a few roundings of scales and totals.
-  const size_t chain = kernel.act == ActFormat::kF32 ? seen.size() / 8 : seen.size() / 16;
-  bound.rounding = static_cast<double>(chain + 8) * kUlp * bound.norm;
+  // sums, or (tdpbf16ps) one per column; and a few roundings of scales and totals.
+  const size_t chain = kernel.act == ActFormat::kF32  ? seen.size() / 8
+                       : kernel.act == ActFormat::kQ8 ? seen.size() / 16
+                                                      : seen.size();
+  bound.rounding += static_cast<double>(chain + 8) * kUlp * bound.norm;
   return bound;
 }
 
@@ -136,7 +166,7 @@ void Matmul::CheckShape(uint32_t rows, uint32_t cols, uint32_t first_col) {
   constexpr size_t kTokens = 3;
   const FileMatrix file =
       RandomMatrix(type_, rows, (first_col + cols + 255) / 256 * 256, rows + cols + first_col);
-  const Shard w = Pack(file, kernel_.row_tile, first_col, cols);
+  const Shard w = Pack(file, row_tile_, first_col, cols);
   const std::vector<std::vector<float>> tokens = Tokens(kTokens, cols);
   const Activations x(*table_, kernel_.act, tokens);
   auto y = Output(kTokens, rows);
@@ -176,16 +206,16 @@ TEST_P(Matmul, EqualsFloat64ForAnyColumnsOfFloatTypes) {
 TEST_P(Matmul, AnyNumberOfTokensGivesTheSameBits) {
   for (const uint32_t cols : {96u, 2048u}) {
     // Beyond 64 tokens the activations of 2048 columns exceed one token block of the avx2 kernels.
-    const size_t most = cols == 96 ? 9 : 131;
+    const size_t most = cols == 96 ? 40 : 131;
     const uint32_t rows = 11;
-    const Shard w = Pack(RandomMatrix(type_, rows, 2048, cols), kernel_.row_tile, 32 * (cols == 96), cols);
+    const Shard w = Pack(RandomMatrix(type_, rows, 2048, cols), row_tile_, 32 * (cols == 96), cols);
     const Activations x(*table_, kernel_.act, Tokens(most, cols));
     auto alone = Output(most, rows);
     for (size_t t = 0; t < most; ++t) {
       float* y = alone[t].data();
       kernel_.matmul(w.matrix, x.pointers() + t, &y, 1, 0, rows);
     }
-    for (size_t n = 1; n <= most; n += n < 9 ? 1 : 61) {
+    for (size_t n = 1; n <= most; n += n < 40 ? 1 : 13) {
       auto y = Output(n, rows);
       Multiply(kernel_, w, x, n, 0, rows, &y);
       for (size_t t = 0; t < n; ++t) ASSERT_TRUE(SameBits(y[t], alone[t])) << "token " << t << " of " << n;
@@ -193,16 +223,37 @@ TEST_P(Matmul, AnyNumberOfTokensGivesTheSameBits) {
   }
 }
 
+// One buffer of rows, as exec has it; the other tests have rows anywhere.
+TEST_P(Matmul, RowsAtAFixedDistanceGiveTheSameBits) {
+  const uint32_t rows = 40, cols = 544;
+  const size_t n = 21, row_bytes = ActRowBytes(kernel_.act, cols);
+  const Shard w = Pack(RandomMatrix(type_, rows, 768, 17), row_tile_, 96, cols);
+  const std::vector<std::vector<float>> tokens = Tokens(n, cols);
+  const Activations x(*table_, kernel_.act, tokens);
+  auto apart = Output(n, rows), together = Output(n, rows);
+  Multiply(kernel_, w, x, n, 0, rows, &apart);
+  const AlignedBytes buffer(n * row_bytes);
+  std::vector<const void*> in;
+  std::vector<float*> out;
+  for (size_t t = 0; t < n; ++t) {
+    MakeActRow(*table_, kernel_.act, tokens[t].data(), cols, buffer.get() + t * row_bytes);
+    in.push_back(buffer.get() + t * row_bytes);
+    out.push_back(together[t].data());
+  }
+  kernel_.matmul(w.matrix, in.data(), out.data(), n, 0, rows);
+  for (size_t t = 0; t < n; ++t) EXPECT_TRUE(SameBits(apart[t], together[t])) << "token " << t;
+}
+
 TEST_P(Matmul, AnySplitOfRowsGivesTheSameBitsAndWritesNothingElse) {
   const uint32_t rows = 45, cols = 288;
-  const Shard w = Pack(RandomMatrix(type_, rows, 512, 11), kernel_.row_tile, 0, cols);
+  const Shard w = Pack(RandomMatrix(type_, rows, 512, 11), row_tile_, 0, cols);
   const Activations x(*table_, kernel_.act, Tokens(5, cols));
   auto whole = Output(5, rows);
   Multiply(kernel_, w, x, 5, 0, rows, &whole);
   auto pieces = Output(5, rows);
   uint32_t begin = 0;
   for (const uint32_t tiles : {1u, 3u, 100u}) {
-    const uint32_t end = std::min(rows, begin + tiles * kernel_.row_tile);
+    const uint32_t end = std::min(rows, begin + tiles * row_tile_);
     Multiply(kernel_, w, x, 5, begin, end, &pieces);
     for (const std::vector<float>& y : pieces) {
       for (uint32_t r = end; r < rows; ++r) ASSERT_TRUE(std::isnan(y[r])) << "row " << r << " beyond " << end;
@@ -213,7 +264,7 @@ TEST_P(Matmul, AnySplitOfRowsGivesTheSameBitsAndWritesNothingElse) {
 }
 
 TEST_P(Matmul, NotANumberInAnActivationIsNotANumberInTheResult) {
-  const Shard w = Pack(RandomMatrix(type_, 8, 256, 12), kernel_.row_tile, 0, 256);
+  const Shard w = Pack(RandomMatrix(type_, 8, 256, 12), row_tile_, 0, 256);
   for (const float bad : {std::nanf(""), HUGE_VALF, -HUGE_VALF}) {
     std::vector<std::vector<float>> tokens = Tokens(1, 256);
     tokens[0][70] = bad;
@@ -238,7 +289,7 @@ TEST_P(Matmul, ExtremeQuantsDoNotSaturate) {
   for (size_t at = 0; at < file.bytes.size(); at += info.block_bytes) {
     std::memset(file.bytes.data() + at + quants, fill, end - quants);
   }
-  const Shard w = Pack(file, kernel_.row_tile, 0, 256);
+  const Shard w = Pack(file, row_tile_, 0, 256);
   for (const float sign : {1.0f, -1.0f}) {
     const std::vector<std::vector<float>> tokens(4, std::vector<float>(256, sign * 3.0f));
     const Activations x(*table_, kernel_.act, tokens);
@@ -266,7 +317,7 @@ TEST_P(Matmul, SumOverColumnShardsDoesNotDependOnTheCut) {
     std::vector<std::vector<double>> total(n_tokens, std::vector<double>(rows, 0.0));
     uint32_t first = 0;
     for (const uint32_t end : cut) {
-      const Shard w = Pack(file, kernel_.row_tile, first, end - first);
+      const Shard w = Pack(file, row_tile_, first, end - first);
       std::vector<std::vector<float>> part;
       part.reserve(n_tokens);
       for (const auto& token : tokens) part.emplace_back(token.begin() + first, token.begin() + end);
@@ -305,7 +356,7 @@ TEST_P(Matmul, EqualsTheGoldenProduct) {
   const FileMatrix file = {type_, 8, 512, RowBytes(info, 512), ReadFile<uint8_t>(QuantGolden(name + ".bin"))};
   const std::vector<float> expected = ReadFile<float>(QuantGolden(name + ".product.f32"));
   ASSERT_EQ(expected.size(), 8u);
-  const Shard w = Pack(file, kernel_.row_tile, 0, 512);
+  const Shard w = Pack(file, row_tile_, 0, 512);
   const std::vector<std::vector<float>> tokens = {ReadFile<float>(QuantGolden("x.f32"))};
   ASSERT_EQ(tokens[0].size(), 512u);
   const Activations x(*table_, kernel_.act, tokens);
@@ -343,12 +394,14 @@ TEST(RefMatmul, IsWithinAMillionthOfFloat64) {
 }
 
 std::string MatmulName(const ::testing::TestParamInfo<TableAndType>& info) {
-  return std::string(std::get<0>(info.param)->name) + "_" + TypeName(std::get<1>(info.param));
+  return std::string(std::get<0>(info.param)->name) + "_" + TypeName(std::get<1>(info.param)) +
+         (std::get<2>(info.param) == Which::kMany ? "_many" : "");
 }
 
 INSTANTIATE_TEST_SUITE_P(Tables, Matmul,
                          ::testing::Combine(::testing::ValuesIn(TableEntries()),
-                                            ::testing::ValuesIn(AllWeightTypes())),
+                                            ::testing::ValuesIn(AllWeightTypes()),
+                                            ::testing::Values(Which::kFew, Which::kMany)),
                          MatmulName);
 
 }  // namespace

@@ -38,10 +38,15 @@ TEST(Registry, EveryTableCarriesItsNameAndEveryFunction) {
     EXPECT_STREQ(table.name, entry.name);
     for (const WeightKernel& kernel : table.weights) {
       EXPECT_NE(kernel.matmul, nullptr);
+      EXPECT_NE(kernel.matmul_sum, nullptr);
       EXPECT_GE(kernel.row_tile, 1u);
+      EXPECT_NE(kernel.For(1).matmul, nullptr);
+      EXPECT_NE(kernel.For(1000).matmul, nullptr);
+      EXPECT_NE(kernel.For(1000).matmul_sum, nullptr);
     }
-    EXPECT_TRUE(table.quantize_q8 && table.rms_norm && table.rope_neox && table.rope_pairwise &&
-                table.silu_mul && table.axpy && table.softmax && table.store_kv && table.attend);
+    EXPECT_TRUE(table.quantize_q8 && table.round_bf16 && table.rms_norm && table.rope_neox &&
+                table.rope_pairwise && table.silu_mul && table.axpy && table.softmax && table.store_kv &&
+                table.attend);
   }
 }
 
@@ -87,11 +92,18 @@ TEST(Isa, AgreesWithProcCpuinfo) {
     return flags.find(" " + std::string(flag) + " ") != std::string::npos;
   };
   EXPECT_EQ(HasAvx2(), has("avx2") && has("fma") && has("f16c"));
+  EXPECT_EQ(HasAvx512(), HasAvx2() && has("avx512f") && has("avx512bw") && has("avx512dq") &&
+                             has("avx512vl") && has("avx512_vnni"));
+  // A kernel or container may forbid the tiles, so only one direction.
+  if (HasAmx()) {
+    EXPECT_TRUE(HasAvx512() && has("avx512_bf16") && has("amx_tile") && has("amx_bf16"));
+  }
   const std::pair<const char*, const char*> names[] = {{"AVX2", "avx2"},
                                                        {"FMA", "fma"},
                                                        {"F16C", "f16c"},
                                                        {"AVX-512F", "avx512f"},
                                                        {"AVX-512BW", "avx512bw"},
+                                                       {"AVX-512DQ", "avx512dq"},
                                                        {"AVX-512VL", "avx512vl"},
                                                        {"AVX-512VNNI", "avx512_vnni"},
                                                        {"AVX-512BF16", "avx512_bf16"},

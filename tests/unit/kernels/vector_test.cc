@@ -102,6 +102,27 @@ TEST_P(Vector, AxpyAdds) {
   }
 }
 
+// Sums over ranks must not depend on the table: not a bit.
+TEST_P(Vector, SumsInDoubleHaveOneRounding) {
+  for (const size_t n : kLengths) {
+    const std::vector<float> a = RandomVector(n, 9), b = RandomVector(n, 10);
+    std::vector<double> x(n), y(n);
+    for (size_t i = 0; i < n; ++i) {
+      x[i] = a[i] / 3.0;
+      y[i] = b[i] / 7.0;
+    }
+    const std::vector<double> before = y;
+    table_->add_scaled_sums(0.1, x.data(), n, y.data());
+    std::vector<float> rounded = a;
+    table_->add_sums(before.data(), n, rounded.data());
+    for (size_t i = 0; i < n; ++i) {
+      volatile double product = 0.1 * x[i];  // not to be fused with the addition
+      ASSERT_EQ(y[i], before[i] + product) << i << " of " << n;
+      ASSERT_EQ(rounded[i], static_cast<float>(a[i] + before[i])) << i << " of " << n;
+    }
+  }
+}
+
 TEST_P(Vector, SoftmaxEqualsFloat64) {
   for (const size_t n : kLengths) {
     std::vector<float> x = RandomVector(n, 8, 6.0f);
@@ -160,6 +181,41 @@ TEST_P(Vector, QuantizeQ8IsWithinHalfAStep) {
     EXPECT_FLOAT_EQ(d[u], largest / 127);
     EXPECT_FLOAT_EQ(d[units + u], d[u] * sums[0]);
     EXPECT_FLOAT_EQ(d[2 * units + u], d[u] * sums[1]);
+  }
+}
+
+TEST_P(Vector, RoundBf16RoundsToNearestEven) {
+  const std::pair<uint32_t, uint16_t> cases[] = {
+      {0x3f800000, 0x3f80},                        // 1
+      {0x3f808000, 0x3f80}, {0x3f818000, 0x3f82},  // ties go to the even one
+      {0x3f808001, 0x3f81}, {0xbf807fff, 0xbf80},  // just beside a tie
+      {0x7f7fffff, 0x7f80}, {0xff800000, 0xff80},  // beyond the range; infinity
+      {0x80000000, 0x8000}, {0x807fffff, 0x8000},  // zero; a subnormal is one
+      {0x00800000, 0x0080}, {0x7f800001, 0x7fc0},  // the smallest normal; not a number, whatever its fraction
+  };
+  std::vector<float> x;
+  for (const auto& [bits, rounded] : cases) {
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    x.push_back(value);
+  }
+  const AlignedBytes out(64);
+  table_->round_bf16(x.data(), x.size(), out.get());
+  for (size_t i = 0; i < 32; ++i) {
+    uint16_t got;
+    std::memcpy(&got, out.get() + 2 * i, sizeof got);
+    EXPECT_EQ(got, i < x.size() ? cases[i].second : 0) << "element " << i;
+  }
+}
+
+TEST_P(Vector, RoundBf16MatchesRefBitForBit) {
+  const KernelTable& ref = AllTables().back().table();
+  for (const size_t n : {1u, 31u, 32u, 33u, 100u, 768u, 2049u}) {
+    const std::vector<float> x = RandomVector(n, static_cast<uint32_t>(n));
+    const AlignedBytes got((n + 31) / 32 * 64), want((n + 31) / 32 * 64);
+    table_->round_bf16(x.data(), n, got.get());
+    ref.round_bf16(x.data(), n, want.get());
+    EXPECT_EQ(std::memcmp(got.get(), want.get(), got.size()), 0) << n << " columns";
   }
 }
 

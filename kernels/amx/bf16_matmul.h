@@ -1,0 +1,356 @@
+// The loops that the bf16 matmuls of this folder share. Weights of two row tiles (32 rows) are decoded to bf16, a block
+// of up to 8 units of columns at a time, into a panel that serves all tokens; tdpbf16ps multiplies it with the rows of
+// activations, in accumulators of float. A type gives `Kernel`, with
+//   kBlockUnits   units per source block, or 0 where blocks have no header and a tile is one run of units
+//   kHeaderBytes  kUnitBytes  of a tile, for its 16 rows
+//   Decode(header, p, out)  the unit at p to bf16 (decode.h)
+// While a block is multiplied, the next one is decoded into the other half of the panel, unit by unit between the tile
+// instructions: they take different parts of the core.
+//
+// n tokens are tiles of `tile_tokens` <= 16 tokens; the last tile ends with the last token, and so may share tokens with the
+// one before it, which gets the same bits twice. So one tile configuration serves a call, and no row is padded.
+// A (row, token) pair is summed over the columns in one order whatever stands beside it.
+#pragma once
+
+#include "kernels/amx/decode.h"
+#include "kernels/amx/tiles.h"
+#include "kernels/kernels.h"
+
+namespace onecopy::kernels::amx {
+namespace {
+
+constexpr size_t kBlockMax = 8;     // units
+constexpr size_t kTileTokens = 16;  // most tokens of a tile
+constexpr size_t kTokenTiles = 16;  // most tiles of tokens that share a decoded panel
+constexpr size_t kTileBytes = 1024;
+// Tile registers.
+enum : int { kC00, kC01, kC10, kC11, kA0, kA1, kB0, kB1 };
+
+// Rows of activations of one tile of tokens, a fixed distance apart.
+struct TokenRows {
+  const uint8_t* first;
+  size_t stride;
+  bool regular;  // else they are copied before use
+};
+
+inline TokenRows FindRows(const void* const* x, size_t n) {
+  TokenRows rows = {static_cast<const uint8_t*>(x[0]), 0, true};
+  if (n == 1) return rows;
+  const auto distance = [&](size_t t) {
+    return static_cast<size_t>(static_cast<const uint8_t*>(x[t]) - static_cast<const uint8_t*>(x[t - 1]));
+  };
+  rows.stride = distance(1);
+  for (size_t t = 2; t < n; ++t) rows.regular &= distance(t) == rows.stride;
+  return rows;
+}
+
+// Up to kBlockMax units of two row tiles, inside one source block.
+struct Block {
+  const uint8_t* header[2];
+  size_t row, unit, n_units;
+  bool last;  // of these rows
+};
+
+// Goes over the blocks of rows [row_begin, row_end), columns inside rows.
+template <class Kernel>
+class Blocks {
+ public:
+  Blocks(const PackedMatrix& w, size_t row_begin, size_t row_end)
+      : tile_bytes_(TileBytes(w)), units_(w.cols / 32), head_(kBlockMax), row_(row_begin), row_end_(row_end) {
+    if constexpr (Kernel::kBlockUnits != 0)
+      head_ = Kernel::kBlockUnits - w.first_col / 32 % Kernel::kBlockUnits;
+    static_assert(Kernel::kBlockUnits <= kBlockMax);
+    StartRows(w.data + row_begin / kRowTile * tile_bytes_);
+  }
+  // False behind the last.
+  bool Next(Block* block) {
+    if (row_ >= row_end_) return false;
+    const size_t most = unit_ == 0 ? head_ : kBlockMax;
+    const size_t n = units_ - unit_ < most ? units_ - unit_ : most;
+    *block = {{p_[0], p_[1]}, row_, unit_, n, unit_ + n == units_};
+    unit_ += n;
+    for (auto& p : p_) p += Kernel::kHeaderBytes + n * Kernel::kUnitBytes;
+    if (block->last) {
+      row_ += 2 * kRowTile;
+      StartRows(tile_ + 2 * tile_bytes_);
+    }
+    return true;
+  }
+
+ private:
+  void StartRows(const uint8_t* tile) {
+    tile_ = tile;
+    unit_ = 0;
+    p_[0] = tile;
+    // An odd last tile is multiplied twice, and the second product dropped.
+    p_[1] = row_ + kRowTile < row_end_ ? tile + tile_bytes_ : tile;
+  }
+
+  const size_t tile_bytes_, units_;
+  size_t head_;
+  size_t row_, row_end_, unit_ = 0;
+  const uint8_t* tile_ = nullptr;
+  const uint8_t* p_[2];
+};
+
+// One block in bf16: [unit][row tile].
+struct Panel {
+  alignas(64) uint8_t lines[kBlockMax][2][kTileBytes];
+};
+
+// Decodes a block piece by piece.
+template <class Kernel>
+class PanelDecoder {
+ public:
+  void Start(const Block& block, Panel* panel) {
+    block_ = block;
+    panel_ = panel;
+    unit_ = 0;
+  }
+  size_t units_left() const { return block_.n_units - unit_; }
+  void DecodeUnit() {
+    for (size_t tile = 0; tile < 2; ++tile) {
+      const uint8_t* p = block_.header[tile] + Kernel::kHeaderBytes + unit_ * Kernel::kUnitBytes;
+      constexpr size_t kPrefetchBytes = 2048;
+      for (size_t i = 0; i < Kernel::kUnitBytes; i += 64) __builtin_prefetch(p + kPrefetchBytes + i);
+      Kernel::Decode(block_.header[tile], p, panel_->lines[unit_][tile]);
+    }
+    ++unit_;
+  }
+  void Finish() {
+    while (unit_ < block_.n_units) DecodeUnit();
+  }
+
+ private:
+  Block block_ = {};
+  Panel* panel_ = nullptr;
+  size_t unit_ = 0;
+};
+
+inline __mmask16 RowMask(size_t n) {
+  return static_cast<__mmask16>(n < 16 ? (1u << n) - 1 : 0xffffu);
+}
+
+// Results of all tokens for two row tiles, in float: the accumulators of tdpbf16ps, between blocks of columns.
+class FloatSums {
+ public:
+  explicit FloatSums(size_t) {}
+
+  // Steps of Multiply, a unit each, that `tiles` tiles of tokens take; between them the next block is decoded.
+  static size_t Steps(size_t tiles) { return (tiles + 1) / 2; }
+
+  // One block for kTiles tiles of tokens. keep: they are all the tokens, so the accumulators stay where they are until
+  // the last block. steps_left: steps in which to have the decoder's block decoded, those of this call the first of them.
+  template <int kTiles, class Kernel>
+  void Multiply(const Panel& panel, const Block& block, const TokenRows* rows, size_t token_tile, bool keep,
+                PanelDecoder<Kernel>* decoder, size_t steps_left) {
+    auto* c = c_[token_tile];
+    auto* d = c_[token_tile + kTiles - 1];
+    if (block.unit == 0) {
+      ZeroTile<kC00>();
+      ZeroTile<kC01>();
+      if constexpr (kTiles == 2) {
+        ZeroTile<kC10>();
+        ZeroTile<kC11>();
+      }
+    } else if (!keep) {
+      LoadTile<kC00>(c[0], kLineBytes);
+      LoadTile<kC01>(c[1], kLineBytes);
+      if constexpr (kTiles == 2) {
+        LoadTile<kC10>(d[0], kLineBytes);
+        LoadTile<kC11>(d[1], kLineBytes);
+      }
+    }
+    for (size_t u = 0; u < block.n_units; ++u, --steps_left) {
+      for (size_t n = (decoder->units_left() + steps_left - 1) / steps_left; n > 0; --n)
+        decoder->DecodeUnit();
+      LoadTile<kB0>(panel.lines[u][0], kLineBytes);
+      LoadTile<kA0>(rows[0].first + u * kLineBytes, rows[0].stride);
+      LoadTile<kB1>(panel.lines[u][1], kLineBytes);
+      MultiplyBf16<kC00, kA0, kB0>();
+      MultiplyBf16<kC01, kA0, kB1>();
+      if constexpr (kTiles == 2) {
+        LoadTile<kA1>(rows[1].first + u * kLineBytes, rows[1].stride);
+        MultiplyBf16<kC10, kA1, kB0>();
+        MultiplyBf16<kC11, kA1, kB1>();
+      }
+    }
+    if (block.last || !keep) {
+      StoreTile<kC00>(c[0], kLineBytes);
+      StoreTile<kC01>(c[1], kLineBytes);
+      if constexpr (kTiles == 2) {
+        StoreTile<kC10>(d[0], kLineBytes);
+        StoreTile<kC11>(d[1], kLineBytes);
+      }
+    }
+  }
+  void Store(float* const* y, size_t token_tile, size_t n_tokens, size_t row, size_t row_end) const {
+    for (size_t tile = 0; tile < 2 && row < row_end; ++tile, row += kRowTile) {
+      for (size_t t = 0; t < n_tokens; ++t)
+        _mm512_mask_storeu_ps(y[t] + row, RowMask(row_end - row),
+                              _mm512_load_ps(c_[token_tile][tile] + 16 * t));
+    }
+  }
+
+ private:
+  alignas(64) float c_[kTokenTiles][2][16 * kTileTokens];
+};
+
+// The same in double, of one float term a unit (MatmulSumFn): a unit's term is one tdpbf16ps.
+class DoubleSums {
+ public:
+  explicit DoubleSums(size_t tile_tokens) : tile_tokens_(tile_tokens) {}
+
+  static size_t Steps(size_t tiles) { return tiles; }
+
+  template <int kTiles, class Kernel>
+  void Multiply(const Panel& panel, const Block& block, const TokenRows* rows, size_t token_tile, bool,
+                PanelDecoder<Kernel>* decoder, size_t steps_left) {
+    for (int i = 0; i < kTiles; ++i) {
+      for (size_t u = 0; u < block.n_units; ++u, --steps_left) {
+        for (size_t n = (decoder->units_left() + steps_left - 1) / steps_left; n > 0; --n)
+          decoder->DecodeUnit();
+        LoadTile<kA0>(rows[i].first + u * kLineBytes, rows[i].stride);
+        LoadTile<kB0>(panel.lines[u][0], kLineBytes);
+        LoadTile<kB1>(panel.lines[u][1], kLineBytes);
+        ZeroTile<kC00>();
+        ZeroTile<kC01>();
+        MultiplyBf16<kC00, kA0, kB0>();
+        MultiplyBf16<kC01, kA0, kB1>();
+        StoreTile<kC00>(terms_[0][u], kLineBytes);
+        StoreTile<kC01>(terms_[1][u], kLineBytes);
+      }
+      AddTerms(block, token_tile + i);
+    }
+  }
+  void Store(double* const* y, size_t token_tile, size_t n_tokens, size_t row, size_t row_end) const {
+    for (size_t tile = 0; tile < 2 && row < row_end; ++tile, row += kRowTile) {
+      const __mmask16 mask = RowMask(row_end - row);
+      for (size_t t = 0; t < n_tokens; ++t) {
+        const double* sums = sums_[token_tile][tile] + 16 * t;
+        _mm512_mask_storeu_pd(y[t] + row, static_cast<__mmask8>(mask), _mm512_load_pd(sums));
+        _mm512_mask_storeu_pd(y[t] + row + 8, static_cast<__mmask8>(mask >> 8), _mm512_load_pd(sums + 8));
+      }
+    }
+  }
+
+ private:
+  void AddTerms(const Block& block, size_t token_tile) {
+    for (size_t tile = 0; tile < 2; ++tile) {
+      double* sums = sums_[token_tile][tile];
+      for (size_t i = 0; i < 16 * tile_tokens_; i += 16) {
+        __m512d low = _mm512_setzero_pd(), high = low;
+        if (block.unit != 0) {
+          low = _mm512_load_pd(sums + i);
+          high = _mm512_load_pd(sums + i + 8);
+        }
+        for (size_t u = 0; u < block.n_units; ++u) {
+          low = _mm512_add_pd(low, _mm512_cvtps_pd(_mm256_load_ps(terms_[tile][u] + i)));
+          high = _mm512_add_pd(high, _mm512_cvtps_pd(_mm256_load_ps(terms_[tile][u] + i + 8)));
+        }
+        _mm512_store_pd(sums + i, low);
+        _mm512_store_pd(sums + i + 8, high);
+      }
+    }
+  }
+
+  const size_t tile_tokens_;
+  alignas(64) double sums_[kTokenTiles][2][16 * kTileTokens];
+  alignas(64) float terms_[2][kBlockMax][16 * kTileTokens];
+};
+
+template <class Y>
+struct SumsOf;
+template <>
+struct SumsOf<float> {
+  using Type = FloatSums;
+};
+template <>
+struct SumsOf<double> {
+  using Type = DoubleSums;
+};
+
+// A block's rows of activations of one tile, copied to a fixed distance where they have none.
+struct TokenCopy {
+  // An odd number of lines, so that the rows do not fall into the same sets of the cache.
+  static constexpr size_t kStride = (kBlockMax + 1) * kLineBytes;
+  alignas(64) uint8_t bytes[kTileTokens * kStride];
+
+  TokenRows Of(const Block& block, const TokenRows& rows, const void* const* x, size_t n) {
+    const size_t offset = block.unit * kLineBytes;
+    if (rows.regular) return {rows.first + offset, rows.stride, true};
+    for (size_t t = 0; t < n; ++t) {
+      const auto* from = static_cast<const uint8_t*>(x[t]) + offset;
+      for (size_t u = 0; u < block.n_units; ++u)
+        _mm512_store_si512(bytes + t * kStride + u * kLineBytes, _mm512_loadu_si512(from + u * kLineBytes));
+    }
+    return {bytes, kStride, true};
+  }
+};
+
+// At most kTokenTiles * kTileTokens tokens, at least one.
+template <class Kernel, class Y>
+void MultiplyTokens(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_tokens,
+                    size_t row_begin, size_t row_end) {
+  const size_t tiles = (n_tokens + kTileTokens - 1) / kTileTokens;
+  const size_t tile_tokens = (n_tokens + tiles - 1) / tiles;
+  size_t start[kTokenTiles];
+  TokenRows rows[kTokenTiles];
+  for (size_t i = 0; i < tiles; ++i) {
+    start[i] = i + 1 < tiles ? i * tile_tokens : n_tokens - tile_tokens;
+    rows[i] = FindRows(x + start[i], tile_tokens);
+  }
+  TileConfig config;
+  for (int tile = 0; tile < 8; ++tile) {
+    config.rows[tile] = static_cast<uint8_t>(tile < kB0 ? tile_tokens : kRowTile);
+    config.row_bytes[tile] = kLineBytes;
+  }
+  LoadConfig(config);
+
+  Panel panels[2];
+  TokenCopy copies[2];
+  typename SumsOf<Y>::Type sums(tile_tokens);
+  Blocks<Kernel> blocks(w, row_begin, row_end);
+  PanelDecoder<Kernel> decoder;
+  Block block;
+  bool more = blocks.Next(&block);
+  if (more) {
+    decoder.Start(block, &panels[0]);
+    decoder.Finish();
+  }
+  for (size_t i = 0; more; ++i) {
+    Block next;
+    more = blocks.Next(&next);
+    if (more) decoder.Start(next, &panels[(i + 1) % 2]);
+    for (size_t t = 0; t < tiles; t += 2) {
+      const size_t n = tiles - t < 2 ? 1 : 2;
+      TokenRows at[2];
+      for (size_t j = 0; j < n; ++j) at[j] = copies[j].Of(block, rows[t + j], x + start[t + j], tile_tokens);
+      const size_t steps = sums.Steps(tiles - t) * block.n_units;
+      if (n == 2)
+        sums.template Multiply<2>(panels[i % 2], block, at, t, tiles <= 2, &decoder, steps);
+      else
+        sums.template Multiply<1>(panels[i % 2], block, at, t, tiles <= 2, &decoder, steps);
+    }
+    decoder.Finish();
+    for (size_t t = 0; block.last && t < tiles; ++t)
+      sums.Store(y + start[t], t, tile_tokens, block.row, row_end);
+    block = next;
+  }
+  ReleaseTiles();
+}
+
+// Y: float or double.
+template <class Kernel, class Y>
+void MatmulBf16(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_tokens, uint32_t row_begin,
+                uint32_t row_end) {
+  constexpr size_t kMost = kTokenTiles * kTileTokens;
+  for (size_t begin = 0, parts = (n_tokens + kMost - 1) / kMost; parts > 0; --parts) {
+    const size_t n = (n_tokens - begin + parts - 1) / parts;
+    MultiplyTokens<Kernel>(w, x + begin, y + begin, n, row_begin, row_end);
+    begin += n;
+  }
+}
+
+}  // namespace
+}  // namespace onecopy::kernels::amx

@@ -1,0 +1,45 @@
+// Q6_K to bf16.
+#include "kernels/amx/amx.h"
+#include "kernels/amx/bf16_matmul.h"
+
+namespace onecopy::kernels::amx {
+namespace {
+
+struct Q6K {
+  static constexpr size_t kBlockUnits = 8;
+  static constexpr size_t kHeaderBytes = 2 * kRowTile;
+  static constexpr size_t kUnitBytes = 26 * kRowTile;
+
+  static void Decode(const uint8_t* header, const uint8_t* p, uint8_t* out) {
+    const __m512 d = LoadF16(header);
+    const Affine affine0 = MakeAffine<8>(_mm512_mul_ps(d, LoadI8(p)), 32.0f);
+    const Affine affine1 = MakeAffine<8>(_mm512_mul_ps(d, LoadI8(p + kRowTile)), 32.0f);
+    const __m512i low = _mm512_set1_epi8(15), bits45 = _mm512_set1_epi8(48);
+    const __m512i high0 = LoadWeights(p + 18 * kRowTile), high1 = LoadWeights(p + 22 * kRowTile);
+    // Bits 2j, 2j + 1 of every byte are bits 4, 5 of columns 4j... Rotations move bits between bytes of a dword; the mask
+    // drops them.
+    for (int j = 0; j < 4; ++j) {
+      const __m512i v = LoadWeights(p + 2 * kRowTile + 64 * j);
+      const __m512i w0 = _mm512_and_si512(v, low), w1 = _mm512_and_si512(_mm512_srli_epi16(v, 4), low);
+      const __m512i turn = _mm512_set1_epi32(4 - 2 * j);
+      const __m512i b0 = _mm512_and_si512(_mm512_rolv_epi32(high0, turn), bits45);
+      const __m512i b1 = _mm512_and_si512(_mm512_rolv_epi32(high1, turn), bits45);
+      StoreBytes(out + 2 * j * kLineBytes, _mm512_or_si512(w0, b0), affine0);
+      StoreBytes(out + (8 + 2 * j) * kLineBytes, _mm512_or_si512(w1, b1), affine1);
+    }
+  }
+};
+
+}  // namespace
+
+void matmul_q6_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end) {
+  MatmulBf16<Q6K>(w, x, y, n_tokens, row_begin, row_end);
+}
+
+void matmul_sum_q6_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end) {
+  MatmulBf16<Q6K>(w, x, y, n_tokens, row_begin, row_end);
+}
+
+}  // namespace onecopy::kernels::amx

@@ -1,0 +1,36 @@
+// The `amx` table: a copy of `avx512` with kernels for many tokens.
+#include "kernels/amx/amx.h"
+#include "kernels/avx512/avx512.h"
+
+namespace onecopy::kernels::amx {
+namespace {
+
+// From here on the decoding of the weights to bf16 costs less than multiplying their quants for each token.
+constexpr size_t kManyTokens = 12;
+
+KernelTable Make() {
+  KernelTable table = avx512::Table();
+  table.name = "amx";
+  const auto set = [&table](WeightType type, MatmulFn matmul, MatmulSumFn matmul_sum) {
+    WeightKernel& kernel = table.weights[static_cast<size_t>(type)];
+    kernel.many = {ActFormat::kBF16, matmul, matmul_sum};
+    kernel.many_from = kManyTokens;
+  };
+  set(WeightType::kQ8_0, matmul_q8_0, matmul_sum_q8_0);
+  set(WeightType::kQ4_0, matmul_q4_0, matmul_sum_q4_0);
+  set(WeightType::kQ4_K, matmul_q4_k, matmul_sum_q4_k);
+  set(WeightType::kQ5_K, matmul_q5_k, matmul_sum_q5_k);
+  set(WeightType::kQ6_K, matmul_q6_k, matmul_sum_q6_k);
+  set(WeightType::kMXFP4, matmul_mxfp4, matmul_sum_mxfp4);
+  table.round_bf16 = round_bf16;
+  return table;
+}
+
+}  // namespace
+
+const KernelTable& Table() {
+  static const KernelTable table = Make();
+  return table;
+}
+
+}  // namespace onecopy::kernels::amx

@@ -1,0 +1,200 @@
+// Attention of a block of tokens over an f16 cache (kernels.h, attend_block). A page's keys are turned into float panels
+// of 16 positions, its values into panels of 16 columns; scores and weighted sums are then the same small matrix product,
+// of 6 rows (a row is a token and head) with one panel, whose sums go over k in order, alone in their lane. So a row has
+// the same bits in any tile.
+#include <math.h>
+
+#include "kernels/avx2/avx2.h"
+#include "kernels/avx2/vec.h"
+
+namespace onecopy::kernels::avx2 {
+namespace {
+
+constexpr size_t kPage = kKvPagePositions;
+constexpr size_t kPanel = 16;
+constexpr size_t kRows = 6;  // with a panel of two vectors 12 sums, and all 16 registers in use
+
+inline size_t PaddedColumns(size_t n) {
+  return (n + kPanel - 1) / kPanel * kPanel;
+}
+
+// What the block's scratch holds.
+struct Scratch {
+  float* keys;    // [kPage / kPanel][head_dim][kPanel]
+  float* values;  // [v_columns / kPanel][kPage][kPanel]
+  float* acc;     // [rows][v_columns]
+  float* sums;    // [rows][8]: of weights by lane, added up at the end
+  float* max;     // [rows]
+};
+
+Scratch LayOut(const AttendBlock& b) {
+  const size_t rows = b.n_tokens * b.n_heads, v_columns = PaddedColumns(b.v_dim);
+  Scratch s;
+  s.keys = static_cast<float*>(b.scratch);
+  s.values = s.keys + kPage * b.head_dim;
+  s.acc = s.values + kPage * v_columns;
+  s.sums = s.acc + rows * v_columns;
+  s.max = s.sums + rows * 8;
+  return s;
+}
+
+// Eight rows of eight, in place.
+inline void Transpose8(__m256* r) {
+  __m256 a[8], b[8];
+  for (size_t i = 0; i < 8; i += 2) {
+    a[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+    a[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+  }
+  for (size_t i = 0; i < 8; i += 4) {
+    for (size_t j = 0; j < 2; ++j) {
+      b[i + 2 * j] = _mm256_shuffle_ps(a[i + j], a[i + j + 2], 0x44);
+      b[i + 2 * j + 1] = _mm256_shuffle_ps(a[i + j], a[i + j + 2], 0xee);
+    }
+  }
+  for (size_t i = 0; i < 4; ++i) {
+    r[i] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
+    r[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
+  }
+}
+
+inline __m256 LoadF16Part(const uint16_t* p, size_t n) {
+  return n >= 8 ? LoadF16(p) : n == 0 ? _mm256_setzero_ps() : _mm256_cvtph_ps(LoadTail16(p, n));
+}
+
+// Positions from `count` on become zero: their memory may hold anything.
+void ConvertKeys(const uint16_t* k, size_t head_dim, size_t count, float* keys) {
+  for (size_t p = 0; p < kPage; p += 8) {
+    float* panel = keys + p / kPanel * head_dim * kPanel + p % kPanel;
+    for (size_t i = 0; i < head_dim; i += 8) {
+      const size_t width = head_dim - i < 8 ? head_dim - i : 8;
+      __m256 rows[8];
+      for (size_t j = 0; j < 8; ++j)
+        rows[j] = LoadF16Part(k + (p + j) * head_dim + i, p + j < count ? width : 0);
+      Transpose8(rows);
+      for (size_t j = 0; j < width; ++j) _mm256_storeu_ps(panel + (i + j) * kPanel, rows[j]);
+    }
+  }
+}
+
+void ConvertValues(const uint16_t* v, size_t v_dim, size_t count, float* values) {
+  for (size_t i = 0; i < PaddedColumns(v_dim); i += 8) {
+    float* panel = values + i / kPanel * kPage * kPanel + i % kPanel;
+    const size_t width = i >= v_dim ? 0 : v_dim - i < 8 ? v_dim - i : 8;
+    for (size_t p = 0; p < kPage; ++p)
+      _mm256_storeu_ps(panel + p * kPanel, LoadF16Part(v + p * v_dim + i, p < count ? width : 0));
+  }
+}
+
+// c[r] (+)= sum over k < depth of a[r][k] * panel[k], for R rows; c: rows c_stride floats apart.
+template <size_t R>
+void PanelProduct(const float* const* a, const float* panel, size_t depth, bool add, float* c,
+                  size_t c_stride) {
+  __m256 sum[R][2];
+  for (size_t r = 0; r < R; ++r) {
+    for (size_t j = 0; j < 2; ++j)
+      sum[r][j] = add ? _mm256_loadu_ps(c + r * c_stride + 8 * j) : _mm256_setzero_ps();
+  }
+  for (size_t k = 0; k < depth; ++k, panel += kPanel) {
+    const __m256 first = _mm256_loadu_ps(panel), second = _mm256_loadu_ps(panel + 8);
+    for (size_t r = 0; r < R; ++r) {
+      const __m256 x = BroadcastF32(a[r] + k);
+      sum[r][0] = _mm256_fmadd_ps(x, first, sum[r][0]);
+      sum[r][1] = _mm256_fmadd_ps(x, second, sum[r][1]);
+    }
+  }
+  for (size_t r = 0; r < R; ++r) {
+    for (size_t j = 0; j < 2; ++j) _mm256_storeu_ps(c + r * c_stride + 8 * j, sum[r][j]);
+  }
+}
+
+void Product(const float* const* a, size_t rows, const float* panel, size_t depth, bool add, float* c,
+             size_t c_stride) {
+  if (rows == kRows) return PanelProduct<kRows>(a, panel, depth, add, c, c_stride);
+  for (size_t r = 0; r < rows; ++r) PanelProduct<1>(a + r, panel, depth, add, c + r * c_stride, c_stride);
+}
+
+// One row's scores of `seen` positions of a page become weights, zero up to `padded`; acc is rescaled.
+void UpdateSoftmax(float* scores, size_t seen, size_t padded, float* max, float* sums, float* acc,
+                   size_t v_columns) {
+  const float largest = MaxOf(scores, seen);
+  if (largest > *max) {
+    const __m256 keep =
+        _mm256_set1_ps(expf(*max - largest));  // 0 at first, where the old maximum is -infinity
+    for (size_t i = 0; i < v_columns; i += 8)
+      _mm256_storeu_ps(acc + i, _mm256_mul_ps(_mm256_loadu_ps(acc + i), keep));
+    _mm256_storeu_ps(sums, _mm256_mul_ps(_mm256_loadu_ps(sums), keep));
+    *max = largest;
+  }
+  const __m256 shift = _mm256_set1_ps(*max);
+  __m256 sum = _mm256_loadu_ps(sums);
+  for (size_t i = 0; i < padded; i += 8) {
+    __m256 weights = Exp(_mm256_sub_ps(_mm256_loadu_ps(scores + i), shift));
+    if (seen < i + 8)
+      weights = _mm256_and_ps(weights, _mm256_castsi256_ps(TailMask(seen > i ? seen - i : 0)));
+    _mm256_storeu_ps(scores + i, weights);
+    sum = _mm256_add_ps(sum, weights);
+  }
+  _mm256_storeu_ps(sums, sum);
+}
+
+// Rows [begin, begin + rows) over a page of `first` and following positions.
+void AddPage(const AttendBlock& b, const Scratch& s, size_t begin, size_t rows, size_t first) {
+  const size_t v_columns = PaddedColumns(b.v_dim);
+  const float *q[kRows], *weights[kRows];
+  size_t seen[kRows];
+  alignas(64) float scores[kRows * kPage];
+  size_t most = 0;
+  for (size_t r = 0; r < rows; ++r) {
+    const size_t t = (begin + r) / b.n_heads, h = (begin + r) % b.n_heads;
+    q[r] = b.q + t * b.q_stride + h * b.head_dim;
+    weights[r] = scores + r * kPage;
+    const size_t end = b.first_position + t + 1;
+    seen[r] = end <= first ? 0 : end - first < kPage ? end - first : kPage;
+    most = seen[r];  // tokens ascend
+  }
+  if (most == 0) return;
+  const size_t padded = PaddedColumns(most);
+  for (size_t p = 0; p < padded; p += kPanel)
+    Product(q, rows, s.keys + p * b.head_dim, b.head_dim, false, scores + p, kPage);
+  for (size_t r = 0; r < rows; ++r) {
+    if (seen[r] == 0) {
+      std::memset(scores + r * kPage, 0, padded * sizeof(float));
+      continue;
+    }
+    UpdateSoftmax(scores + r * kPage, seen[r], padded, s.max + begin + r, s.sums + (begin + r) * 8,
+                  s.acc + (begin + r) * v_columns, v_columns);
+  }
+  for (size_t i = 0; i < v_columns; i += kPanel)
+    Product(weights, rows, s.values + i * kPage, most, true, s.acc + begin * v_columns + i, v_columns);
+}
+
+}  // namespace
+
+void attend_block_f16(const AttendBlock& b) {
+  const Scratch s = LayOut(b);
+  const size_t rows = b.n_tokens * b.n_heads, v_columns = PaddedColumns(b.v_dim);
+  for (size_t i = 0; i < rows * v_columns; ++i) s.acc[i] = 0.0f;
+  for (size_t i = 0; i < rows * 8; ++i) s.sums[i] = 0.0f;
+  for (size_t r = 0; r < rows; ++r) s.max[r] = -INFINITY;
+
+  const size_t end = b.first_position + b.n_tokens;
+  for (size_t first = 0; first < end; first += kPage) {
+    const size_t count = end - first < kPage ? end - first : kPage;
+    ConvertKeys(static_cast<const uint16_t*>(b.k_pages[first / kPage]), b.head_dim, count, s.keys);
+    ConvertValues(static_cast<const uint16_t*>(b.v_pages[first / kPage]), b.v_dim, count, s.values);
+    for (size_t r = 0; r < rows; r += kRows) AddPage(b, s, r, rows - r < kRows ? rows - r : kRows, first);
+  }
+
+  for (size_t r = 0; r < rows; ++r) {
+    const float sum = SumLanes(_mm256_loadu_ps(s.sums + r * 8));
+    float* out = b.out + r / b.n_heads * b.out_stride + r % b.n_heads * b.v_dim;
+    for (size_t i = 0; i < b.v_dim; ++i) out[i] = s.acc[r * v_columns + i] / sum;
+  }
+}
+
+size_t attend_block_bytes(const AttendBlock& b) {
+  const size_t v_columns = PaddedColumns(b.v_dim);
+  return (kPage * (b.head_dim + v_columns) + b.n_tokens * b.n_heads * (v_columns + 8 + 1)) * sizeof(float);
+}
+
+}  // namespace onecopy::kernels::avx2

@@ -1,0 +1,198 @@
+// Attention of one token over an f16 cache (kernels.h, attend), as
+// avx2/attend.cc: sixteen scores at a time, of up to eight query heads that
+// share the conversion of a key; one softmax update per head; then tiles of
+// heads x columns of the weighted sum of the values. Decode reads the cache
+// once: while scores are made, the values are prefetched.
+#include "kernels/avx512/avx512.h"
+#include "kernels/avx512/softmax.h"
+
+namespace onecopy::kernels::avx512 {
+namespace {
+
+// Positions whose keys, then values, stay in the first-level cache while all
+// heads use them (128 heads in MLA).
+constexpr size_t kBlock = 32;
+
+// The sum of the lanes of each of sixteen vectors, in lane order; every sum
+// takes the same order.
+inline __m512 SumLanes16(const __m512* v) {
+  __m512 a[8], b[4], c[2];
+#pragma GCC unroll 8
+  for (size_t i = 0; i < 8; ++i)
+    a[i] = _mm512_add_ps(_mm512_shuffle_ps(v[2 * i], v[2 * i + 1], 0x88),
+                         _mm512_shuffle_ps(v[2 * i], v[2 * i + 1], 0xdd));
+#pragma GCC unroll 4
+  for (size_t i = 0; i < 4; ++i)
+    b[i] = _mm512_add_ps(_mm512_shuffle_ps(a[2 * i], a[2 * i + 1], 0x88),
+                         _mm512_shuffle_ps(a[2 * i], a[2 * i + 1], 0xdd));
+#pragma GCC unroll 2
+  for (size_t i = 0; i < 2; ++i)
+    c[i] = _mm512_add_ps(_mm512_shuffle_f32x4(b[2 * i], b[2 * i + 1], 0x88),
+                         _mm512_shuffle_f32x4(b[2 * i], b[2 * i + 1], 0xdd));
+  return _mm512_add_ps(_mm512_shuffle_f32x4(c[0], c[1], 0x88), _mm512_shuffle_f32x4(c[0], c[1], 0xdd));
+}
+
+// scores[h][p] = q[h] . k[p] for H heads and 16 / H positions, of which `count`
+// are there. scores[h][p] = q[h] . k[p] for H heads and 16 / H positions, of
+// which `count` are there.
+template <size_t H>
+void ScoreTile(const float* q, size_t head_dim, const uint16_t* k, size_t k_stride, size_t count,
+               float* scores, size_t n_pos) {
+  constexpr size_t P = 16 / H;
+  const uint16_t* keys[P];
+  for (size_t p = 0; p < P; ++p) keys[p] = k + (p < count ? p : count - 1) * k_stride;
+  __m512 acc[16];
+#pragma GCC unroll 16
+  for (size_t j = 0; j < 16; ++j) acc[j] = _mm512_setzero_ps();
+  for (size_t i = 0; i < head_dim; i += 16) {
+    const __mmask16 mask = TailMask(head_dim - i);
+    __m512 query[H];
+#pragma GCC unroll 16
+    for (size_t h = 0; h < H; ++h) query[h] = _mm512_maskz_loadu_ps(mask, q + h * head_dim + i);
+#pragma GCC unroll 16
+    for (size_t p = 0; p < P; ++p) {
+      const __m512 key = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, keys[p] + i));
+#pragma GCC unroll 16
+      for (size_t h = 0; h < H; ++h) acc[h * P + p] = _mm512_fmadd_ps(query[h], key, acc[h * P + p]);
+    }
+  }
+  alignas(64) float sums[16];
+  _mm512_store_ps(sums, SumLanes16(acc));
+  if (count >= P) {
+#pragma GCC unroll 16
+    for (size_t j = 0; j < 16; ++j) scores[j / P * n_pos + j % P] = sums[j];
+    return;
+  }
+  for (size_t h = 0; h < H; ++h) {
+    for (size_t p = 0; p < count; ++p) scores[h * n_pos + p] = sums[h * P + p];
+  }
+}
+
+template <size_t H>
+void ScoreBlock(const float* q, size_t head_dim, const uint16_t* k, size_t k_stride, size_t count,
+                float* scores, size_t n_pos) {
+  for (size_t p = 0; p < count; p += 16 / H)
+    ScoreTile<H>(q, head_dim, k + p * k_stride, k_stride, count - p, scores + p, n_pos);
+}
+
+// acc[h][columns] += sum over p of weights[h][p] * v[p][columns] for H heads
+// and C vectors, the last with `mask`.
+template <size_t H, size_t C>
+void ValueTile(const float* weights, size_t n_pos, const uint16_t* v, size_t v_stride, size_t count,
+               __mmask16 mask, float* acc, size_t v_dim) {
+  __m512 sums[H][C];
+  const auto mask_of = [mask](size_t c) { return c + 1 == C ? mask : static_cast<__mmask16>(0xffff); };
+  for (size_t h = 0; h < H; ++h) {
+    for (size_t c = 0; c < C; ++c) sums[h][c] = _mm512_maskz_loadu_ps(mask_of(c), acc + h * v_dim + 16 * c);
+  }
+  for (size_t p = 0; p < count; ++p, v += v_stride) {
+    __m512 values[C];
+    for (size_t c = 0; c < C; ++c)
+      values[c] = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask_of(c), v + 16 * c));
+    for (size_t h = 0; h < H; ++h) {
+      const __m512 weight = BroadcastF32(weights + h * n_pos + p);
+      for (size_t c = 0; c < C; ++c) sums[h][c] = _mm512_fmadd_ps(weight, values[c], sums[h][c]);
+    }
+  }
+  for (size_t h = 0; h < H; ++h) {
+    for (size_t c = 0; c < C; ++c) _mm512_mask_storeu_ps(acc + h * v_dim + 16 * c, mask_of(c), sums[h][c]);
+  }
+}
+
+template <size_t H>
+void ValueBlock(const float* weights, size_t n_pos, const uint16_t* v, size_t v_dim, size_t v_stride,
+                size_t count, float* acc) {
+  constexpr size_t C = H == 8 ? 2 : 4;
+  size_t i = 0;
+  for (; i + 16 * C <= v_dim; i += 16 * C)
+    ValueTile<H, C>(weights, n_pos, v + i, v_stride, count, 0xffff, acc + i, v_dim);
+  for (; i < v_dim; i += 16)
+    ValueTile<H, 1>(weights, n_pos, v + i, v_stride, count, TailMask(v_dim - i), acc + i, v_dim);
+}
+
+// work(H, first head) over all heads, in tiles of eight, then two, then one.
+template <class Work>
+inline void ForHeads(size_t n_heads, const Work& work) {
+  size_t h = 0;
+  for (; h + 8 <= n_heads; h += 8) work.template Run<8>(h);
+  for (; h + 2 <= n_heads; h += 2) work.template Run<2>(h);
+  if (h < n_heads) work.template Run<1>(h);
+}
+
+struct ScoreWork {
+  const float* q;
+  size_t head_dim;
+  const uint16_t* k;
+  size_t k_stride, count;
+  float* scores;
+  size_t n_pos;
+  template <size_t H>
+  void Run(size_t h) const {
+    ScoreBlock<H>(q + h * head_dim, head_dim, k, k_stride, count, scores + h * n_pos, n_pos);
+  }
+};
+
+struct ValueWork {
+  const float* weights;
+  size_t n_pos;
+  const uint16_t* v;
+  size_t v_dim, v_stride, count;
+  float* acc;
+  template <size_t H>
+  void Run(size_t h) const {
+    ValueBlock<H>(weights + h * n_pos, n_pos, v, v_dim, v_stride, count, acc + h * v_dim);
+  }
+};
+
+// Moves one head's state to the new maximum: scores become weights, acc is
+// rescaled.
+void UpdateHead(float* scores, size_t n_pos, SoftmaxState* state, float* acc, size_t v_dim) {
+  __m512 largest = _mm512_set1_ps(-INFINITY), sum = _mm512_setzero_ps();
+  const __m512 low = largest;
+  for (size_t i = 0; i < n_pos; i += 16)
+    largest = _mm512_max_ps(largest, _mm512_mask_loadu_ps(low, TailMask(n_pos - i), scores + i));
+  const float top = _mm512_reduce_max_ps(largest);
+  const float max = top > state->max ? top : state->max;
+  const float keep = expf(state->max - max);  // 0 at the first call, where the old maximum is -infinity
+  if (keep != 1.0f) {
+    for (size_t i = 0; i < v_dim; ++i) acc[i] *= keep;
+  }
+  const __m512 shift = _mm512_set1_ps(max);
+  for (size_t i = 0; i < n_pos; i += 16) {
+    const __mmask16 mask = TailMask(n_pos - i);
+    const __m512 weights =
+        _mm512_maskz_mov_ps(mask, Exp(_mm512_sub_ps(_mm512_maskz_loadu_ps(mask, scores + i), shift)));
+    _mm512_mask_storeu_ps(scores + i, mask, weights);
+    sum = _mm512_add_ps(sum, weights);
+  }
+  state->sum = state->sum * keep + _mm512_reduce_add_ps(sum);
+  state->max = max;
+}
+
+}  // namespace
+
+void attend_f16(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride,
+                const void* v, size_t v_dim, size_t v_stride, size_t n_pos, SoftmaxState* state, float* acc,
+                float* scratch) {
+  if (n_pos == 0) return;
+  const auto* keys = static_cast<const uint16_t*>(k);
+  const auto* values = static_cast<const uint16_t*>(v);
+  for (size_t begin = 0; begin < n_pos; begin += kBlock) {
+    const size_t count = n_pos - begin < kBlock ? n_pos - begin : kBlock;
+    for (size_t p = begin; p < begin + count; ++p) {
+      for (size_t i = 0; i < v_dim; i += 32)
+        _mm_prefetch(reinterpret_cast<const char*>(values + p * v_stride + i), _MM_HINT_T1);
+    }
+    ForHeads(n_heads,
+             ScoreWork{q, head_dim, keys + begin * k_stride, k_stride, count, scratch + begin, n_pos});
+  }
+  for (size_t h = 0; h < n_heads; ++h)
+    UpdateHead(scratch + h * n_pos, n_pos, state + h, acc + h * v_dim, v_dim);
+  for (size_t begin = 0; begin < n_pos; begin += kBlock) {
+    const size_t count = n_pos - begin < kBlock ? n_pos - begin : kBlock;
+    ForHeads(n_heads,
+             ValueWork{scratch + begin, n_pos, values + begin * v_stride, v_dim, v_stride, count, acc});
+  }
+}
+
+}  // namespace onecopy::kernels::avx512

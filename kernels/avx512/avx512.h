@@ -1,0 +1,43 @@
+// The `avx512` table (AVX-512 F, BW, DQ, VL and VNNI) and its entries. Valid to call only where HasAvx512() holds.
+// Re-entrant. The rules of avx2/README.md hold here too.
+#pragma once
+
+#include "kernels/kernels.h"
+
+namespace onecopy::kernels::avx512 {
+
+const KernelTable& Table();
+
+// Rows in tiles of sixteen, one per dword lane; activations in kQ8.
+void matmul_q8_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end);
+void matmul_sum_q8_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end);
+void matmul_q4_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end);
+void matmul_sum_q4_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end);
+void matmul_q4_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end);
+void matmul_sum_q4_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end);
+void matmul_q5_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end);
+void matmul_sum_q5_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end);
+void matmul_q6_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end);
+void matmul_sum_q6_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end);
+void matmul_mxfp4(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                  uint32_t row_begin, uint32_t row_end);
+void matmul_sum_mxfp4(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                      uint32_t row_begin, uint32_t row_end);
+
+void attend_f16(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride,
+                const void* v, size_t v_dim, size_t v_stride, size_t n_pos, SoftmaxState* state, float* acc,
+                float* scratch);
+void attend_block_f16(const AttendBlock& block);
+size_t attend_block_bytes(const AttendBlock& block);
+
+}  // namespace onecopy::kernels::avx512

@@ -1,0 +1,38 @@
+// Q4_0 x Q8: the offset of 8 is taken off by way of the sums of the activations.
+#include "kernels/avx512/avx512.h"
+#include "kernels/avx512/q8_matmul.h"
+
+namespace onecopy::kernels::avx512 {
+namespace {
+
+struct Q4_0 {
+  static constexpr size_t kBlockUnits = 0;
+  static constexpr size_t kHeaderBytes = 0;
+  static constexpr size_t kUnitBytes = 18 * kRowTile;
+  using Header = NoHeader;
+
+  static Header LoadHeader(const uint8_t*) { return {}; }
+
+  template <int T>
+  static void Unit(const NoHeader&, const uint8_t* p, const Q8Row* x, size_t u, __m512* acc) {
+    __m512i sum[T];
+    Clear<T>(sum);
+    NibbleSums<T>(
+        p + 2 * kRowTile, x, u, [](__m512i w, size_t, bool) { return w; }, sum);
+    AddOffsetUnit<T>(sum, LoadF16(p), 8.0f, x, u, acc);
+  }
+};
+
+}  // namespace
+
+void matmul_q4_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end) {
+  MatmulQ8<Q4_0>(w, x, y, n_tokens, row_begin, row_end);
+}
+
+void matmul_sum_q4_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end) {
+  MatmulQ8<Q4_0>(w, x, y, n_tokens, row_begin, row_end);
+}
+
+}  // namespace onecopy::kernels::avx512

@@ -1,0 +1,42 @@
+// Q8_0 x Q8: vpdpbusd wants unsigned weights, so the sign bit is flipped, which adds 128; that is taken off by way of
+// the sums of the activations.
+#include "kernels/avx512/avx512.h"
+#include "kernels/avx512/q8_matmul.h"
+
+namespace onecopy::kernels::avx512 {
+namespace {
+
+struct Q8_0 {
+  static constexpr size_t kBlockUnits = 0;
+  static constexpr size_t kHeaderBytes = 0;
+  static constexpr size_t kUnitBytes = 34 * kRowTile;
+  using Header = NoHeader;
+
+  static Header LoadHeader(const uint8_t*) { return {}; }
+
+  template <int T>
+  static void Unit(const NoHeader&, const uint8_t* p, const Q8Row* x, size_t u, __m512* acc) {
+    __m512i sum[T];
+    Clear<T>(sum);
+    const __m512i sign = _mm512_set1_epi8(static_cast<char>(0x80));
+    for (size_t j = 0; j < 8; ++j) {
+      const __m512i w = _mm512_xor_si512(LoadWeights(p + 2 * kRowTile + 64 * j), sign);
+      AddColumns4<T>(w, x, 32 * u + 4 * j, sum);
+    }
+    AddOffsetUnit<T>(sum, LoadF16(p), 128.0f, x, u, acc);
+  }
+};
+
+}  // namespace
+
+void matmul_q8_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end) {
+  MatmulQ8<Q8_0>(w, x, y, n_tokens, row_begin, row_end);
+}
+
+void matmul_sum_q8_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end) {
+  MatmulQ8<Q8_0>(w, x, y, n_tokens, row_begin, row_end);
+}
+
+}  // namespace onecopy::kernels::avx512

@@ -1,0 +1,245 @@
+// The loops that all integer matmuls of this folder share: token blocks, row tiles, source blocks. A type
+// gives `Kernel`, with
+//   kBlockUnits   units per source block, or 0 where blocks have no header and a tile is one run of units
+//   kHeaderBytes  kUnitBytes  of a tile, for its 16 rows
+//   Header        what is known of a source block; LoadHeader(p) makes it
+//   Unit<T>(header, p, x, u, acc)
+//                 adds to acc[t], for T tokens and 16 rows, the unit at p; u is its number among the activations'
+// A token's result has the same bits whatever tokens stand beside it, since every T does the same operations
+// per token.
+//
+// Up to eight tokens at a time: an integer sum and a float sum each leave half of the 32 registers to the decoded
+// weights, of which each vector is used for all tokens as soon as it is made. vpdpbusd takes unsigned weights: types
+// with signed ones add an offset, and take it off by way of the activations' sums, s0 and s1.
+#pragma once
+
+#include "kernels/avx512/vec.h"
+#include "kernels/kernels.h"
+
+namespace onecopy::kernels::avx512 {
+namespace {
+
+constexpr size_t kRowTile = 16;
+constexpr size_t kTokenTile = 8;
+// Activations of one token block: a quarter of a 1 MiB second-level cache (Skylake) and less of later ones.
+constexpr size_t kTokenBlockBytes = size_t{256} * 1024;
+
+// A kQ8 row, taken apart (kernels.h).
+struct Q8Row {
+  const int8_t* q;
+  const float* d;
+  const float* s0;
+  const float* s1;
+};
+
+inline Q8Row MakeQ8Row(const void* row, size_t units) {
+  const auto* q = static_cast<const int8_t*>(row);
+  const auto* d = reinterpret_cast<const float*>(q + 32 * units);
+  return {q, d, d + units, d + 2 * units};
+}
+
+inline __m512i LoadWeights(const uint8_t* p) {
+  return _mm512_loadu_si512(p);
+}
+
+// u8[16] or i8[16] of a unit.
+inline __m128i LoadBytes(const uint8_t* p) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+}
+
+// sum[t] += four columns of 16 rows times the activations at q + offset.
+template <int T>
+inline void AddColumns4(__m512i w, const Q8Row* x, size_t offset, __m512i* sum) {
+  for (int t = 0; t < T; ++t) {
+    int32_t dword;
+    std::memcpy(&dword, x[t].q + offset, sizeof dword);
+    sum[t] = _mm512_dpbusd_epi32(sum[t], w, _mm512_set1_epi32(dword));
+  }
+}
+
+template <int T>
+inline void Clear(__m512i* sum) {
+  for (int t = 0; t < T; ++t) sum[t] = _mm512_setzero_si512();
+}
+
+// Integer sums of a unit of nibbles: columns 4j.. in the low nibbles of group j, 16 + 4j.. in the high ones.
+// Decode(nibbles, j, high) makes the unsigned bytes to multiply with, j from 0 to 3.
+template <int T, class Decode>
+inline void NibbleSums(const uint8_t* p, const Q8Row* x, size_t u, Decode decode, __m512i* sum) {
+  const __m512i low = _mm512_set1_epi8(15);
+  for (size_t j = 0; j < 4; ++j) {
+    const __m512i both = LoadWeights(p + 64 * j);
+    AddColumns4<T>(decode(_mm512_and_si512(both, low), j, false), x, 32 * u + 4 * j, sum);
+    AddColumns4<T>(decode(_mm512_and_si512(_mm512_srli_epi16(both, 4), low), j, true), x, 32 * u + 16 + 4 * j,
+                   sum);
+  }
+}
+
+// acc[t] += scale * (d * sum - offset * (s0 + s1)): the unit's product where all weights are `offset` too large.
+template <int T>
+inline void AddOffsetUnit(const __m512i* sum, __m512 scale, float offset, const Q8Row* x, size_t u,
+                          __m512* acc) {
+  const __m512 o = _mm512_set1_ps(offset);
+  for (int t = 0; t < T; ++t) {
+    __m512 term = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[t]), BroadcastF32(x[t].d + u));
+    term = _mm512_fnmadd_ps(o, BroadcastF32(x[t].s0 + u), term);
+    term = _mm512_fnmadd_ps(o, BroadcastF32(x[t].s1 + u), term);
+    acc[t] = _mm512_fmadd_ps(scale, term, acc[t]);
+  }
+}
+
+// acc[t] += scale * d * sum - min * (s0 + s1), as the K types with minimums have it.
+template <int T>
+inline void AddMinUnit(const __m512i* sum, __m512 scale, __m512 min, const Q8Row* x, size_t u, __m512* acc) {
+  for (int t = 0; t < T; ++t) {
+    const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[t]), BroadcastF32(x[t].d + u));
+    acc[t] = _mm512_fmadd_ps(scale, scaled, acc[t]);
+    acc[t] = _mm512_fnmadd_ps(min, BroadcastF32(x[t].s0 + u), acc[t]);
+    acc[t] = _mm512_fnmadd_ps(min, BroadcastF32(x[t].s1 + u), acc[t]);
+  }
+}
+
+// The header of Q4_K and Q5_K, and a unit's 6-bit values under it: sc u8[16], m u8[16].
+struct MinHeader {
+  __m512 d, dmin;
+};
+inline MinHeader LoadMinHeader(const uint8_t* p) {
+  return {LoadF16(p), LoadF16(p + 2 * kRowTile)};
+}
+inline __m512 UnitScale(const MinHeader& header, const uint8_t* p) {
+  return _mm512_mul_ps(header.d, _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(LoadBytes(p))));
+}
+inline __m512 UnitMin(const MinHeader& header, const uint8_t* p) {
+  return _mm512_mul_ps(header.dmin, _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(LoadBytes(p + kRowTile))));
+}
+
+// The header of types that have none.
+struct NoHeader {};
+
+// Fetches what a kernel will read kPrefetchBytes later, while it works on the unit at p (avx2/q8_matmul.h has the
+// measurement). Reads nothing, so it may run past the end.
+constexpr size_t kPrefetchBytes = 2048;
+template <size_t kBytes>
+inline void PrefetchUnit(const uint8_t* p) {
+  for (size_t i = 0; i < kBytes; i += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetchBytes + i), _MM_HINT_T0);
+  }
+}
+
+struct TileShape {
+  size_t units;       // of a row
+  size_t head_units;  // in the first, perhaps partial, source block
+};
+
+template <class Kernel>
+inline TileShape MakeTileShape(const PackedMatrix& w) {
+  TileShape shape = {w.cols / 32, w.cols / 32};
+  if constexpr (Kernel::kBlockUnits != 0) {
+    const size_t first = Kernel::kBlockUnits - w.first_col / 32 % Kernel::kBlockUnits;
+    if (first < shape.units) shape.head_units = first;
+  }
+  return shape;
+}
+
+// 16 rows' sums for T tokens, in float or (MatmulSumFn) in double of one float term a unit.
+template <class Y, int T>
+struct Sums;
+
+template <int T>
+struct Sums<float, T> {
+  __m512 acc[T];
+
+  Sums() {
+    for (auto& a : acc) a = _mm512_setzero_ps();
+  }
+  template <class Kernel>
+  void AddUnit(const typename Kernel::Header& header, const uint8_t* p, const Q8Row* x, size_t u) {
+    Kernel::template Unit<T>(header, p, x, u, acc);
+  }
+  void Store(float* const* y, size_t row, __mmask16 rows) const {
+    for (int t = 0; t < T; ++t) _mm512_mask_storeu_ps(y[t] + row, rows, acc[t]);
+  }
+};
+
+template <int T>
+struct Sums<double, T> {
+  __m512d low[T], high[T];
+
+  Sums() {
+    for (int t = 0; t < T; ++t) low[t] = high[t] = _mm512_setzero_pd();
+  }
+  template <class Kernel>
+  void AddUnit(const typename Kernel::Header& header, const uint8_t* p, const Q8Row* x, size_t u) {
+    __m512 term[T];
+    for (auto& a : term) a = _mm512_setzero_ps();
+    Kernel::template Unit<T>(header, p, x, u, term);
+    for (int t = 0; t < T; ++t) {
+      low[t] = _mm512_add_pd(low[t], _mm512_cvtps_pd(_mm512_castps512_ps256(term[t])));
+      high[t] = _mm512_add_pd(high[t], _mm512_cvtps_pd(_mm512_extractf32x8_ps(term[t], 1)));
+    }
+  }
+  void Store(double* const* y, size_t row, __mmask16 rows) const {
+    for (int t = 0; t < T; ++t) {
+      _mm512_mask_storeu_pd(y[t] + row, static_cast<__mmask8>(rows), low[t]);
+      _mm512_mask_storeu_pd(y[t] + row + 8, static_cast<__mmask8>(rows >> 8), high[t]);
+    }
+  }
+};
+
+// One tile for T tokens: y[t][row .. row + n_rows).
+template <class Kernel, class Y, int T>
+void TileTokens(const uint8_t* p, const TileShape& shape, const void* const* x, Y* const* y, size_t row,
+                size_t n_rows) {
+  Q8Row rows[T];
+  for (int t = 0; t < T; ++t) rows[t] = MakeQ8Row(x[t], shape.units);
+  Sums<Y, T> sums;
+  size_t n = shape.head_units;
+  for (size_t unit = 0; unit < shape.units; unit += n, n = Kernel::kBlockUnits) {
+    if (n > shape.units - unit) n = shape.units - unit;
+    const auto header = Kernel::LoadHeader(p);
+    p += Kernel::kHeaderBytes;
+    for (size_t u = unit; u < unit + n; ++u, p += Kernel::kUnitBytes) {
+      PrefetchUnit<Kernel::kUnitBytes>(p);
+      sums.template AddUnit<Kernel>(header, p, rows, u);
+    }
+  }
+  sums.Store(y, row, TailMask(n_rows));
+}
+
+// n_tokens of 1 to 8.
+template <class Kernel, class Y>
+void TileOfTokens(size_t n_tokens, const uint8_t* tile, const TileShape& shape, const void* const* x,
+                  Y* const* y, size_t row, size_t n_rows) {
+  using Fn = void (*)(const uint8_t*, const TileShape&, const void* const*, Y* const*, size_t, size_t);
+  static constexpr Fn kByTokens[kTokenTile] = {
+      TileTokens<Kernel, Y, 1>, TileTokens<Kernel, Y, 2>, TileTokens<Kernel, Y, 3>, TileTokens<Kernel, Y, 4>,
+      TileTokens<Kernel, Y, 5>, TileTokens<Kernel, Y, 6>, TileTokens<Kernel, Y, 7>, TileTokens<Kernel, Y, 8>};
+  kByTokens[n_tokens - 1](tile, shape, x, y, row, n_rows);
+}
+
+// Y: float or double.
+template <class Kernel, class Y>
+void MatmulQ8(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_tokens, uint32_t row_begin,
+              uint32_t row_end) {
+  const TileShape shape = MakeTileShape<Kernel>(w);
+  const size_t tile_bytes = TileBytes(w);
+  const size_t row_bytes = shape.units * (32 + 3 * sizeof(float)) + 64;
+  const size_t fit = kTokenBlockBytes / row_bytes / kTokenTile * kTokenTile;
+  const size_t block = fit < kTokenTile ? kTokenTile : fit;
+  for (size_t begin = 0; begin < n_tokens; begin += block) {
+    const size_t end = n_tokens - begin < block ? n_tokens : begin + block;
+    const uint8_t* tile = w.data + row_begin / kRowTile * tile_bytes;
+    for (size_t row = row_begin; row < row_end; row += kRowTile, tile += tile_bytes) {
+      const size_t n_rows = row_end - row < kRowTile ? row_end - row : kRowTile;
+      // Nine tokens are five and four: a tile of one would cost nearly as much as one of four.
+      for (size_t t = begin, tiles = (end - begin + kTokenTile - 1) / kTokenTile; t < end; --tiles) {
+        const size_t n = (end - t + tiles - 1) / tiles;
+        TileOfTokens<Kernel>(n, tile, shape, x + t, y + t, row, n_rows);
+        t += n;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace onecopy::kernels::avx512

@@ -1,0 +1,35 @@
+// The `avx512` table: a copy of `avx2` that overrides what gains from wider vectors.
+#include "kernels/avx2/avx2.h"
+#include "kernels/avx512/avx512.h"
+
+namespace onecopy::kernels::avx512 {
+namespace {
+
+KernelTable Make() {
+  KernelTable table = avx2::Table();
+  table.name = "avx512";
+  const auto set = [&table](WeightType type, uint32_t row_tile, ActFormat act, MatmulFn matmul,
+                            MatmulSumFn matmul_sum) {
+    WeightKernel& kernel = table.weights[static_cast<size_t>(type)];
+    kernel = {{act, matmul, matmul_sum}, row_tile};
+  };
+  set(WeightType::kQ8_0, 16, ActFormat::kQ8, matmul_q8_0, matmul_sum_q8_0);
+  set(WeightType::kQ4_0, 16, ActFormat::kQ8, matmul_q4_0, matmul_sum_q4_0);
+  set(WeightType::kQ4_K, 16, ActFormat::kQ8, matmul_q4_k, matmul_sum_q4_k);
+  set(WeightType::kQ5_K, 16, ActFormat::kQ8, matmul_q5_k, matmul_sum_q5_k);
+  set(WeightType::kQ6_K, 16, ActFormat::kQ8, matmul_q6_k, matmul_sum_q6_k);
+  set(WeightType::kMXFP4, 16, ActFormat::kQ8, matmul_mxfp4, matmul_sum_mxfp4);
+  table.attend = attend_f16;
+  table.attend_block = attend_block_f16;
+  table.attend_block_bytes = attend_block_bytes;
+  return table;
+}
+
+}  // namespace
+
+const KernelTable& Table() {
+  static const KernelTable table = Make();
+  return table;
+}
+
+}  // namespace onecopy::kernels::avx512

@@ -1,0 +1,64 @@
+#include "runtime/shard/packer.h"
+
+#include <algorithm>
+
+#include "runtime/base/check.h"
+#include "runtime/shard/plan.h"
+
+namespace onecopy::shard {
+
+using proto::WeightPlacement;
+
+void Packer::Split(const ReadItem& item, const uint8_t* src, std::vector<PackTask>* tasks) {
+  const auto step =
+      static_cast<uint32_t>(std::max<uint64_t>(1, (512 << 10) / (item.row_bytes * kRowStep)) * kRowStep);
+  for (uint32_t r = item.row_begin; r < item.row_end; r += step)
+    tasks->push_back(
+        {&item, r, std::min(item.row_end, r + step), src + (r - item.row_begin) * item.row_bytes});
+}
+
+Packer::Part Packer::OwnPart(const PackTask& task) const {
+  const ReadItem& item = *task.item;
+  if (store_.Matrix(item.weight, item.expert).rows == 0) return {};
+  if (plan_.placements(item.weight).axis() == WeightPlacement::COLS)
+    return {task.row_begin, task.row_end, task.row_begin};
+  const Range range = OwnedRange(spec_, plan_, item.weight, item.expert, rank_);
+  const uint32_t begin = std::max(task.row_begin, range.begin), end = std::min(task.row_end, range.end);
+  if (begin >= end) return {};
+  return {begin, end, begin - range.begin};
+}
+
+std::span<const uint8_t> Packer::Target(const PackTask& task) const {
+  const ReadItem& item = *task.item;
+  if (plan_.placements(item.weight).axis() == WeightPlacement::REPLICATED) return {};
+  const Part part = OwnPart(task);
+  if (part.begin == part.end) return {};
+  const kernels::PackedMatrix& matrix = store_.Matrix(item.weight, item.expert);
+  const uint64_t tile_bytes = kernels::TileBytes(matrix);
+  const uint64_t first_tile = part.first_row / matrix.row_tile;
+  const uint64_t end_tile = DivUp(uint64_t{part.first_row} + part.end - part.begin, matrix.row_tile);
+  return {matrix.data + first_tile * tile_bytes, (end_tile - first_tile) * tile_bytes};
+}
+
+void Packer::Pack(const PackTask& task) const {
+  const ReadItem& item = *task.item;
+  const proto::Weight& weight = spec_.weights(item.weight);
+  const auto& info = kernels::Info(static_cast<kernels::WeightType>(weight.type()));
+  const auto axis = plan_.placements(item.weight).axis();
+  if (axis == WeightPlacement::REPLICATED) {
+    for (uint32_t r = task.row_begin; r < task.row_end; ++r)
+      info.decode(task.src + (r - task.row_begin) * item.row_bytes,
+                  store_.VectorData(item.weight) + r * weight.cols(), weight.cols());
+    return;
+  }
+  const Part part = OwnPart(task);
+  if (part.begin == part.end) return;
+  const kernels::PackedMatrix& matrix = store_.Matrix(item.weight, item.expert);
+  const uint8_t* src = task.src + (part.begin - task.row_begin) * item.row_bytes;
+  if (axis == WeightPlacement::COLS)
+    src += uint64_t{matrix.first_col} / info.block_cols * info.block_bytes - item.first_byte;
+  kernels::PackRows(matrix, store_.MatrixData(item.weight, item.expert), part.first_row,
+                    part.end - part.begin, src, item.row_bytes);
+}
+
+}  // namespace onecopy::shard

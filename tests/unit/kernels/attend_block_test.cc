@@ -1,0 +1,161 @@
+// Attention of blocks of tokens of every table against causal softmax(q k) v in float64, over pages as the table stores
+// them.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "tests/unit/kernels/test_tables.h"
+
+namespace onecopy::kernels {
+namespace {
+
+struct Shape {
+  size_t tokens, first_position, heads, head_dim, v_dim;
+};
+
+// Pages of rows in the table's element type, and the same as float. What no position has written is NaN.
+class Pages {
+ public:
+  Pages(const KernelTable& table, size_t positions, size_t dim, uint32_t seed) : seen_(positions * dim) {
+    const size_t row_bytes = dim * KvBytes(table.kv_type);
+    const std::vector<float> values = RandomVector(positions * dim, seed);
+    const TypeInfo& info = Info(table.kv_type == KvType::kF16 ? WeightType::kF16 : WeightType::kF32);
+    for (size_t p = 0; p < positions; ++p) {
+      if (p % kKvPagePositions == 0) {
+        bytes_.emplace_back(kKvPagePositions * row_bytes);
+        std::memset(bytes_.back().get(), 0xff, kKvPagePositions * row_bytes);
+        pages_.push_back(bytes_.back().get());
+      }
+      uint8_t* row = bytes_.back().get() + p % kKvPagePositions * row_bytes;
+      table.store_kv(&values[p * dim], dim, row);
+      info.decode(row, &seen_[p * dim], dim);
+    }
+  }
+  const void* const* pages() const { return pages_.data(); }
+  const float* row(size_t p, size_t dim) const { return &seen_[p * dim]; }
+
+ private:
+  std::vector<AlignedBytes> bytes_;
+  std::vector<const void*> pages_;
+  std::vector<float> seen_;
+};
+
+class AttendBlockTest : public PerTable {
+ protected:
+  static constexpr size_t kGap = 5;  // floats between tokens
+
+  std::vector<float> Run(const Shape& s, const Pages& k, const Pages& v, const float* q) {
+    const size_t q_stride = s.heads * s.head_dim + kGap, out_stride = s.heads * s.v_dim + kGap;
+    std::vector<float> out(s.tokens * out_stride, -7.0f);
+    AttendBlock block = {s.tokens, s.heads,   s.head_dim, s.v_dim,    s.first_position, q,
+                         q_stride, k.pages(), v.pages(),  out.data(), out_stride,       nullptr};
+    const AlignedBytes scratch(table_->attend_block_bytes(block));
+    std::memset(scratch.get(), 0xff, table_->attend_block_bytes(block));
+    block.scratch = scratch.get();
+    table_->attend_block(block);
+    return out;
+  }
+
+  // Scores of tables that round q to pieces of bf16 are off by up to 2^-15 of the sum of magnitudes.
+  void Check(const Shape& s) {
+    SCOPED_TRACE(std::to_string(s.tokens) + " tokens from " + std::to_string(s.first_position) + ", " +
+                 std::to_string(s.heads) + " heads of " + std::to_string(s.head_dim) + " and " +
+                 std::to_string(s.v_dim));
+    const size_t positions = s.first_position + s.tokens;
+    const Pages k(*table_, positions, s.head_dim, 1), v(*table_, positions, s.v_dim, 2);
+    const size_t q_stride = s.heads * s.head_dim + kGap, out_stride = s.heads * s.v_dim + kGap;
+    const std::vector<float> q =
+        RandomVector(s.tokens * q_stride, 3, 2.0f / std::sqrt(static_cast<float>(s.head_dim)));
+    const std::vector<float> out = Run(s, k, v, q.data());
+    const double epsilon = std::strcmp(table_->name, "amx") == 0 ? 1.0 / (1 << 15) : 0;
+    for (size_t t = 0; t < s.tokens; ++t) {
+      for (size_t h = 0; h < s.heads; ++h)
+        CheckRow(s, s.first_position + t + 1, &q[t * q_stride + h * s.head_dim], k, v,
+                 &out[t * out_stride + h * s.v_dim], epsilon);
+      for (size_t i = 0; i < kGap; ++i) ASSERT_EQ(out[t * out_stride + s.heads * s.v_dim + i], -7.0f);
+    }
+  }
+
+  static void CheckRow(const Shape& s, size_t seen, const float* q, const Pages& k, const Pages& v,
+                       const float* out, double epsilon) {
+    std::vector<double> weights(seen);
+    double score_error = 0;
+    for (size_t p = 0; p < seen; ++p) {
+      double norm = 0;
+      for (size_t i = 0; i < s.head_dim; ++i) {
+        const double product = static_cast<double>(q[i]) * k.row(p, s.head_dim)[i];
+        weights[p] += product;
+        norm += std::fabs(product);
+      }
+      score_error = std::max(score_error, norm * (static_cast<double>(s.head_dim + 4) / (1 << 24) + epsilon));
+    }
+    const double max = *std::max_element(weights.begin(), weights.end());
+    double sum = 0;
+    for (double& weight : weights) sum += weight = std::exp(weight - max);
+    for (size_t i = 0; i < s.v_dim; ++i) {
+      double expected = 0, norm = 0;
+      for (size_t p = 0; p < seen; ++p) {
+        const double term = weights[p] / sum * v.row(p, s.v_dim)[i];
+        expected += term;
+        norm += std::fabs(term);
+      }
+      const double tolerance =
+          norm * (2 * score_error + static_cast<double>(seen + 16) / (1 << 24) + epsilon);
+      ASSERT_NEAR(out[i], expected, tolerance) << seen << " positions seen, column " << i;
+    }
+  }
+};
+
+TEST_P(AttendBlockTest, EqualsFloat64ForOddShapes) {
+  for (const size_t tokens : {1, 2, 3, 17, 33, 65})
+    for (const size_t first : {0, 1, 47, 63, 64, 130}) {
+      Check({tokens, first, 1, 32, 32});
+      Check({tokens, first, 3, 20, 13});
+    }
+}
+
+TEST_P(AttendBlockTest, EqualsFloat64ForModelShapes) {
+  Check({32, 200, 8, 128, 128});
+  Check({40, 0, 4, 64, 64});
+  Check({7, 100, 5, 80, 80});
+  Check({5, 90, 2, 192, 128});
+}
+
+// The first page has tiny scores, the second huge ones: the rescaling must not overflow, nor divide by zero.
+TEST_P(AttendBlockTest, LargeScoresDoNotOverflow) {
+  const Shape s = {2, kKvPagePositions - 1, 1, 32, 32};
+  Pages k(*table_, s.first_position + 2, 32, 1), v(*table_, s.first_position + 2, 32, 2);
+  std::vector<float> row(32, -100.0f), q(2 * (32 + kGap), 4.0f);
+  auto* first_page = const_cast<uint8_t*>(static_cast<const uint8_t*>(k.pages()[0]));
+  for (size_t p = 0; p < kKvPagePositions; ++p)
+    table_->store_kv(row.data(), 32, first_page + p * 32 * KvBytes(table_->kv_type));
+  std::fill(row.begin(), row.end(), 100.0f);
+  table_->store_kv(row.data(), 32, const_cast<void*>(k.pages()[1]));
+  const auto out = Run(s, k, v, q.data());
+  for (size_t i = 0; i < 32; ++i) {
+    EXPECT_TRUE(std::isfinite(out[i]));
+    EXPECT_NEAR(out[32 + kGap + i], v.row(kKvPagePositions, 32)[i], 1e-4);  // all weight on the last position
+  }
+}
+
+// Blocks are cut between threads, ranks and steps: a row's bits must not depend on its company.
+TEST_P(AttendBlockTest, ATokenAndHeadAloneGiveTheSameBits) {
+  const Shape s = {37, 50, 3, 64, 64};
+  const size_t positions = s.first_position + s.tokens;
+  const Pages k(*table_, positions, 64, 4), v(*table_, positions, 64, 5);
+  const std::vector<float> q = RandomVector(s.tokens * (3 * 64 + kGap), 6, 0.3f);
+  const auto all = Run(s, k, v, q.data());
+  for (size_t t = 0; t < s.tokens; ++t) {
+    for (size_t h = 0; h < s.heads; ++h) {
+      const size_t at = t * (3 * 64 + kGap) + h * 64;
+      const auto alone = Run({1, s.first_position + t, 1, 64, 64}, k, v, &q[at]);
+      ASSERT_EQ(std::memcmp(alone.data(), &all[at], 64 * sizeof(float)), 0) << "token " << t << " head " << h;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Tables, AttendBlockTest, ::testing::ValuesIn(TableEntries()), TableName);
+
+}  // namespace
+}  // namespace onecopy::kernels
