@@ -9,7 +9,8 @@ namespace onecopy::cli {
 
 class DraftLength {
  public:
-  // A step of few tokens: a kernel for many (prefill) may round otherwise, and then the tokens would not be the same.
+  // A step below kernels::WeightKernel::many_from of every table: with the kernels for many tokens, which round otherwise,
+  // the tokens would not be the same.
   static constexpr uint32_t kMost = 7;
 
   // So many in each step, at most kMost; 0: none.
