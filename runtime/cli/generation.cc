@@ -8,6 +8,8 @@
 namespace onecopy::cli {
 namespace {
 
+static_assert(1 + DraftLength::kMost <= exec::GqaAttention::kMostTokensAlone);
+
 using Clock = std::chrono::steady_clock;
 
 double Since(Clock::time_point start) {
