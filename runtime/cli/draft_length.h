@@ -9,9 +9,9 @@ namespace onecopy::cli {
 
 class DraftLength {
  public:
-  // A step below kernels::WeightKernel::many_from of every table: with the kernels for many tokens, which round otherwise,
-  // the tokens would not be the same.
-  static constexpr uint32_t kMost = 7;
+  // A step of few tokens: from some number on kernels, attention and exchange between ranks round otherwise (kernels'
+  // many_from, GqaAttention::kMostTokensAlone, comm::kLeastBf16Rows), and the tokens would not be the same.
+  static constexpr uint32_t kMost = 6;
 
   // So many in each step, at most kMost; 0: none.
   static DraftLength Always(uint32_t n) { return DraftLength(false, n < kMost ? n : kMost); }
