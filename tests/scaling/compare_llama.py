@@ -28,8 +28,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 # cpuinfo flag: option of llama.cpp's build. Not GGML_NATIVE, which leaves AMX to the compiler: what g++ 12 makes of that
 # crashes at the first prompt.
-ISA_OPTIONS = {"avx2": "AVX2", "fma": "FMA", "f16c": "F16C", "bmi2": "BMI2", "avx512f": "AVX512",
-               "avx512_vbmi": "AVX512_VBMI", "avx512_vnni": "AVX512_VNNI", "avx512_bf16": "AVX512_BF16"}
+ISA_OPTIONS = {"avx2": "AVX2", "fma": "FMA", "f16c": "F16C", "bmi2": "BMI2", "avx_vnni": "AVX_VNNI", "avx512f": "AVX512",
+               "avx512vbmi": "AVX512_VBMI", "avx512_vnni": "AVX512_VNNI", "avx512_bf16": "AVX512_BF16"}
 AMX_OPTIONS = {"amx_tile": "AMX_TILE", "amx_int8": "AMX_INT8", "amx_bf16": "AMX_BF16"}
 LEAST_COMPILER_FOR_AMX = 13
 UNUSED_PARTS = ["LLAVA_BUILD", "MTMD_BUILD", "LLAMA_CURL", "LLAMA_BUILD_EXAMPLES", "LLAMA_BUILD_TOOLS", "LLAMA_BUILD_TESTS",
@@ -84,7 +84,9 @@ def make_venv(folder, requirement):
         if "amx_tile" in flags and compiler < LEAST_COMPILER_FOR_AMX:
             print(f"compare_llama: warning: compiler {compiler} is too old for llama.cpp's AMX kernels; set CC and CXX to one "
                   f"from {LEAST_COMPILER_FOR_AMX} on to compare with them", file=sys.stderr)
-        run([python, "-m", "pip", "install", requirement], env=dict(os.environ, CMAKE_ARGS=cmake_args(flags, compiler)))
+        # No cache: a wheel that was built with other options is none of this CPU's.
+        run([python, "-m", "pip", "install", "--no-cache-dir", requirement],
+            env=dict(os.environ, CMAKE_ARGS=cmake_args(flags, compiler)))
     return python
 
 
