@@ -96,8 +96,10 @@ std::string LimitsTable(const BenchResults& results) {
 
 std::string SpeedTable(const BenchResults& results, const nlohmann::json& earlier) {
   const BenchLimits& limits = results.limits;
-  std::string text =
-      "| | tokens | depth | batch | tokens/s (min - max) | MB/token | GB/s | of memory | GMAC/s | of peak |";
+  std::string text = fmt::format(
+      "| | tokens | depth | batch | tokens/s (min - max) | MB/token | GB/s | of memory | GMAC/s | of {} peak "
+      "|",
+      limits.format);
   text += earlier.is_null() ? "\n" : " to earlier |\n";
   text += "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|";
   text += earlier.is_null() ? "\n" : "---:|\n";

@@ -17,6 +17,8 @@ class DraftLength {
   static DraftLength Always(uint32_t n) { return DraftLength(false, n < kMost ? n : kMost); }
   static DraftLength AsPays() { return DraftLength(true, kMost); }
 
+  // False where no step ever drafts.
+  bool drafts() const { return n_ > 0; }
   uint32_t Next() const;
   // A step of 1 + drafted tokens took so long.
   void ObserveStep(uint32_t drafted, double seconds);
