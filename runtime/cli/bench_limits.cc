@@ -20,10 +20,6 @@ uint64_t BeyondCaches(int threads) {
                   last_level > 0 ? 2 * static_cast<uint64_t>(last_level) : 0);
 }
 
-double ReadBandwidth(const ModelSession& session, int threads) {
-  return report::MeasureReadBandwidth(threads, session.ProbeBytes(BeyondCaches(threads)));
-}
-
 // That of most weights of the model.
 kernels::WeightType MainType(const proto::ModelSpec& spec) {
   std::map<uint32_t, double> elements;
@@ -56,13 +52,17 @@ BenchLimits MeasureBenchLimits(ModelSession& session) {
   const kernels::WeightType type = MainType(session.spec());
   limits.weight_type = kernels::Info(type).name;
   limits.format = FormatOf(session.kernels(), type);
-  if (session.leads()) {
-    limits.read_thread = ReadBandwidth(session, 1);
-    limits.read_rank = threads > 1 ? ReadBandwidth(session, threads) : limits.read_thread;
-  }
-  comm.Barrier();
   nlohmann::json mine;
-  mine["read"] = comm.size() > 1 ? ReadBandwidth(session, threads) : limits.read_rank;
+  {
+    const report::MemoryProbe probe(threads, session.ProbeBytes(BeyondCaches(threads)));
+    comm.Barrier();  // no rank fills its memory any more
+    if (session.leads()) {
+      limits.read_thread = probe.OneThreadBandwidth();
+      limits.read_rank = probe.ReadBandwidth();
+    }
+    comm.Barrier();
+    mine["read"] = comm.size() > 1 ? probe.ReadBandwidth() : limits.read_rank;
+  }
   comm.Barrier();
   mine["peaks"] = nlohmann::json::array();
   for (const report::PeakRate& peak : report::MeasurePeakRates(threads))

@@ -10,6 +10,10 @@ namespace {
 
 using nlohmann::ordered_json;
 
+const char* NameOf(const BenchRow& row) {
+  return row.is_prefill ? "prefill" : "decode";
+}
+
 double Share(double part, double whole) {
   return whole > 0 ? part / whole : 0;
 }
@@ -28,7 +32,7 @@ double RatioToEarlier(const BenchRow& row, const nlohmann::json& earlier) {
   const auto is = [](const nlohmann::json& other, const char* key, uint32_t value) {
     return other.contains(key) && other[key].is_number_unsigned() && other[key] == value;
   };
-  for (const auto& other : earlier[row.is_prefill ? "prefill" : "decode"]) {
+  for (const auto& other : earlier[NameOf(row)]) {
     if (!other.is_object() || !is(other, "tokens", row.tokens)) continue;
     if (!row.is_prefill && (!is(other, "depth", row.depth) || !is(other, "batch", row.batch))) continue;
     const auto median = nlohmann::json::json_pointer("/tokens_per_second/median");
@@ -51,6 +55,10 @@ ordered_json RowJson(const BenchRow& row, const RowWork& work, const BenchLimits
   json["experts_per_step"] = work.experts_per_step;
   json["bandwidth_share"] = BandwidthShare(row, work, limits);
   json["compute_share"] = ComputeShare(row, work, limits);
+  ordered_json& shares = json["time_shares"];
+  for (size_t p = 0; p < exec::kNumPhases; ++p) shares[exec::kPhaseNames[p]] = work.phases[p];
+  shares["imbalance"] = work.imbalance;
+  json["idle_threads"] = work.idle_threads;
   json["kernel_share"] = Share(row.rate.median * work.multiply_adds_per_token, limits.kernel_all);
   return json;
 }
@@ -88,8 +96,10 @@ std::string LimitsTable(const BenchResults& results) {
 
 std::string SpeedTable(const BenchResults& results, const nlohmann::json& earlier) {
   const BenchLimits& limits = results.limits;
-  std::string text =
-      "| | tokens | depth | batch | tokens/s (min - max) | MB/token | GB/s | of memory | GMAC/s | of peak |";
+  std::string text = fmt::format(
+      "| | tokens | depth | batch | tokens/s (min - max) | MB/token | GB/s | of memory | GMAC/s | of {} peak "
+      "|",
+      limits.format);
   text += earlier.is_null() ? "\n" : " to earlier |\n";
   text += "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|";
   text += earlier.is_null() ? "\n" : "---:|\n";
@@ -98,8 +108,8 @@ std::string SpeedTable(const BenchResults& results, const nlohmann::json& earlie
     const RowWork& work = results.work[i];
     text += fmt::format(
         "| {} | {} | {} | {} | {:.2f} ({:.2f} - {:.2f}) | {:.1f} | {:.2f} | {:.1f} % | {:.1f} | {:.1f} % |",
-        row.is_prefill ? "prefill" : "decode", row.tokens, row.depth, row.batch, row.rate.median,
-        row.rate.min, row.rate.max, work.bytes_per_token / 1e6, row.rate.median * work.bytes_per_token / 1e9,
+        NameOf(row), row.tokens, row.depth, row.batch, row.rate.median, row.rate.min, row.rate.max,
+        work.bytes_per_token / 1e6, row.rate.median * work.bytes_per_token / 1e9,
         100 * BandwidthShare(row, work, limits), row.rate.median * work.multiply_adds_per_token / 1e9,
         100 * ComputeShare(row, work, limits));
     if (!earlier.is_null()) {
@@ -107,6 +117,23 @@ std::string SpeedTable(const BenchResults& results, const nlohmann::json& earlie
       text += ratio > 0 ? fmt::format(" {:.2f} |", ratio) : std::string(" |");
     }
     text += "\n";
+  }
+  return text;
+}
+
+std::string TimesTable(const BenchResults& results) {
+  std::string text = "| % of the time | tokens | depth | batch |", line = "|---|---:|---:|---:|";
+  for (const char* name : exec::kPhaseNames) {
+    text += fmt::format(" {} |", name);
+    line += "---:|";
+  }
+  text += " imbalance | idle threads |\n" + line + "---:|---:|\n";
+  for (size_t i = 0; i < results.rows.size(); ++i) {
+    const BenchRow& row = results.rows[i];
+    const RowWork& work = results.work[i];
+    text += fmt::format("| {} | {} | {} | {} |", NameOf(row), row.tokens, row.depth, row.batch);
+    for (const double share : work.phases) text += fmt::format(" {:.1f} |", 100 * share);
+    text += fmt::format(" {:.1f} | {:.1f} |\n", 100 * work.imbalance, 100 * work.idle_threads);
   }
   return text;
 }
@@ -123,15 +150,16 @@ ordered_json BenchJson(const BenchResults& results, const nlohmann::json& earlie
     const BenchRow& row = results.rows[i];
     ordered_json out = RowJson(row, results.work[i], results.limits);
     if (const double ratio = RatioToEarlier(row, earlier); ratio > 0) out["ratio_to_earlier"] = ratio;
-    json[row.is_prefill ? "prefill" : "decode"].push_back(std::move(out));
+    json[NameOf(row)].push_back(std::move(out));
   }
   json["machine"] = MachineJson(results);
   return json;
 }
 
 std::string BenchMarkdown(const BenchResults& results, const nlohmann::json& earlier) {
-  return fmt::format("{}: {} ranks, {} threads in all, kernels {}\n\n{}\n{}", results.model, results.ranks,
-                     results.threads, results.kernels, LimitsTable(results), SpeedTable(results, earlier));
+  return fmt::format("{}: {} ranks, {} threads in all, kernels {}\n\n{}\n{}\n{}", results.model,
+                     results.ranks, results.threads, results.kernels, LimitsTable(results),
+                     SpeedTable(results, earlier), TimesTable(results));
 }
 
 nlohmann::json ReadEarlierBench(const std::string& path, const std::string& model) {

@@ -7,6 +7,30 @@
 #include "runtime/base/check.h"
 
 namespace onecopy::cli {
+namespace {
+
+// Time of the row's steps over all ranks.
+void AddTimes(const BenchRow& row, const std::vector<StepNotes>& by_rank, RowWork* work) {
+  double total = 0, waited = 0, team_wall = 0, team_work = 0;
+  for (const StepRange& range : row.steps) {
+    for (const StepNotes& notes : by_rank) {
+      const exec::StepTimes before = range.begin > 0 ? notes[range.begin - 1].times : exec::StepTimes();
+      const exec::StepTimes& after = notes[range.end - 1].times;
+      for (size_t p = 0; p < exec::kNumPhases; ++p) work->phases[p] += after.seconds[p] - before.seconds[p];
+      total += after.total_seconds() - before.total_seconds();
+      waited += after.wait_seconds - before.wait_seconds;
+      team_wall += after.team_wall_seconds - before.team_wall_seconds;
+      team_work += after.team_work_seconds - before.team_work_seconds;
+    }
+  }
+  if (total <= 0) return;
+  work->phases[static_cast<size_t>(exec::Phase::kCollective)] -= waited;
+  for (double& phase : work->phases) phase /= total;
+  work->imbalance = waited / total;
+  if (team_wall > 0) work->idle_threads = 1 - team_work / team_wall;
+}
+
+}  // namespace
 
 std::vector<StepNotes> GatherNotes(comm::Communicator& comm, const StepNotes& mine) {
   static_assert(std::is_trivially_copyable_v<StepNote>);
@@ -22,6 +46,7 @@ std::vector<StepNotes> GatherNotes(comm::Communicator& comm, const StepNotes& mi
 }
 
 RowWork WorkOf(const BenchRow& row, const std::vector<StepNotes>& by_rank) {
+  RowWork work;
   exec::StepCounts sum;
   double experts = 0, steps = 0;
   for (const StepRange& range : row.steps) {
@@ -35,8 +60,8 @@ RowWork WorkOf(const BenchRow& row, const std::vector<StepNotes>& by_rank) {
       experts += static_cast<double>(most);
     }
   }
+  AddTimes(row, by_rank, &work);
   const double tokens = static_cast<double>(row.steps.size()) * row.tokens * row.batch;
-  RowWork work;
   work.bytes_per_token = static_cast<double>(sum.weight_bytes + sum.kv_bytes) / tokens;
   work.multiply_adds_per_token = static_cast<double>(sum.multiply_adds) / tokens;
   work.experts_per_step = experts / steps;

@@ -48,7 +48,7 @@ void Run(const Options& options, comm::Communicator& comm, const Seat& seat) {
   StepNotes notes;
   size_t n_steps = 0;
   session.engine().SetStepObserver([&](const exec::Decoder& decoder) {
-    notes.push_back({decoder.counts()});
+    notes.push_back({decoder.counts(), decoder.times()});
     ++n_steps;
   });
   session.Run(

@@ -9,13 +9,16 @@ namespace onecopy::cli {
 
 class DraftLength {
  public:
-  // A step of few tokens: a kernel for many (prefill) may round otherwise, and then the tokens would not be the same.
-  static constexpr uint32_t kMost = 7;
+  // A step of few tokens: from some number on kernels, attention and exchange between ranks round otherwise (kernels'
+  // many_from, GqaAttention::kMostTokensAlone, comm::kLeastBf16Rows), and the tokens would not be the same.
+  static constexpr uint32_t kMost = 6;
 
   // So many in each step, at most kMost; 0: none.
   static DraftLength Always(uint32_t n) { return DraftLength(false, n < kMost ? n : kMost); }
   static DraftLength AsPays() { return DraftLength(true, kMost); }
 
+  // False where no step ever drafts.
+  bool drafts() const { return n_ > 0; }
   uint32_t Next() const;
   // A step of 1 + drafted tokens took so long.
   void ObserveStep(uint32_t drafted, double seconds);

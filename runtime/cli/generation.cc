@@ -8,6 +8,9 @@
 namespace onecopy::cli {
 namespace {
 
+static_assert(1 + DraftLength::kMost <= exec::GqaAttention::kMostTokensAlone);
+static_assert(1 + DraftLength::kMost < comm::kLeastBf16Rows);
+
 using Clock = std::chrono::steady_clock;
 
 double Since(Clock::time_point start) {
@@ -19,7 +22,7 @@ double Since(Clock::time_point start) {
 GenerationTimes Generation::Run(std::span<const int32_t> prompt, size_t n,
                                 const std::function<bool(int32_t)>& accept) {
   history_.assign(prompt.begin(), prompt.end());
-  lookup_.Push(prompt);
+  if (draft_length_.drafts()) lookup_.Push(prompt);
   const size_t vocab = engine_.spec().vocab_size();
   const auto start = Clock::now();
   std::span<const float> logits = engine_.Append(0, 0, prompt);
@@ -30,7 +33,7 @@ GenerationTimes Generation::Run(std::span<const int32_t> prompt, size_t n,
     const int32_t token = Choose(logits.subspan(right_ * vocab, vocab));
     const bool goes_on = accept(token);
     history_.push_back(token);
-    lookup_.Push(token);
+    if (draft_length_.drafts()) lookup_.Push(token);
     const bool guessed = right_ < draft_.size() && draft_[right_] == token;
     right_ += guessed;
     if (!goes_on || --left == 0) break;
@@ -54,7 +57,7 @@ int32_t Generation::Choose(std::span<const float> logits) const {
 
 std::span<const float> Generation::Step(size_t most) {
   const size_t wanted = std::min<size_t>(most, draft_length_.Next());
-  // A guess that the step leaves out is still held against the token to come.
+  // A guess that the step leaves out is still held against the token to come. Without any look-up there is none.
   guess_ = lookup_.Draft(std::max<size_t>(wanted, 1));
   draft_.assign(guess_.begin(), guess_.begin() + static_cast<ptrdiff_t>(std::min(wanted, guess_.size())));
   proto::Step step;

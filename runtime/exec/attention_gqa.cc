@@ -50,8 +50,8 @@ void GqaAttention::Divide(const proto::Step& step) {
       return step.slots(t) == step.slots(t - 1) && step.positions(t) == step.positions(t - 1) + 1;
     };
     for (end = begin + 1; end < n_tokens && follows(static_cast<int>(end));) ++end;
-    if (end - begin == 1) {
-      singles_.push_back(begin);
+    if (end - begin <= kMostTokensAlone) {
+      for (uint32_t t = begin; t < end; ++t) singles_.push_back(t);
       continue;
     }
     for (uint32_t t = begin; t < end; t += per_block) {

@@ -1,7 +1,7 @@
 // Grouped-query attention over this rank's query heads (Ainslie et al. 2023), with a paged KV cache.
 //
-// Consecutive tokens of a sequence (a prefill) go in blocks through KernelTable::attend_block. A single token (decode)
-// goes through KernelTable::attend, in chunks of fixed size whose partial softmaxes are merged in order (flash-decoding,
+// Consecutive tokens of a sequence (a prefill) go in blocks through KernelTable::attend_block. A single token (decode), or one
+// of a few, goes through KernelTable::attend, in chunks of fixed size whose partial softmaxes are merged in order (flash-decoding,
 // Dao et al. 2023), so it spreads over the team. Neither result depends on the number of threads or ranks, nor on the
 // other tokens of the step, but the two may differ in rounding.
 #pragma once
@@ -21,6 +21,9 @@ namespace onecopy::exec {
 class GqaAttention {
  public:
   static constexpr uint32_t kChunkTokens = 4 * KvCache::kPageTokens;
+  // So many consecutive tokens of a sequence, or fewer, do not make a block: each has the bits that it has alone, and a
+  // guess that is verified gets the logits of plain decoding.
+  static constexpr uint32_t kMostTokensAlone = 8;
 
   GqaAttention(const proto::ModelSpec& spec, const kernels::KernelTable& table, const ThreadTeam& team)
       : spec_(spec), table_(table), team_(team) {}

@@ -91,6 +91,15 @@ double MemoryProbe::ReadBandwidth(int passes) const {
   return static_cast<double>(bytes_) * threads_ / seconds;
 }
 
+double MemoryProbe::OneThreadBandwidth(int passes) const {
+  std::atomic<uint64_t> sink{0};
+  const double seconds = QuickestTogether(1, passes, [&](int) {
+    for (const uint8_t* part : parts_)
+      sink += SumWords(reinterpret_cast<const uint64_t*>(part), bytes_ / sizeof(uint64_t));
+  });
+  return static_cast<double>(bytes_) * threads_ / seconds;
+}
+
 std::vector<double> MemoryProbe::ThreadBandwidths(int passes) const {
   std::atomic<uint64_t> sink{0};
   std::vector<double> best(threads_);

@@ -23,7 +23,9 @@ class MemoryProbe {
 
   // Bytes a second that all threads read together, front to back.
   double ReadBandwidth(int passes = 4) const;
-  // The same of each thread, while all read.
+  // Of one thread that reads all of it, while the others idle.
+  double OneThreadBandwidth(int passes = 3) const;
+  // Of each thread, while all read.
   std::vector<double> ThreadBandwidths(int passes = 3) const;
   // Multiply-adds a second of one thread in the table's product of one vector, weights from memory, the other threads
   // idle. sum: matmul_sum in place of matmul. 0 where the table cannot compute with the type.

@@ -27,7 +27,7 @@ namespace {
   asm volatile(CLEAR "1:\n" BODY "dec %0\njnz 1b\nvzeroupper\n" : "+r"(n) : : "cc", XMM_REGISTERS)
 
 // Sums in ymm0-11, operands in ymm14 and ymm15.
-#define CLEAR_YMM(i) "vpxor %%ymm" #i ",%%ymm" #i ",%%ymm" #i "\n"
+#define CLEAR_YMM(i) "vxorps %%ymm" #i ",%%ymm" #i ",%%ymm" #i "\n"
 #define F32_YMM(i) "vfmadd231ps %%ymm14,%%ymm15,%%ymm" #i "\n"
 // Without VNNI a product of bytes takes three instructions.
 #define INT8_YMM(i)                      \

@@ -108,12 +108,13 @@ void MoeLayer(benchmark::State& state, const kernels::KernelTable& table, Weight
   std::vector<float> scores(n_tokens * kExperts);
   std::vector<double> out(n_tokens * kHidden);
   Activations acts;
+  Routing routing;
   uint64_t i = 0, experts = 0;
   for (auto _ : state) {
     std::copy_n(draws.begin() + static_cast<ptrdiff_t>(i % kDraws * scores.size()), scores.size(),
                 scores.begin());
     acts.Set(x.data(), n_tokens, kHidden, kHidden);
-    const Routing routing = RouteTopK(layers.spec, table, scores.data(), n_tokens);
+    RouteTopK(layers.spec, table, team, scores.data(), n_tokens, &routing);
     ffn.Run(Ffn::kExperts, static_cast<uint32_t>(i % layers.n_layers), routing, &acts, out.data(), kHidden);
     benchmark::DoNotOptimize(out.data());
     experts += routing.groups.size();

@@ -44,10 +44,22 @@ FileSizes SizesOfShippedModel() {
   return sizes;
 }
 
+void ExpectSharesOfAllTheTime(const json& row) {
+  double sum = 0;
+  for (const auto& [phase, share] : row.at("time_shares").items()) {
+    EXPECT_GE(share, -1e-6) << phase;
+    sum += share.get<double>();
+  }
+  EXPECT_NEAR(sum, 1, 1e-6);
+  EXPECT_GT(row.at("time_shares").at("experts"), 0);
+  EXPECT_LT(row.at("idle_threads"), 1);
+}
+
 TEST(Bench, CountsTheBytesOfTheExpertsThatTokensChose) {
   const FileSizes sizes = SizesOfShippedModel();
   ASSERT_GT(sizes.layers, 0u);
   const double one_token = sizes.dense + sizes.experts * sizes.top_k / sizes.n_experts;
+  std::set<uint64_t> multiply_adds;  // do not depend on the number of ranks
   for (int ranks : {1, 3}) {
     const json bench = Bench(ranks, {"-p", "64", "-n", "4", "--batch", "1,8"});
     const json &prefill = bench.at("prefill").at(0), &one = bench.at("decode").at(0),
@@ -61,19 +73,12 @@ TEST(Bench, CountsTheBytesOfTheExpertsThatTokensChose) {
     EXPECT_LT(bytes_of_eight, 8 * bytes) << "but read what they share once";
     EXPECT_GT(eight.at("experts_per_step"), one.at("experts_per_step"));
     EXPECT_LE(eight.at("experts_per_step"), sizes.layers * std::min(sizes.n_experts, 8 * sizes.top_k));
-    EXPECT_LE(64 * prefill.at("bytes_per_token").get<double>(), 1.01 * (sizes.dense + sizes.experts));
+    EXPECT_LE(64 * prefill.at("bytes_per_token").get<double>(), 1.05 * (sizes.dense + sizes.experts));
+    multiply_adds.insert(one.at("multiply_adds_per_token").get<uint64_t>());
+    for (const json& row : {prefill, one, eight}) ExpectSharesOfAllTheTime(row);
   }
-}
-
-TEST(Bench, ArithmeticDoesNotDependOnTheNumberOfRanks) {
-  const auto decode = [](int ranks) {
-    return Bench(ranks, {"-p", "0", "-n", "3", "--depth", "70"})
-        .at("decode")
-        .at(0)
-        .at("multiply_adds_per_token");
-  };
-  EXPECT_GT(decode(1), 1'000'000);
-  EXPECT_EQ(decode(1), decode(2));
+  EXPECT_EQ(multiply_adds.size(), 1u);
+  EXPECT_GT(*multiply_adds.begin(), 1'000'000u);
 }
 
 TEST(Bench, EveryDepthAndBatchIsARow) {

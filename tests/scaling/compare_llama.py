@@ -26,10 +26,12 @@ import venv
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-# cpuinfo flag: option of llama.cpp's build. Not GGML_NATIVE: on a CPU with AMX, g++ 12 miscompiles what that turns on, and
-# the first prompt crashes.
-ISA_OPTIONS = {"avx2": "AVX2", "fma": "FMA", "f16c": "F16C", "bmi2": "BMI2", "avx512f": "AVX512",
-               "avx512_vbmi": "AVX512_VBMI", "avx512_vnni": "AVX512_VNNI", "avx512_bf16": "AVX512_BF16"}
+# cpuinfo flag: option of llama.cpp's build. Not GGML_NATIVE, which leaves AMX to the compiler: what g++ 12 makes of that
+# crashes at the first prompt.
+ISA_OPTIONS = {"avx2": "AVX2", "fma": "FMA", "f16c": "F16C", "bmi2": "BMI2", "avx_vnni": "AVX_VNNI", "avx512f": "AVX512",
+               "avx512vbmi": "AVX512_VBMI", "avx512_vnni": "AVX512_VNNI", "avx512_bf16": "AVX512_BF16"}
+AMX_OPTIONS = {"amx_tile": "AMX_TILE", "amx_int8": "AMX_INT8", "amx_bf16": "AMX_BF16"}
+LEAST_COMPILER_FOR_AMX = 13
 UNUSED_PARTS = ["LLAVA_BUILD", "MTMD_BUILD", "LLAMA_CURL", "LLAMA_BUILD_EXAMPLES", "LLAMA_BUILD_TOOLS", "LLAMA_BUILD_TESTS",
                 "LLAMA_BUILD_SERVER"]
 
@@ -63,9 +65,10 @@ def make_model(folder, options):
     return path
 
 
-def cmake_args(flags):
+def cmake_args(flags, compiler_version):
     options = {"GGML_NATIVE": "OFF"}
-    options.update({f"GGML_{name}": "ON" for flag, name in ISA_OPTIONS.items() if flag in flags})
+    isa = dict(ISA_OPTIONS, **(AMX_OPTIONS if compiler_version >= LEAST_COMPILER_FOR_AMX else {}))
+    options.update({f"GGML_{name}": "ON" for flag, name in isa.items() if flag in flags})
     options.update({part: "OFF" for part in UNUSED_PARTS})
     return " ".join(f"-D{name}={value}" for name, value in options.items())
 
@@ -76,7 +79,14 @@ def make_venv(folder, requirement):
         print(f"making {folder}: compiling {requirement} takes some minutes", file=sys.stderr)
         venv.create(folder, with_pip=True)
     if subprocess.run([python, "-c", "import llama_cpp"], capture_output=True).returncode != 0:
-        run([python, "-m", "pip", "install", requirement], env=dict(os.environ, CMAKE_ARGS=cmake_args(cpu()[1])))
+        compiler = int(run([os.environ.get("CXX", "c++"), "-dumpversion"]).split(".")[0])
+        flags = cpu()[1]
+        if "amx_tile" in flags and compiler < LEAST_COMPILER_FOR_AMX:
+            print(f"compare_llama: warning: compiler {compiler} is too old for llama.cpp's AMX kernels; set CC and CXX to one "
+                  f"from {LEAST_COMPILER_FOR_AMX} on to compare with them", file=sys.stderr)
+        # No cache: a wheel that was built with other options is none of this CPU's.
+        run([python, "-m", "pip", "install", "--no-cache-dir", requirement],
+            env=dict(os.environ, CMAKE_ARGS=cmake_args(flags, compiler)))
     return python
 
 

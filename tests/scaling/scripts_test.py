@@ -159,6 +159,17 @@ class CompareLlama(unittest.TestCase):
             with open(f"{d}/out.json") as f:
                 self.assertEqual(json.load(f)["cases"]["prefill 512"]["ik_llama.cpp"]["ratio"], 2.0)
 
+    def test_llama_cpp_is_built_for_what_the_cpu_has(self):
+        compare = load("compare_llama.py")
+        flags = {"avx2", "fma", "f16c", "amx_tile", "amx_int8"}
+        for version, amx in ((12, False), (14, True)):
+            arguments = compare.cmake_args(flags, version).split()
+            self.assertIn("-DGGML_AVX2=ON", arguments)
+            self.assertIn("-DGGML_NATIVE=OFF", arguments)
+            self.assertNotIn("-DGGML_AVX512=ON", arguments)
+            self.assertEqual("-DGGML_AMX_INT8=ON" in arguments, amx)
+            self.assertNotIn("-DGGML_AMX_BF16=ON", arguments)
+
     def test_a_program_that_fails_ends_the_comparison_with_its_message(self):
         with tempfile.TemporaryDirectory() as d:
             with open(f"{d}/onecopy", "w") as f:

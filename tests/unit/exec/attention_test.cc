@@ -95,7 +95,45 @@ TEST(GqaAttention, IsTheSoftmaxOverAllEarlierPositions) {
 
 TEST(GqaAttention, RanksComputeTheirHeadsOnly) {
   for (int ranks : {2, 3, 8})
-    for (int rank = 0; rank < ranks; ++rank) ExpectSoftmax(ranks, rank, 130, 3, 1);
+    for (int rank = 0; rank < ranks; ++rank)
+      for (uint32_t queries : {3u, 11u}) ExpectSoftmax(ranks, rank, 130, queries, 1);  // one by one; a block
+}
+
+// What a step computes for a few tokens of a sequence has the bits of as many steps.
+TEST(GqaAttention, AFewTokensAtOnceHaveTheBitsOfEachAlone) {
+  constexpr uint32_t kPositions = 700, kFew = GqaAttention::kMostTokensAlone;
+  for (const auto& entry : kernels::AllTables()) {
+    if (!entry.supported()) continue;
+    SCOPED_TRACE(entry.name);
+    Rig s(entry.table(), 1, 0, 1024);
+    const size_t dim = s.spec.head_dim(), row = s.spec.n_heads() * dim;
+    std::mt19937 random(4);
+    std::normal_distribution<float> normal;
+    ASSERT_TRUE(s.cache.Grow(0, kPositions));
+    std::vector<float> values(dim), q(kFew * row), together(q.size()), alone(q.size());
+    for (uint32_t h = 0; h < s.cache.heads(0).size(); ++h) {
+      for (uint32_t p = 0; p < kPositions; ++p) {
+        for (float& value : values) value = normal(random);
+        s.table.store_kv(values.data(), dim, s.cache.Key(0, h, 0, p));
+        s.table.store_kv(values.data(), dim, s.cache.Value(0, h, 0, p));
+      }
+    }
+    for (float& value : q) value = 0.3f * normal(random);
+    const ThreadTeam team(2);
+    GqaAttention attention(s.spec, s.table, team);
+    proto::Step all;
+    for (uint32_t t = 0; t < kFew; ++t) {
+      proto::Step one;
+      for (proto::Step* step : {&one, &all}) {
+        step->add_tokens(0);
+        step->add_slots(0);
+        step->add_positions(kPositions - kFew + t);
+      }
+      attention.Run(one, 0, s.cache, s.heads, &q[t * row], &alone[t * row]);
+    }
+    attention.Run(all, 0, s.cache, s.heads, q.data(), together.data());
+    EXPECT_EQ(std::memcmp(together.data(), alone.data(), alone.size() * sizeof(float)), 0);
+  }
 }
 
 // The attention of tokens at `positions` of a sequence of 1500, in steps of `per_step` tokens.

@@ -223,6 +223,28 @@ TEST_P(Matmul, AnyNumberOfTokensGivesTheSameBits) {
   }
 }
 
+TEST_P(Matmul, AnyNumberOfTokensGivesTheSameBitsInSumsToo) {
+  const uint32_t rows = 11, cols = 320;
+  const size_t most = 21;
+  const Shard w = Pack(RandomMatrix(type_, rows, 768, 18), row_tile_, 96, cols);
+  const Activations x(*table_, kernel_.act, Tokens(most, cols));
+  const auto sums = [&](size_t first, size_t n) {
+    std::vector<std::vector<double>> y(n, std::vector<double>(rows, std::nan("")));
+    std::vector<double*> out;
+    for (auto& values : y) out.push_back(values.data());
+    kernel_.matmul_sum(w.matrix, x.pointers() + first, out.data(), n, 0, rows);
+    return y;
+  };
+  std::vector<std::vector<double>> alone;
+  for (size_t t = 0; t < most; ++t) alone.push_back(sums(t, 1)[0]);
+  for (size_t n = 1; n <= most; ++n) {
+    const auto y = sums(0, n);
+    for (size_t t = 0; t < n; ++t)
+      ASSERT_EQ(std::memcmp(y[t].data(), alone[t].data(), rows * sizeof(double)), 0)
+          << "token " << t << " of " << n;
+  }
+}
+
 // One buffer of rows, as exec has it; the other tests have rows anywhere.
 TEST_P(Matmul, RowsAtAFixedDistanceGiveTheSameBits) {
   const uint32_t rows = 40, cols = 544;

@@ -17,6 +17,9 @@ const kernels::KernelTable& Table() {
 TEST(Machine, ThreadsTogetherReadWhatTheyReadApart) {
   const MemoryProbe probe(2, 32 << 20);
   const double together = probe.ReadBandwidth();
+  const double of_one = probe.OneThreadBandwidth();
+  EXPECT_GT(of_one, 1e8);
+  EXPECT_LT(of_one, 1e12);
   const std::vector<double> apart = probe.ThreadBandwidths();
   ASSERT_EQ(apart.size(), 2u);
   EXPECT_GT(together, 50e6);
