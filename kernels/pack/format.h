@@ -19,10 +19,12 @@ struct PackFormat {
   uint32_t header_bytes;   // of a segment, per row
   uint32_t unit_bytes;     // of a unit, per row
   uint32_t segment_bytes;  // in the file, of kSegmentUnits units of one row
-  // Writes units [first_unit, first_unit + n_units) of `block` as row `lane` of a tile of `row_tile` rows to
-  // `segment`.
-  void (*pack)(const uint8_t* block, size_t first_unit, size_t n_units, size_t row_tile, size_t lane,
-               uint8_t* segment);
+  // Writes units [first_unit, first_unit + n_units) of `block` as row `lane` of a tile of `row_tile` rows to `segment`.
+  using PackFn = void (*)(const uint8_t* block, uint64_t row_bytes, size_t first_unit, size_t n_units,
+                          size_t row_tile, size_t lane, uint8_t* segment);
+  PackFn pack;
+  // The same for rows lane … lane + 3, whose blocks are row_bytes apart.
+  PackFn pack4;
   // Decodes row `lane` of such a segment to out[32 * n_units], with the float operations of the type's
   // decoder.
   void (*unpack)(const uint8_t* segment, size_t n_units, size_t row_tile, size_t lane, float* out);
@@ -41,29 +43,12 @@ uint32_t SegmentCount(const PackedMatrix& matrix);
 // Decodes one row of one segment; returns its number of columns.
 uint32_t UnpackSegment(const PackedMatrix& matrix, uint32_t row, uint32_t segment, float* out);
 
-// Stores dword `group` of row `lane`: quants is [groups][row_tile] dwords.
-inline void StoreDword(uint32_t value, size_t group, size_t row_tile, size_t lane, uint8_t* quants) {
-  std::memcpy(quants + 4 * (static_cast<size_t>(group) * row_tile + lane), &value, sizeof value);
-}
+// Dword `group` of row `lane`: quants is [groups][row_tile] dwords.
 inline uint32_t LoadDword(const uint8_t* quants, size_t group, size_t row_tile, size_t lane) {
   return LoadU32(quants + 4 * (static_cast<size_t>(group) * row_tile + lane));
 }
 
-// Takes the nibbles at bit `shift` (0 or 4) of 32 source bytes and stores columns c and 16 + c as one byte:
-// groups 0-3. Eight bytes at a time in plain integers, so that packing keeps up with the memory on any
-// x86-64.
-inline void StoreNibbles(const uint8_t* source, int shift, size_t row_tile, size_t lane, uint8_t* quants) {
-  constexpr uint64_t kLow = 0x0f0f0f0f0f0f0f0full;
-  for (size_t pair = 0; pair < 2; ++pair) {
-    const uint64_t low = (LoadU64(source + 8 * pair) >> shift) & kLow;
-    const uint64_t high = (LoadU64(source + 16 + 8 * pair) >> shift) & kLow;
-    const uint64_t both = low | (high << 4);
-    StoreDword(static_cast<uint32_t>(both), 2 * pair, row_tile, lane, quants);
-    StoreDword(static_cast<uint32_t>(both >> 32), 2 * pair + 1, row_tile, lane, quants);
-  }
-}
-
-// The inverse, to one value per byte.
+// Columns c and 16 + c lie in one byte of groups 0-3; to one value per byte.
 inline void LoadNibbles(const uint8_t* quants, size_t row_tile, size_t lane, uint8_t* q) {
   for (size_t j = 0; j < 4; ++j) {
     const uint32_t both = LoadDword(quants, j, row_tile, lane);

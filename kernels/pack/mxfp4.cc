@@ -2,20 +2,20 @@
 #include "kernels/types/mxfp4.h"
 
 #include "kernels/pack/format.h"
+#include "kernels/pack/lanes.h"
 
 namespace onecopy::kernels {
 namespace {
 
 constexpr size_t kBlockBytes = 17;
 
-void Pack(const uint8_t* block, size_t first_unit, size_t n_units, size_t row_tile, size_t lane,
-          uint8_t* segment) {
+template <size_t kLanes>
+void Pack(const uint8_t* block, uint64_t row_bytes, size_t first_unit, size_t n_units, size_t row_tile,
+          size_t lane, uint8_t* segment) {
   block += first_unit * kBlockBytes;
   for (size_t u = 0; u < n_units; ++u, block += kBlockBytes, segment += 17 * row_tile) {
-    segment[lane] = block[0];
-    for (size_t j = 0; j < 4; ++j) {
-      StoreDword(LoadU32(block + 1 + 4 * j), j, row_tile, lane, segment + row_tile);
-    }
+    for (size_t l = 0; l < kLanes; ++l) segment[lane + l] = block[l * row_bytes];
+    CopyDwords<kLanes>(block + 1, row_bytes, 0, row_tile, lane, segment + row_tile);
   }
 }
 
@@ -30,6 +30,6 @@ void Unpack(const uint8_t* segment, size_t n_units, size_t row_tile, size_t lane
 
 }  // namespace
 
-const PackFormat kPackMXFP4 = {0, 17, kSegmentUnits* kBlockBytes, Pack, Unpack};
+const PackFormat kPackMXFP4 = {0, 17, kSegmentUnits* kBlockBytes, Pack<1>, Pack<4>, Unpack};
 
 }  // namespace onecopy::kernels

@@ -113,9 +113,11 @@ void PackRows(const PackedMatrix& matrix, uint8_t* out, uint32_t row_begin, uint
       uint8_t* segment = out + SegmentOffset(*format, cut, s, row_tile);
       const uint8_t* block = src + row * src_row_bytes + static_cast<uint64_t>(s) * format->segment_bytes;
       const uint32_t first_unit = s == 0 ? cut.first_unit : 0;
-      for (uint32_t lane = 0; lane < lanes; ++lane, block += src_row_bytes) {
-        format->pack(block, first_unit, cut.UnitsIn(s), row_tile, lane, segment);
-      }
+      uint32_t lane = 0;
+      for (; lane + 4 <= lanes; lane += 4, block += 4 * src_row_bytes)
+        format->pack4(block, src_row_bytes, first_unit, cut.UnitsIn(s), row_tile, lane, segment);
+      for (; lane < lanes; ++lane, block += src_row_bytes)
+        format->pack(block, src_row_bytes, first_unit, cut.UnitsIn(s), row_tile, lane, segment);
     }
   }
 }

@@ -1,21 +1,30 @@
 // Packing of Q4_K: header = d f16[R], dmin f16[R]; unit = sc u8[R], m u8[R], 4 groups of R dwords. See
 // pack.h.
 #include "kernels/pack/format.h"
+#include "kernels/pack/lanes.h"
 #include "kernels/types/k_scales.h"
 
 namespace onecopy::kernels {
 namespace {
 
-void Pack(const uint8_t* block, size_t first_unit, size_t n_units, size_t row_tile, size_t lane,
-          uint8_t* segment) {
-  std::memcpy(segment + 2 * lane, block, 2);
-  std::memcpy(segment + 2 * (row_tile + lane), block + 2, 2);
+template <size_t kLanes>
+void Pack(const uint8_t* block, uint64_t row_bytes, size_t first_unit, size_t n_units, size_t row_tile,
+          size_t lane, uint8_t* segment) {
+  KScales scales[kLanes];
+  for (size_t l = 0; l < kLanes; ++l) {
+    const uint8_t* of_row = block + l * row_bytes;
+    std::memcpy(segment + 2 * (lane + l), of_row, 2);
+    std::memcpy(segment + 2 * (row_tile + lane + l), of_row + 2, 2);
+    scales[l] = UnpackKScales(of_row + 4);
+  }
   segment += 4 * row_tile;
-  const KScales scales = UnpackKScales(block + 4);
   for (size_t u = first_unit; u < first_unit + n_units; ++u, segment += 18 * row_tile) {
-    segment[lane] = scales.scale[u];
-    segment[row_tile + lane] = scales.min[u];
-    StoreNibbles(block + 16 + 32 * (u / 2), 4 * (u % 2), row_tile, lane, segment + 2 * row_tile);
+    for (size_t l = 0; l < kLanes; ++l) {
+      segment[lane + l] = scales[l].scale[u];
+      segment[row_tile + lane + l] = scales[l].min[u];
+    }
+    StoreNibbles<kLanes>(block + 16 + 32 * (u / 2), row_bytes, 4 * (u % 2), row_tile, lane,
+                         segment + 2 * row_tile);
   }
 }
 
@@ -34,6 +43,6 @@ void Unpack(const uint8_t* segment, size_t n_units, size_t row_tile, size_t lane
 
 }  // namespace
 
-const PackFormat kPackQ4K = {4, 18, 144, Pack, Unpack};
+const PackFormat kPackQ4K = {4, 18, 144, Pack<1>, Pack<4>, Unpack};
 
 }  // namespace onecopy::kernels

@@ -1,27 +1,32 @@
 // Packing of Q6_K: header = d f16[R]; unit = s0 i8[R], s1 i8[R], 4 groups of R dwords with bits 0-3, 2 groups
 // with bits 4-5. See pack.h, and types/q6_k.cc for the file's block.
 #include "kernels/pack/format.h"
+#include "kernels/pack/lanes.h"
 
 namespace onecopy::kernels {
 namespace {
 
-void Pack(const uint8_t* block, size_t first_unit, size_t n_units, size_t row_tile, size_t lane,
-          uint8_t* segment) {
-  std::memcpy(segment + 2 * lane, block + 208, 2);
+template <size_t kLanes>
+void Pack(const uint8_t* block, uint64_t row_bytes, size_t first_unit, size_t n_units, size_t row_tile,
+          size_t lane, uint8_t* segment) {
+  for (size_t l = 0; l < kLanes; ++l) std::memcpy(segment + 2 * (lane + l), block + l * row_bytes + 208, 2);
   segment += 2 * row_tile;
   for (size_t u = first_unit; u < first_unit + n_units; ++u, segment += 26 * row_tile) {
     const size_t half = u / 4, k = u % 4;
-    segment[lane] = block[192 + 2 * u];
-    segment[row_tile + lane] = block[192 + 2 * u + 1];
+    for (size_t l = 0; l < kLanes; ++l) {
+      segment[lane + l] = block[l * row_bytes + 192 + 2 * u];
+      segment[row_tile + lane + l] = block[l * row_bytes + 192 + 2 * u + 1];
+    }
     uint8_t* quants = segment + 2 * row_tile;
-    StoreNibbles(block + 64 * half + 32 * (k % 2), 4 * static_cast<int>(k / 2), row_tile, lane, quants);
+    StoreNibbles<kLanes>(block + 64 * half + 32 * (k % 2), row_bytes, 4 * static_cast<int>(k / 2), row_tile,
+                         lane, quants);
     const uint8_t* high = block + 128 + 32 * half;
     for (size_t h = 0; h < 2; ++h) {
-      uint32_t bits = 0;
-      for (size_t i = 0; i < 4; ++i) {
-        bits |= ((LoadU32(high + 4 * (4 * h + i)) >> (2 * k)) & 0x03030303u) << (2 * i);
-      }
-      StoreDword(bits, 4 + h, row_tile, lane, quants);
+      Dwords<kLanes> dwords[4], bits = {};
+      LoadDwords<kLanes>(high + 16 * h, row_bytes, dwords);
+      for (size_t i = 0; i < 4; ++i)
+        bits |= ((dwords[i] >> static_cast<uint32_t>(2 * k)) & 0x03030303u) << static_cast<uint32_t>(2 * i);
+      StoreDwords<kLanes>(bits, 4 + h, row_tile, lane, quants);
     }
   }
 }
@@ -45,6 +50,6 @@ void Unpack(const uint8_t* segment, size_t n_units, size_t row_tile, size_t lane
 
 }  // namespace
 
-const PackFormat kPackQ6K = {2, 26, 210, Pack, Unpack};
+const PackFormat kPackQ6K = {2, 26, 210, Pack<1>, Pack<4>, Unpack};
 
 }  // namespace onecopy::kernels

@@ -1,19 +1,20 @@
 // Packing of Q8_0: unit = d f16[R], 8 groups of R dwords. See pack.h.
 #include "kernels/pack/format.h"
+#include "kernels/pack/lanes.h"
 
 namespace onecopy::kernels {
 namespace {
 
 constexpr size_t kBlockBytes = 34;
 
-void Pack(const uint8_t* block, size_t first_unit, size_t n_units, size_t row_tile, size_t lane,
-          uint8_t* segment) {
+template <size_t kLanes>
+void Pack(const uint8_t* block, uint64_t row_bytes, size_t first_unit, size_t n_units, size_t row_tile,
+          size_t lane, uint8_t* segment) {
   block += first_unit * kBlockBytes;
   for (size_t u = 0; u < n_units; ++u, block += kBlockBytes, segment += 34 * row_tile) {
-    std::memcpy(segment + 2 * lane, block, 2);
-    for (size_t j = 0; j < 8; ++j) {
-      StoreDword(LoadU32(block + 2 + 4 * j), j, row_tile, lane, segment + 2 * row_tile);
-    }
+    for (size_t l = 0; l < kLanes; ++l) std::memcpy(segment + 2 * (lane + l), block + l * row_bytes, 2);
+    CopyDwords<kLanes>(block + 2, row_bytes, 0, row_tile, lane, segment + 2 * row_tile);
+    CopyDwords<kLanes>(block + 18, row_bytes, 4, row_tile, lane, segment + 2 * row_tile);
   }
 }
 
@@ -30,6 +31,6 @@ void Unpack(const uint8_t* segment, size_t n_units, size_t row_tile, size_t lane
 
 }  // namespace
 
-const PackFormat kPackQ8_0 = {0, 34, kSegmentUnits* kBlockBytes, Pack, Unpack};
+const PackFormat kPackQ8_0 = {0, 34, kSegmentUnits* kBlockBytes, Pack<1>, Pack<4>, Unpack};
 
 }  // namespace onecopy::kernels

@@ -1,9 +1,10 @@
-// By pread(2) on two descriptors, mincore(2) and posix_fadvise(2).
+// By pread(2) on two descriptors, mincore(2) or RWF_NOWAIT of preadv2(2), and posix_fadvise(2).
 #include "runtime/base/file_reader.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +19,7 @@ namespace onecopy {
 
 FileReader::~FileReader() {
   if (mapped_ != nullptr) munmap(mapped_, bytes_);
+  if (probe_fd_ >= 0) close(probe_fd_);
   if (direct_fd_ >= 0) close(direct_fd_);
   if (fd_ >= 0) close(fd_);
 }
@@ -32,7 +34,7 @@ bool FileReader::Open() {
   bytes_ = static_cast<uint64_t>(st.st_size);
   if (way_ == Way::kCached) return true;
   OpenDirect();
-  if (direct_) MapForMincore(st.st_uid == geteuid() || geteuid() == 0);
+  if (direct_) PrepareToAsk(st.st_uid == geteuid() || geteuid() == 0);
   return true;
 }
 
@@ -45,16 +47,28 @@ void FileReader::OpenDirect() {
 }
 
 // Since Linux 5.2 mincore calls every page of other people's files cached, which says nothing.
-void FileReader::MapForMincore(bool owned) {
-  if (bytes_ == 0 || (!owned && faccessat(AT_FDCWD, path_.c_str(), W_OK, AT_EACCESS) != 0)) return;
-  void* mapped = mmap(nullptr, bytes_, PROT_NONE, MAP_SHARED, fd_, 0);
-  if (mapped != MAP_FAILED) mapped_ = mapped;
+void FileReader::PrepareToAsk(bool owned) {
+  if (bytes_ == 0) return;
+  if (owned || faccessat(AT_FDCWD, path_.c_str(), W_OK, AT_EACCESS) == 0) {
+    void* mapped = mmap(nullptr, bytes_, PROT_NONE, MAP_SHARED, fd_, 0);
+    if (mapped != MAP_FAILED) mapped_ = mapped;
+  } else {
+    probe_fd_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+    if (probe_fd_ >= 0) (void)posix_fadvise(probe_fd_, 0, 0, POSIX_FADV_RANDOM);
+  }
 }
 
 bool FileReader::Cached(uint64_t offset, uint64_t bytes) const {
   const uint64_t begin = offset / kAlign * kAlign;
   const uint64_t end = std::min(offset + bytes, bytes_);
-  if (mapped_ == nullptr || begin >= end) return false;
+  if (begin >= end) return false;
+  if (probe_fd_ >= 0) {
+    // Does not wait for the storage; where the page is not there the kernel begins to read that one.
+    uint8_t byte;
+    const iovec to = {&byte, 1};
+    return preadv2(probe_fd_, &to, 1, static_cast<off_t>(begin + (end - begin) / 2), RWF_NOWAIT) == 1;
+  }
+  if (mapped_ == nullptr) return false;
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   std::vector<unsigned char> resident(DivUp(end - begin, page));
   if (begin % page != 0 || mincore(static_cast<uint8_t*>(mapped_) + begin, end - begin, resident.data()) != 0)

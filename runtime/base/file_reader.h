@@ -41,15 +41,15 @@ class FileReader {
   // Drops from the page cache what of the file is there, as far as the kernel follows the advice.
   void DropCache() const { Drop(0, 0); }
 
-  // Whether the page cache holds most of these bytes. False where the kernel does not tell: it answers for files only
-  // that this user owns or may write.
+  // Whether the page cache holds most of these bytes, or, of files that this user neither owns nor may write, the one in
+  // their middle: of those the kernel tells no more.
   bool Cached(uint64_t offset, uint64_t bytes) const;
   // Bytes that were read around the page cache.
   uint64_t direct_bytes() const { return direct_bytes_.load(std::memory_order_relaxed); }
 
  private:
   void OpenDirect();
-  void MapForMincore(bool owned);
+  void PrepareToAsk(bool owned);
   uint64_t ReadDirect(uint64_t begin, uint64_t end, uint8_t* buffer) const;
   void ReadCached(uint64_t offset, uint64_t bytes, uint8_t* to) const;
   void Drop(uint64_t offset, uint64_t bytes) const;
@@ -60,7 +60,9 @@ class FileReader {
   int fd_ = -1;
   int direct_fd_ = -1;
   uint64_t bytes_ = 0;
-  void* mapped_ = nullptr;  // of the whole file, without access: only to ask which pages are cached
+  // To ask what is cached: the whole file mapped without access, or a descriptor on which nothing is read ahead.
+  void* mapped_ = nullptr;
+  int probe_fd_ = -1;
   mutable std::atomic<bool> direct_ = false;
   mutable std::atomic<uint64_t> direct_bytes_ = 0;
 };

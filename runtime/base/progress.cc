@@ -4,12 +4,15 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 namespace onecopy {
 
 Progress::Progress(std::string what)
-    : what_(std::move(what)), terminal_(isatty(STDERR_FILENO) == 1), start_(Clock::now()) {}
+    : what_(std::move(what)),
+      terminal_(isatty(STDERR_FILENO) == 1 || std::getenv("ONECOPY_TERMINAL") != nullptr),
+      start_(Clock::now()) {}
 
 void Progress::Update(uint64_t done_bytes, uint64_t total_bytes) {
   if (!terminal_ || total_bytes == 0) return;

@@ -1,4 +1,5 @@
-// A progress line on stderr, shown only where stderr is a terminal. Belongs to one thread.
+// A progress line on stderr, shown only where stderr is a terminal, or leads to one through a launcher's pipe, which
+// launch/onecopy says by ONECOPY_TERMINAL. Belongs to one thread.
 #pragma once
 
 #include <chrono>

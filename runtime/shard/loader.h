@@ -1,7 +1,8 @@
 // Loader: reads a model's weights once, cooperatively. Each host reads what its own ranks need: they read different
 // blocks into a shared staging buffer; each then cuts its own rows or columns out of every block, packed into its
-// arena. While ranks pack one round of blocks, the next is being read. A host without the files receives its blocks
-// through MPI (distribute.h). Nothing of the files stays in the page cache.
+// arena. While ranks pack one round of blocks, the next three are being read, around the page cache where they are not in
+// it (base/file_reader.h). A host without the files receives its blocks through MPI (distribute.h). Nothing of the files
+// stays in the page cache.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +31,7 @@ struct LoadOptions {
 inline constexpr uint64_t kStagingBytes = 64ull << 20;
 
 // Collective over all ranks, on the thread that owns comm; store is this rank's, and holds what plan_rank of the plan
-// owns (the rank itself, unless every rank holds a copy). Uses OpenMP's threads to pack.
+// owns (the rank itself, unless every rank holds a copy). Uses OpenMP's threads to pack, and 4 to 16 of its own to read.
 // Errors, on every rank: kBadInput where a host lacks a file, or one cannot be read or is not as long as when its headers
 // were read.
 LoadStats LoadWeights(comm::Communicator& comm, const proto::ModelSpec& spec, const proto::ShardPlan& plan,

@@ -130,6 +130,27 @@ test_run() {
   equal "nothing is left" "" "$(leftovers)"
 }
 
+on_terminal() {  # COMMAND...: on a terminal of its own, whose text is printed
+  script -qec "$(printf '%q ' "$@")" /dev/null </dev/null
+}
+
+test_terminal() {
+  run -n 2 terminal
+  equal "a pipe is no terminal" $'terminal=no\nterminal=no' "$out"
+  if ! command -v script >/dev/null; then
+    echo "SKIPPED terminal: no script(1) to make a terminal with"
+    return
+  fi
+  contains "ranks know of the launcher's terminal" "terminal=1" "$(on_terminal "$onecopy" -n 2 terminal)"
+  local real=$source_tree/build/release/onecopy
+  if [[ ! -x $real ]]; then
+    echo "SKIPPED progress: $real is not built"
+    return
+  fi
+  contains "progress of two ranks" "loading " "$(on_terminal "$source_tree/launch/onecopy" -n 2 --threads 1 generate -p Once -n 2 --temp 0)"
+  lacks "none in a file" "loading " "$("$source_tree/launch/onecopy" -n 2 --threads 1 generate -p Once -n 2 --temp 0 2>&1)"
+}
+
 interrupt() {  # EXPECTED SIGNAL [TIMES]
   local pid i before
   : >"$work/out"
@@ -200,4 +221,4 @@ test_shellcheck() {
     tests/launch/*_test.sh .ci/run 2>&1)"
 }
 
-run_tests machines dry_run usage run signals drain filter shellcheck "${1:-}"
+run_tests machines dry_run usage run terminal signals drain filter shellcheck "${1:-}"

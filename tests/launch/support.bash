@@ -17,6 +17,7 @@ cat >"$tree/build/release/onecopy" <<'TEXT'
 rank=${OMPI_COMM_WORLD_RANK:-0}
 case $1 in
   show) echo "rank $rank of ${OMPI_COMM_WORLD_SIZE:-1} bind=$ONECOPY_BIND threads=${ONECOPY_THREADS:-} wait=${OMP_WAIT_POLICY:-} args=${*:2}" ;;
+  terminal) echo "terminal=${ONECOPY_TERMINAL:-no}" ;;
   input) if [[ $rank == 0 ]]; then cat; fi ;;
   exit) if [[ $rank == 1 || ${OMPI_COMM_WORLD_SIZE:-1} == 1 ]]; then echo "our one message" >&2 && exit "$2"; fi; sleep 60 ;;
   kill) if [[ $rank == 1 ]]; then kill -KILL $$; fi; sleep 60 ;;

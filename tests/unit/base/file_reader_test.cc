@@ -154,6 +154,27 @@ TEST(FileReader, GoesRoundTheCacheForWhatIsNotInItAndLeavesNothingThere) {
   EXPECT_EQ(file.CachedPages(), 0u);
 }
 
+// mincore does not tell of other people's files.
+TEST(FileReader, KnowsWhatIsCachedOfAFileThatIsNotItsUsers) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can become somebody else";
+  const TempFile file(4 << 20);
+  file.Drop();
+  if (file.CachedPages() > 0) GTEST_SKIP() << ::testing::TempDir() << " keeps its files in memory";
+  ASSERT_EQ(seteuid(65534), 0);
+  FileReader reader(file.path());
+  const bool open = reader.Open();
+  ASSERT_EQ(seteuid(0), 0);
+  ASSERT_TRUE(open);
+  EXPECT_FALSE(reader.Cached(0, 4 << 20));
+  ExpectReads(reader, file, 4096, 100000);
+  if (reader.direct_bytes() == 0) GTEST_SKIP() << ::testing::TempDir() << " has no direct reads";
+  EXPECT_LE(file.CachedPages(), 2u);  // the bytes that were asked for
+  file.Warm();
+  EXPECT_TRUE(reader.Cached(0, 4 << 20));
+  ExpectReads(reader, file, 0, 4 << 20);
+  EXPECT_EQ(reader.direct_bytes(), 100000u);
+}
+
 TEST(FileReader, ReadsFilesInMemory) {
   if (!std::filesystem::is_directory("/dev/shm")) GTEST_SKIP() << "no /dev/shm here";
   const TempFile file(300001, "/dev/shm");

@@ -183,18 +183,18 @@ TEST(ReadList, LeavesOutLongPartsOfRowsThatAreOtherHosts) {
   builder.spec.set_n_heads(4);
   builder.spec.set_n_kv_heads(4);
   builder.spec.set_head_dim(32);
-  builder.spec.set_intermediate_dim(65536);
+  builder.spec.set_intermediate_dim(32768);
   builder.spec.add_dense_layers(0);
-  builder.Matrix(proto::Weight::DENSE_DOWN, 0, 64, 65536);  // rows of 256 KiB
+  builder.Matrix(proto::Weight::DENSE_DOWN, 0, 64, 32768);  // rows of 128 KiB
   const proto::ShardPlan plan = PlanFor(builder.spec, 4);
   for (const auto& ranks : std::vector<std::vector<int>>{{0, 1}, {2, 3}, {1}, {1, 2}}) {
     const auto blocks = MakeReadList(builder.spec, plan, ranks, 1 << 20);
     ExpectListServes(builder.spec, plan, ranks, blocks);
-    EXPECT_EQ(BytesOf(blocks), 64u * 65536 * ranks.size());  // a rank owns a quarter of 4-byte columns
+    EXPECT_EQ(BytesOf(blocks), 64u * 32768 * ranks.size());  // a rank owns a quarter of 4-byte columns
   }
   const auto blocks = MakeReadList(builder.spec, plan, {0, 1, 2}, 1 << 20);
   ExpectListServes(builder.spec, plan, {0, 1, 2}, blocks);
-  EXPECT_EQ(BytesOf(blocks), 64u * 65536 * 3);  // exactly kMinSkippedRowBytes is left out
+  EXPECT_EQ(BytesOf(blocks), 64u * 32768 * 3);  // exactly kMinSkippedRowBytes is left out
 }
 
 TEST(ReadList, LeavesOutMatricesThatNoRankOfTheHostOwns) {
