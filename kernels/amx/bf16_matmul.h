@@ -1,5 +1,5 @@
 // The loops that the bf16 matmuls of this folder share. Weights of two row tiles (32 rows) are decoded to bf16, a block
-// of up to 8 units of columns at a time, into a panel that serves all tokens; tdpbf16ps multiplies it with the rows of
+// of some units of columns at a time, into a panel that serves all tokens; tdpbf16ps multiplies it with the rows of
 // activations, in accumulators of float. A type gives `Kernel`, with
 //   kBlockUnits   units per source block, or 0 where blocks have no header and a tile is one run of units
 //   kHeaderBytes  kUnitBytes  of a tile, for its 16 rows
@@ -19,7 +19,9 @@
 namespace onecopy::kernels::amx {
 namespace {
 
-constexpr size_t kBlockMax = 8;     // units
+// Units of a block. Eight are a tenth quicker for 256 tokens, and as much slower for 32, where 32 KiB of panels crowd the
+// first-level cache.
+constexpr size_t kBlockMax = 4;
 constexpr size_t kTileTokens = 16;  // most tokens of a tile
 constexpr size_t kTokenTiles = 16;  // most tiles of tokens that share a decoded panel
 constexpr size_t kTileBytes = 1024;
@@ -47,7 +49,8 @@ inline TokenRows FindRows(const void* const* x, size_t n) {
 // Up to kBlockMax units of two row tiles, inside one source block.
 struct Block {
   const uint8_t* header[2];
-  size_t row, unit, n_units;
+  const uint8_t* units[2];
+  size_t row, first_unit, n_units;
   bool last;  // of these rows
 };
 
@@ -56,40 +59,57 @@ template <class Kernel>
 class Blocks {
  public:
   Blocks(const PackedMatrix& w, size_t row_begin, size_t row_end)
-      : tile_bytes_(TileBytes(w)), units_(w.cols / 32), head_(kBlockMax), row_(row_begin), row_end_(row_end) {
-    if constexpr (Kernel::kBlockUnits != 0)
-      head_ = Kernel::kBlockUnits - w.first_col / 32 % Kernel::kBlockUnits;
-    static_assert(Kernel::kBlockUnits <= kBlockMax);
+      : tile_bytes_(TileBytes(w)),
+        units_(w.cols / 32),
+        skipped_(Kernel::kBlockUnits == 0 ? 0 : w.first_col / 32 % kSourceUnits),
+        row_(row_begin),
+        row_end_(row_end) {
     StartRows(w.data + row_begin / kRowTile * tile_bytes_);
   }
   // False behind the last.
   bool Next(Block* block) {
     if (row_ >= row_end_) return false;
-    const size_t most = unit_ == 0 ? head_ : kBlockMax;
-    const size_t n = units_ - unit_ < most ? units_ - unit_ : most;
-    *block = {{p_[0], p_[1]}, row_, unit_, n, unit_ + n == units_};
+    size_t n = kBlockMax;
+    if (n > kSourceUnits - in_source_) n = kSourceUnits - in_source_;
+    if (n > units_ - unit_) n = units_ - unit_;
+    *block = {{header_[0], header_[1]}, {}, row_, unit_, n, unit_ + n == units_};
+    for (size_t tile = 0; tile < 2; ++tile) block->units[tile] = p_[tile];
     unit_ += n;
-    for (auto& p : p_) p += Kernel::kHeaderBytes + n * Kernel::kUnitBytes;
+    in_source_ += n;
+    for (auto& p : p_) p += n * Kernel::kUnitBytes;
     if (block->last) {
       row_ += 2 * kRowTile;
       StartRows(tile_ + 2 * tile_bytes_);
+    } else if (in_source_ == kSourceUnits) {
+      StartSource(0);
     }
     return true;
   }
 
  private:
+  // Types without headers are cut anywhere.
+  static constexpr size_t kSourceUnits = Kernel::kBlockUnits == 0 ? kBlockMax : Kernel::kBlockUnits;
+
   void StartRows(const uint8_t* tile) {
     tile_ = tile;
     unit_ = 0;
     p_[0] = tile;
     // An odd last tile is multiplied twice, and the second product dropped.
     p_[1] = row_ + kRowTile < row_end_ ? tile + tile_bytes_ : tile;
+    StartSource(skipped_);
+  }
+  void StartSource(size_t skipped) {
+    in_source_ = skipped;
+    for (size_t tile = 0; tile < 2; ++tile) {
+      header_[tile] = p_[tile];
+      p_[tile] += Kernel::kHeaderBytes;
+    }
   }
 
-  const size_t tile_bytes_, units_;
-  size_t head_;
-  size_t row_, row_end_, unit_ = 0;
+  const size_t tile_bytes_, units_, skipped_;
+  size_t row_, row_end_, unit_ = 0, in_source_ = 0;
   const uint8_t* tile_ = nullptr;
+  const uint8_t* header_[2];
   const uint8_t* p_[2];
 };
 
@@ -107,15 +127,18 @@ class PanelDecoder {
     panel_ = panel;
     unit_ = 0;
   }
-  size_t units_left() const { return block_.n_units - unit_; }
   void DecodeUnit() {
     for (size_t tile = 0; tile < 2; ++tile) {
-      const uint8_t* p = block_.header[tile] + Kernel::kHeaderBytes + unit_ * Kernel::kUnitBytes;
+      const uint8_t* p = block_.units[tile] + unit_ * Kernel::kUnitBytes;
       constexpr size_t kPrefetchBytes = 2048;
       for (size_t i = 0; i < Kernel::kUnitBytes; i += 64) __builtin_prefetch(p + kPrefetchBytes + i);
       Kernel::Decode(block_.header[tile], p, panel_->lines[unit_][tile]);
     }
     ++unit_;
+  }
+  // What is due now if the block is to be ready in `steps_left` steps.
+  void DecodeShare(size_t steps_left) {
+    for (size_t n = (block_.n_units - unit_ + steps_left - 1) / steps_left; n > 0; --n) DecodeUnit();
   }
   void Finish() {
     while (unit_ < block_.n_units) DecodeUnit();
@@ -146,7 +169,7 @@ class FloatSums {
                 PanelDecoder<Kernel>* decoder, size_t steps_left) {
     auto* c = c_[token_tile];
     auto* d = c_[token_tile + kTiles - 1];
-    if (block.unit == 0) {
+    if (block.first_unit == 0) {
       ZeroTile<kC00>();
       ZeroTile<kC01>();
       if constexpr (kTiles == 2) {
@@ -162,8 +185,7 @@ class FloatSums {
       }
     }
     for (size_t u = 0; u < block.n_units; ++u, --steps_left) {
-      for (size_t n = (decoder->units_left() + steps_left - 1) / steps_left; n > 0; --n)
-        decoder->DecodeUnit();
+      decoder->DecodeShare(steps_left);
       LoadTile<kB0>(panel.lines[u][0], kLineBytes);
       LoadTile<kA0>(rows[0].first + u * kLineBytes, rows[0].stride);
       LoadTile<kB1>(panel.lines[u][1], kLineBytes);
@@ -196,20 +218,19 @@ class FloatSums {
   alignas(64) float c_[kTokenTiles][2][16 * kTileTokens];
 };
 
-// The same in double, of one float term a unit (MatmulSumFn): a unit's term is one tdpbf16ps.
+// The same in double, of one float term a unit (MatmulSumFn): a unit's term is one tdpbf16ps. Adding the terms costs twice
+// what making them does: a conversion to double is two instructions of the core, and each beside a multiplication unit.
 class DoubleSums {
  public:
   explicit DoubleSums(size_t tile_tokens) : tile_tokens_(tile_tokens) {}
 
   static size_t Steps(size_t tiles) { return tiles; }
-
   template <int kTiles, class Kernel>
   void Multiply(const Panel& panel, const Block& block, const TokenRows* rows, size_t token_tile, bool,
                 PanelDecoder<Kernel>* decoder, size_t steps_left) {
     for (int i = 0; i < kTiles; ++i) {
       for (size_t u = 0; u < block.n_units; ++u, --steps_left) {
-        for (size_t n = (decoder->units_left() + steps_left - 1) / steps_left; n > 0; --n)
-          decoder->DecodeUnit();
+        decoder->DecodeShare(steps_left);
         LoadTile<kA0>(rows[i].first + u * kLineBytes, rows[i].stride);
         LoadTile<kB0>(panel.lines[u][0], kLineBytes);
         LoadTile<kB1>(panel.lines[u][1], kLineBytes);
@@ -227,7 +248,7 @@ class DoubleSums {
     for (size_t tile = 0; tile < 2 && row < row_end; ++tile, row += kRowTile) {
       const __mmask16 mask = RowMask(row_end - row);
       for (size_t t = 0; t < n_tokens; ++t) {
-        const double* sums = sums_[token_tile][tile] + 16 * t;
+        const double* sums = sums_[token_tile][tile] + kRowTile * t;
         _mm512_mask_storeu_pd(y[t] + row, static_cast<__mmask8>(mask), _mm512_load_pd(sums));
         _mm512_mask_storeu_pd(y[t] + row + 8, static_cast<__mmask8>(mask >> 8), _mm512_load_pd(sums + 8));
       }
@@ -238,9 +259,9 @@ class DoubleSums {
   void AddTerms(const Block& block, size_t token_tile) {
     for (size_t tile = 0; tile < 2; ++tile) {
       double* sums = sums_[token_tile][tile];
-      for (size_t i = 0; i < 16 * tile_tokens_; i += 16) {
+      for (size_t i = 0; i < kRowTile * tile_tokens_; i += kRowTile) {
         __m512d low = _mm512_setzero_pd(), high = low;
-        if (block.unit != 0) {
+        if (block.first_unit != 0) {
           low = _mm512_load_pd(sums + i);
           high = _mm512_load_pd(sums + i + 8);
         }
@@ -255,8 +276,9 @@ class DoubleSums {
   }
 
   const size_t tile_tokens_;
-  alignas(64) double sums_[kTokenTiles][2][16 * kTileTokens];
-  alignas(64) float terms_[2][kBlockMax][16 * kTileTokens];
+  // [row tile][token][row], and the terms of a block of columns: [row tile][unit][token][row]
+  alignas(64) double sums_[kTokenTiles][2][kTileTokens * kRowTile];
+  alignas(64) float terms_[2][kBlockMax][kTileTokens * kRowTile];
 };
 
 template <class Y>
@@ -277,7 +299,7 @@ struct TokenCopy {
   alignas(64) uint8_t bytes[kTileTokens * kStride];
 
   TokenRows Of(const Block& block, const TokenRows& rows, const void* const* x, size_t n) {
-    const size_t offset = block.unit * kLineBytes;
+    const size_t offset = block.first_unit * kLineBytes;
     if (rows.regular) return {rows.first + offset, rows.stride, true};
     for (size_t t = 0; t < n; ++t) {
       const auto* from = static_cast<const uint8_t*>(x[t]) + offset;

@@ -1,8 +1,10 @@
-// Weights to bf16, rounded to nearest even: the second operand of tdpbf16ps for 16 rows and 32 columns, 16 lines of 64
+// Weights to bf16, rounded to nearest: the second operand of tdpbf16ps for 16 rows and 32 columns, 16 lines of 64
 // bytes; dword r of line k has columns 2k and 2k + 1 of row r, which is nearly how the packed layout has them.
 //
-// A quant becomes a float without a conversion: as the upper bits of the fraction of a number between 1 and 2, which
-// one FMA then scales and shifts: w = (1 + q / 256) * 256 s - (256 s + min).
+// A quant becomes a float without a conversion: as part of the fraction of a number between 1 and 2, which one FMA then
+// scales and shifts: with f = 1 + q / 16, w = s * q - min = f * 16 s - (16 s + min).
+// Beside tile instructions only port 0 does 512-bit multiplications (Sapphire Rapids), as it does shifts; so bytes are moved
+// by shuffles, which are port 5's.
 #pragma once
 
 #include <immintrin.h>
@@ -34,56 +36,73 @@ inline __m512 LoadI8(const uint8_t* p) {
 struct Affine {
   __m512 scale, shift;
 };
-// For w = s * q - min with q of kBits bits.
-template <int kBits>
+// For w = s * q - min, f = 1 + q / kUnits.
+template <int kUnits>
 inline Affine MakeAffine(__m512 s, __m512 min) {
-  const __m512 scale = _mm512_mul_ps(s, _mm512_set1_ps(1 << kBits));
+  const __m512 scale = _mm512_mul_ps(s, _mm512_set1_ps(kUnits));
   return {scale, _mm512_sub_ps(_mm512_setzero_ps(), _mm512_add_ps(scale, min))};
 }
 // For w = s * (q - offset).
-template <int kBits>
+template <int kUnits>
 inline Affine MakeAffine(__m512 s, float offset) {
-  return {_mm512_mul_ps(s, _mm512_set1_ps(1 << kBits)),
-          _mm512_mul_ps(s, _mm512_set1_ps(-(1 << kBits) - offset))};
+  return {_mm512_mul_ps(s, _mm512_set1_ps(kUnits)), _mm512_mul_ps(s, _mm512_set1_ps(-kUnits - offset))};
 }
 
-// The field of kBits bits from bit kFrom on, scaled and shifted.
-template <int kFrom, int kBits>
-inline __m512 Value(__m512i v, const Affine& affine) {
-  constexpr int kTo = 23 - kBits;  // the uppermost bits of the fraction
-  const __m512i moved = kFrom < kTo ? _mm512_slli_epi32(v, kFrom < kTo ? kTo - kFrom : 0)
-                                    : _mm512_srli_epi32(v, kFrom < kTo ? 0 : kFrom - kTo);
-  const __m512i mask = _mm512_set1_epi32(((1 << kBits) - 1) << kTo), one = _mm512_set1_epi32(0x3f800000);
-  constexpr int kAndOr = 0xea;  // (a & b) | c
-  const __m512i f = _mm512_ternarylogic_epi32(moved, mask, one, kAndOr);
-  return _mm512_fmadd_ps(_mm512_castsi512_ps(f), affine.scale, affine.shift);
+// 1 to 2: byte kFrom of every dword in place of byte kTo of 1.0f.
+template <int kFrom, int kTo>
+inline __m512 Fraction(__m512i bytes) {
+  const __m512i dwords = _mm512_set_epi8(
+      12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0, 12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0,
+      12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0, 12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0);
+  const __m512i index = _mm512_add_epi8(dwords, _mm512_set1_epi8(kFrom));
+  constexpr __mmask64 kByte = 0x1111111111111111ull << kTo;
+  return _mm512_castsi512_ps(_mm512_mask_shuffle_epi8(_mm512_set1_epi32(0x3f800000), kByte, bytes, index));
 }
 
-// One line: two columns of 16 rows.
+// One line: two columns of 16 rows. Rounded as integers, ties away from zero: vcvtne2ps2bf16 is slower than two
+// additions, and its result would need a permutation too.
 inline void StoreLine(uint8_t* out, __m512 even, __m512 odd) {
-  const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh(odd, even);
-  const __m512i rows = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  const __m512i index =
-      _mm512_or_si512(rows, _mm512_slli_epi32(_mm512_add_epi32(rows, _mm512_set1_epi32(16)), 16));
-  _mm512_store_si512(out, _mm512_permutexvar_epi16(index, halves));
+  const __m512i half = _mm512_set1_epi32(0x8000);
+  const __m512i low = _mm512_add_epi32(_mm512_castps_si512(even), half);
+  const __m512i high = _mm512_add_epi32(_mm512_castps_si512(odd), half);
+  const __m512i upper_words =
+      _mm512_broadcast_i32x4(_mm_setr_epi8(2, 3, 2, 3, 6, 7, 6, 7, 10, 11, 10, 11, 14, 15, 14, 15));
+  constexpr __mmask64 kLowWords = 0x3333333333333333ull;
+  _mm512_store_si512(out, _mm512_mask_shuffle_epi8(high, kLowWords, low, upper_words));
 }
 
-// Four columns of 16 rows, a byte each: two lines.
-inline void StoreBytes(uint8_t* out, __m512i bytes, const Affine& affine) {
-  StoreLine(out, Value<0, 8>(bytes, affine), Value<8, 8>(bytes, affine));
-  StoreLine(out + kLineBytes, Value<16, 8>(bytes, affine), Value<24, 8>(bytes, affine));
+// Four columns of 16 rows, a byte each: two lines. kTo: see Fraction.
+template <int kTo>
+inline void StoreColumns4(uint8_t* out, __m512i bytes, const Affine& w) {
+  const auto value = [&w](__m512 f) { return _mm512_fmadd_ps(f, w.scale, w.shift); };
+  StoreLine(out, value(Fraction<0, kTo>(bytes)), value(Fraction<1, kTo>(bytes)));
+  StoreLine(out + kLineBytes, value(Fraction<2, kTo>(bytes)), value(Fraction<3, kTo>(bytes)));
 }
 
-// A unit of nibbles: columns 4j.. in the low nibbles of group j, 16 + 4j.. in the high ones.
-inline void StoreNibbles(uint8_t* out, const uint8_t* p, const Affine& affine) {
+// Quants of at most 7 bits with bit 7 set: as the upper part of the fraction, f = 1 + q / 128.
+constexpr int kUnits7 = 128;
+inline void StoreBytes7(uint8_t* out, __m512i bytes, const Affine& w) {
+  StoreColumns4<2>(out, bytes, w);
+}
+// Quants of 8 bits: f = 1 + q / 2^15. The product with an f16 is still exact.
+constexpr int kUnits8 = 1 << 15;
+inline void StoreBytes8(uint8_t* out, __m512i bytes, const Affine& w) {
+  StoreColumns4<1>(out, bytes, w);
+}
+
+// (a & b) | c
+inline __m512i AndOr(__m512i a, __m512i b, __m512i c) {
+  return _mm512_ternarylogic_epi32(a, b, c, 0xea);
+}
+
+// A unit of nibbles: columns 4j.. in the low nibbles of group j, 16 + 4j.. in the high ones. f = 1 + q / 16.
+constexpr int kUnits4 = 16;
+inline void StoreNibbles(uint8_t* out, const uint8_t* p, const Affine& w) {
+  const __m512i bits = _mm512_set1_epi8(0x78), bit7 = _mm512_set1_epi8(static_cast<char>(0x80));
   for (size_t j = 0; j < 4; ++j) {
     const __m512i v = LoadWeights(p + 64 * j);
-    uint8_t* low = out + 2 * j * kLineBytes;
-    uint8_t* high = low + 8 * kLineBytes;
-    StoreLine(low, Value<0, 4>(v, affine), Value<8, 4>(v, affine));
-    StoreLine(low + kLineBytes, Value<16, 4>(v, affine), Value<24, 4>(v, affine));
-    StoreLine(high, Value<4, 4>(v, affine), Value<12, 4>(v, affine));
-    StoreLine(high + kLineBytes, Value<20, 4>(v, affine), Value<28, 4>(v, affine));
+    StoreColumns4<2>(out + 2 * j * kLineBytes, AndOr(_mm512_slli_epi32(v, 3), bits, bit7), w);
+    StoreColumns4<2>(out + (8 + 2 * j) * kLineBytes, AndOr(_mm512_srli_epi32(v, 1), bits, bit7), w);
   }
 }
 

@@ -11,7 +11,7 @@ struct Q4_0 {
   static constexpr size_t kUnitBytes = 18 * kRowTile;
 
   static void Decode(const uint8_t*, const uint8_t* p, uint8_t* out) {
-    StoreNibbles(out, p + 2 * kRowTile, MakeAffine<4>(LoadF16(p), 8.0f));
+    StoreNibbles(out, p + 2 * kRowTile, MakeAffine<kUnits4>(LoadF16(p), 8.0f));
   }
 };
 

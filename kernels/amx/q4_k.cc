@@ -13,7 +13,7 @@ struct Q4K {
   static void Decode(const uint8_t* header, const uint8_t* p, uint8_t* out) {
     const __m512 scale = _mm512_mul_ps(LoadF16(header), LoadU8(p));
     const __m512 min = _mm512_mul_ps(LoadF16(header + 2 * kRowTile), LoadU8(p + kRowTile));
-    StoreNibbles(out, p + 2 * kRowTile, MakeAffine<4>(scale, min));
+    StoreNibbles(out, p + 2 * kRowTile, MakeAffine<kUnits4>(scale, min));
   }
 };
 
