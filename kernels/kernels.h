@@ -158,10 +158,11 @@ struct KernelTable {
   //   q: [n_heads][head_dim], already multiplied by the softmax scale
   //   k: [n_pos][head_dim] kv_type, rows k_stride elements apart
   //   v: [n_pos][v_dim] kv_type, rows v_stride elements apart
+  //   next_k: a hint: rows of k that the next call will read, to be prefetched; or nullptr
   //   state: [n_heads]   acc: [n_heads][v_dim]   scratch: float[n_heads * n_pos]
   void (*attend)(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride,
-                 const void* v, size_t v_dim, size_t v_stride, size_t n_pos, SoftmaxState* state, float* acc,
-                 float* scratch);
+                 const void* v, size_t v_dim, size_t v_stride, size_t n_pos, const void* next_k,
+                 SoftmaxState* state, float* acc, float* scratch);
 
   // Causal attention of a block of tokens, for prefill: a page is converted once for all tokens and heads of the block
   // (the loops of FlashAttention-2, Dao 2023). A token and head has the same bits whoever shares its block, so long as all

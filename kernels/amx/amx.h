@@ -36,4 +36,7 @@ void matmul_sum_mxfp4(const PackedMatrix& w, const void* const* x, double* const
 
 void round_bf16(const float* x, size_t cols, void* out);
 
+void attend_block_f16(const AttendBlock& block);
+size_t attend_block_bytes(const AttendBlock& block);
+
 }  // namespace onecopy::kernels::amx

@@ -23,6 +23,8 @@ KernelTable Make() {
   set(WeightType::kQ6_K, matmul_q6_k, matmul_sum_q6_k);
   set(WeightType::kMXFP4, matmul_mxfp4, matmul_sum_mxfp4);
   table.round_bf16 = round_bf16;
+  table.attend_block = attend_block_f16;
+  table.attend_block_bytes = attend_block_bytes;
   return table;
 }
 

@@ -142,8 +142,8 @@ void UpdateSoftmax(float* scores, size_t n_pos, SoftmaxState* state, float* acc,
 }  // namespace
 
 void attend_f16(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride,
-                const void* v, size_t v_dim, size_t v_stride, size_t n_pos, SoftmaxState* state, float* acc,
-                float* scratch) {
+                const void* v, size_t v_dim, size_t v_stride, size_t n_pos, const void* /*next_k*/,
+                SoftmaxState* state, float* acc, float* scratch) {
   if (n_pos == 0) return;
   Scores(q, n_heads, head_dim, static_cast<const uint16_t*>(k), k_stride, n_pos, scratch);
   for (size_t h = 0; h < n_heads; ++h)

@@ -1,8 +1,7 @@
-// Attention of one token over an f16 cache (kernels.h, attend), as
-// avx2/attend.cc: sixteen scores at a time, of up to eight query heads that
-// share the conversion of a key; one softmax update per head; then tiles of
-// heads x columns of the weighted sum of the values. Decode reads the cache
-// once: while scores are made, the values are prefetched.
+// Attention of one token over an f16 cache (kernels.h, attend), as avx2/attend.cc: sixteen scores at a time, of up to
+// eight query heads that share the conversion of a key; one softmax update per head; then tiles of heads x columns of
+// the weighted sum of the values. Decode reads the cache once, from memory: all along the way the rows of the next block
+// are prefetched, a line at a time, as a burst would wait for the few buffers that a core has for lines on their way.
 #include "kernels/avx512/avx512.h"
 #include "kernels/avx512/softmax.h"
 
@@ -32,11 +31,24 @@ inline __m512 SumLanes16(const __m512* v) {
   return _mm512_add_ps(_mm512_shuffle_f32x4(c[0], c[1], 0x88), _mm512_shuffle_f32x4(c[0], c[1], 0xdd));
 }
 
+// Rows that come next, to be prefetched; nullptr: none.
+struct Ahead {
+  const uint16_t* rows;
+  size_t stride;
+  Ahead From(size_t row, size_t column) const {
+    return {rows == nullptr ? nullptr : rows + row * stride + column, stride};
+  }
+};
+inline void Prefetch(const Ahead& ahead, size_t row, size_t column) {
+  if (ahead.rows != nullptr && column % 32 == 0)
+    _mm_prefetch(reinterpret_cast<const char*>(ahead.rows + row * ahead.stride + column), _MM_HINT_T0);
+}
+
 // scores[h][p] = q[h] . k[p] for H heads and 16 / H positions, of which `count`
 // are there. scores[h][p] = q[h] . k[p] for H heads and 16 / H positions, of
 // which `count` are there.
 template <size_t H>
-void ScoreTile(const float* q, size_t head_dim, const uint16_t* k, size_t k_stride, size_t count,
+void ScoreTile(const float* q, size_t head_dim, const uint16_t* k, size_t k_stride, Ahead ahead, size_t count,
                float* scores, size_t n_pos) {
   constexpr size_t P = 16 / H;
   const uint16_t* keys[P];
@@ -52,6 +64,7 @@ void ScoreTile(const float* q, size_t head_dim, const uint16_t* k, size_t k_stri
 #pragma GCC unroll 16
     for (size_t p = 0; p < P; ++p) {
       const __m512 key = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, keys[p] + i));
+      Prefetch(ahead, p, i);
 #pragma GCC unroll 16
       for (size_t h = 0; h < H; ++h) acc[h * P + p] = _mm512_fmadd_ps(query[h], key, acc[h * P + p]);
     }
@@ -69,17 +82,17 @@ void ScoreTile(const float* q, size_t head_dim, const uint16_t* k, size_t k_stri
 }
 
 template <size_t H>
-void ScoreBlock(const float* q, size_t head_dim, const uint16_t* k, size_t k_stride, size_t count,
-                float* scores, size_t n_pos) {
+void ScoreBlock(const float* q, size_t head_dim, const uint16_t* k, size_t k_stride, Ahead ahead,
+                size_t count, float* scores, size_t n_pos) {
   for (size_t p = 0; p < count; p += 16 / H)
-    ScoreTile<H>(q, head_dim, k + p * k_stride, k_stride, count - p, scores + p, n_pos);
+    ScoreTile<H>(q, head_dim, k + p * k_stride, k_stride, ahead.From(p, 0), count - p, scores + p, n_pos);
 }
 
 // acc[h][columns] += sum over p of weights[h][p] * v[p][columns] for H heads
 // and C vectors, the last with `mask`.
 template <size_t H, size_t C>
-void ValueTile(const float* weights, size_t n_pos, const uint16_t* v, size_t v_stride, size_t count,
-               __mmask16 mask, float* acc, size_t v_dim) {
+void ValueTile(const float* weights, size_t n_pos, const uint16_t* v, size_t v_stride, Ahead ahead,
+               size_t count, __mmask16 mask, float* acc, size_t v_dim) {
   __m512 sums[H][C];
   const auto mask_of = [mask](size_t c) { return c + 1 == C ? mask : static_cast<__mmask16>(0xffff); };
   for (size_t h = 0; h < H; ++h) {
@@ -87,6 +100,7 @@ void ValueTile(const float* weights, size_t n_pos, const uint16_t* v, size_t v_s
   }
   for (size_t p = 0; p < count; ++p, v += v_stride) {
     __m512 values[C];
+    for (size_t c = 0; c < C; c += 2) Prefetch(ahead, p, 16 * c);
     for (size_t c = 0; c < C; ++c)
       values[c] = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask_of(c), v + 16 * c));
     for (size_t h = 0; h < H; ++h) {
@@ -101,22 +115,24 @@ void ValueTile(const float* weights, size_t n_pos, const uint16_t* v, size_t v_s
 
 template <size_t H>
 void ValueBlock(const float* weights, size_t n_pos, const uint16_t* v, size_t v_dim, size_t v_stride,
-                size_t count, float* acc) {
+                Ahead ahead, size_t count, float* acc) {
   constexpr size_t C = H == 8 ? 2 : 4;
   size_t i = 0;
   for (; i + 16 * C <= v_dim; i += 16 * C)
-    ValueTile<H, C>(weights, n_pos, v + i, v_stride, count, 0xffff, acc + i, v_dim);
+    ValueTile<H, C>(weights, n_pos, v + i, v_stride, ahead.From(0, i), count, 0xffff, acc + i, v_dim);
   for (; i < v_dim; i += 16)
-    ValueTile<H, 1>(weights, n_pos, v + i, v_stride, count, TailMask(v_dim - i), acc + i, v_dim);
+    ValueTile<H, 1>(weights, n_pos, v + i, v_stride, ahead.From(0, i), count, TailMask(v_dim - i), acc + i,
+                    v_dim);
 }
 
-// work(H, first head) over all heads, in tiles of eight, then two, then one.
+// work.Run<H>(first head, what to prefetch) over all heads, in tiles of eight, then two, then one; the first prefetches.
 template <class Work>
-inline void ForHeads(size_t n_heads, const Work& work) {
+inline void ForHeads(size_t n_heads, Ahead ahead, const Work& work) {
   size_t h = 0;
-  for (; h + 8 <= n_heads; h += 8) work.template Run<8>(h);
-  for (; h + 2 <= n_heads; h += 2) work.template Run<2>(h);
-  if (h < n_heads) work.template Run<1>(h);
+  const auto once = [&] { return h == 0 ? ahead : Ahead{nullptr, 0}; };
+  for (; h + 8 <= n_heads; h += 8) work.template Run<8>(h, once());
+  for (; h + 2 <= n_heads; h += 2) work.template Run<2>(h, once());
+  if (h < n_heads) work.template Run<1>(h, once());
 }
 
 struct ScoreWork {
@@ -127,8 +143,8 @@ struct ScoreWork {
   float* scores;
   size_t n_pos;
   template <size_t H>
-  void Run(size_t h) const {
-    ScoreBlock<H>(q + h * head_dim, head_dim, k, k_stride, count, scores + h * n_pos, n_pos);
+  void Run(size_t h, Ahead ahead) const {
+    ScoreBlock<H>(q + h * head_dim, head_dim, k, k_stride, ahead, count, scores + h * n_pos, n_pos);
   }
 };
 
@@ -139,25 +155,25 @@ struct ValueWork {
   size_t v_dim, v_stride, count;
   float* acc;
   template <size_t H>
-  void Run(size_t h) const {
-    ValueBlock<H>(weights + h * n_pos, n_pos, v, v_dim, v_stride, count, acc + h * v_dim);
+  void Run(size_t h, Ahead ahead) const {
+    ValueBlock<H>(weights + h * n_pos, n_pos, v, v_dim, v_stride, ahead, count, acc + h * v_dim);
   }
 };
 
-// Moves one head's state to the new maximum: scores become weights, acc is
-// rescaled.
+// Moves one head's state to the new maximum: scores become weights, acc is rescaled.
 void UpdateHead(float* scores, size_t n_pos, SoftmaxState* state, float* acc, size_t v_dim) {
-  __m512 largest = _mm512_set1_ps(-INFINITY), sum = _mm512_setzero_ps();
-  const __m512 low = largest;
+  const __m512 low = _mm512_set1_ps(-INFINITY);
+  __m512 largest = low, sum = _mm512_setzero_ps();
   for (size_t i = 0; i < n_pos; i += 16)
     largest = _mm512_max_ps(largest, _mm512_mask_loadu_ps(low, TailMask(n_pos - i), scores + i));
   const float top = _mm512_reduce_max_ps(largest);
-  const float max = top > state->max ? top : state->max;
-  const float keep = expf(state->max - max);  // 0 at the first call, where the old maximum is -infinity
-  if (keep != 1.0f) {
+  if (top > state->max) {
+    const float keep = expf(state->max - top);  // 0 at the first call, where the old maximum is -infinity
     for (size_t i = 0; i < v_dim; ++i) acc[i] *= keep;
+    state->sum *= keep;
+    state->max = top;
   }
-  const __m512 shift = _mm512_set1_ps(max);
+  const __m512 shift = _mm512_set1_ps(state->max);
   for (size_t i = 0; i < n_pos; i += 16) {
     const __mmask16 mask = TailMask(n_pos - i);
     const __m512 weights =
@@ -165,33 +181,35 @@ void UpdateHead(float* scores, size_t n_pos, SoftmaxState* state, float* acc, si
     _mm512_mask_storeu_ps(scores + i, mask, weights);
     sum = _mm512_add_ps(sum, weights);
   }
-  state->sum = state->sum * keep + _mm512_reduce_add_ps(sum);
-  state->max = max;
+  state->sum += _mm512_reduce_add_ps(sum);
 }
 
 }  // namespace
 
 void attend_f16(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride,
-                const void* v, size_t v_dim, size_t v_stride, size_t n_pos, SoftmaxState* state, float* acc,
-                float* scratch) {
+                const void* v, size_t v_dim, size_t v_stride, size_t n_pos, const void* next_k,
+                SoftmaxState* state, float* acc, float* scratch) {
   if (n_pos == 0) return;
   const auto* keys = static_cast<const uint16_t*>(k);
   const auto* values = static_cast<const uint16_t*>(v);
+  const auto size_of = [n_pos](size_t begin) { return n_pos - begin < kBlock ? n_pos - begin : kBlock; };
   for (size_t begin = 0; begin < n_pos; begin += kBlock) {
-    const size_t count = n_pos - begin < kBlock ? n_pos - begin : kBlock;
-    for (size_t p = begin; p < begin + count; ++p) {
-      for (size_t i = 0; i < v_dim; i += 32)
-        _mm_prefetch(reinterpret_cast<const char*>(values + p * v_stride + i), _MM_HINT_T1);
-    }
-    ForHeads(n_heads,
-             ScoreWork{q, head_dim, keys + begin * k_stride, k_stride, count, scratch + begin, n_pos});
+    const size_t end = begin + kBlock;
+    const Ahead ahead =
+        end + kBlock <= n_pos ? Ahead{keys + end * k_stride, k_stride} : Ahead{values, v_stride};
+    ForHeads(
+        n_heads, ahead,
+        ScoreWork{q, head_dim, keys + begin * k_stride, k_stride, size_of(begin), scratch + begin, n_pos});
   }
   for (size_t h = 0; h < n_heads; ++h)
     UpdateHead(scratch + h * n_pos, n_pos, state + h, acc + h * v_dim, v_dim);
   for (size_t begin = 0; begin < n_pos; begin += kBlock) {
-    const size_t count = n_pos - begin < kBlock ? n_pos - begin : kBlock;
-    ForHeads(n_heads,
-             ValueWork{scratch + begin, n_pos, values + begin * v_stride, v_dim, v_stride, count, acc});
+    const size_t end = begin + kBlock;
+    const Ahead ahead = end + kBlock <= n_pos ? Ahead{values + end * v_stride, v_stride}
+                                              : Ahead{static_cast<const uint16_t*>(next_k), k_stride};
+    ForHeads(
+        n_heads, ahead,
+        ValueWork{scratch + begin, n_pos, values + begin * v_stride, v_dim, v_stride, size_of(begin), acc});
   }
 }
 

@@ -34,9 +34,12 @@ void matmul_mxfp4(const PackedMatrix& w, const void* const* x, float* const* y, 
 void matmul_sum_mxfp4(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
                       uint32_t row_begin, uint32_t row_end);
 
+void silu_mul(const float* gate, const float* up, size_t n, float* out);
+void add_scaled_sums(double a, const double* x, size_t n, double* y);
+void add_sums(const double* sums, size_t n, float* x);
 void attend_f16(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride,
-                const void* v, size_t v_dim, size_t v_stride, size_t n_pos, SoftmaxState* state, float* acc,
-                float* scratch);
+                const void* v, size_t v_dim, size_t v_stride, size_t n_pos, const void* next_k,
+                SoftmaxState* state, float* acc, float* scratch);
 void attend_block_f16(const AttendBlock& block);
 size_t attend_block_bytes(const AttendBlock& block);
 

@@ -19,6 +19,9 @@ KernelTable Make() {
   set(WeightType::kQ5_K, 16, ActFormat::kQ8, matmul_q5_k, matmul_sum_q5_k);
   set(WeightType::kQ6_K, 16, ActFormat::kQ8, matmul_q6_k, matmul_sum_q6_k);
   set(WeightType::kMXFP4, 16, ActFormat::kQ8, matmul_mxfp4, matmul_sum_mxfp4);
+  table.silu_mul = silu_mul;
+  table.add_scaled_sums = add_scaled_sums;
+  table.add_sums = add_sums;
   table.attend = attend_f16;
   table.attend_block = attend_block_f16;
   table.attend_block_bytes = attend_block_bytes;

@@ -9,8 +9,8 @@
 namespace onecopy::kernels::ref {
 
 void attend_f32(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride,
-                const void* v, size_t v_dim, size_t v_stride, size_t n_pos, SoftmaxState* state, float* acc,
-                float* scratch) {
+                const void* v, size_t v_dim, size_t v_stride, size_t n_pos, const void* /*next_k*/,
+                SoftmaxState* state, float* acc, float* scratch) {
   if (n_pos == 0) return;
   const auto* keys = static_cast<const float*>(k);
   const auto* values = static_cast<const float*>(v);
@@ -46,7 +46,7 @@ void attend_block_f32(const AttendBlock& b) {
     for (size_t p = 0; p < seen; p += kKvPagePositions)
       attend_f32(b.q + t * b.q_stride, b.n_heads, b.head_dim, b.k_pages[p / kKvPagePositions], b.head_dim,
                  b.v_pages[p / kKvPagePositions], b.v_dim, b.v_stride, std::min(kKvPagePositions, seen - p),
-                 state, out, scores);
+                 nullptr, state, out, scores);
     for (size_t h = 0; h < b.n_heads; ++h)
       for (size_t i = 0; i < b.v_dim; ++i) out[h * b.v_dim + i] /= state[h].sum;
     if (b.states != nullptr) std::copy_n(state, b.n_heads, b.states + t * b.n_heads);

@@ -24,8 +24,8 @@ void add_sums(const double* sums, size_t n, float* x);
 void softmax(float* x, size_t n);
 void store_kv_f32(const float* x, size_t n, void* out);
 void attend_f32(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride,
-                const void* v, size_t v_dim, size_t v_stride, size_t n_pos, SoftmaxState* state, float* acc,
-                float* scratch);
+                const void* v, size_t v_dim, size_t v_stride, size_t n_pos, const void* next_k,
+                SoftmaxState* state, float* acc, float* scratch);
 void attend_block_f32(const AttendBlock& block);
 size_t attend_block_bytes(const AttendBlock& block);
 

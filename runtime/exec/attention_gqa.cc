@@ -62,15 +62,16 @@ void GqaAttention::FindGroups(const KvCache& cache, uint32_t layer, shard::Range
 }
 
 void GqaAttention::Divide(const proto::Step& step, bool blocks) {
-  // Rows (a row is a token and head) of a block: so many share the conversion of a page, and their sums stay in the
-  // second-level cache.
+  // Rows (a row is a token and head) of a block: at most so many that their sums stay in the second-level cache, at least
+  // so many that the conversion of a page is a small part of the work on it.
+  constexpr uint64_t kMostRows = kBlockRows, kLeastRows = 64;
   constexpr size_t kTasksPerThread = 4;
-  constexpr size_t kTokenTile = 16;
-  const size_t n_tokens = step.tokens_size();
-  const size_t most = kBlockRows / std::min(kMostHeads, spec_.n_heads() / spec_.n_kv_heads());
-  const size_t even = n_tokens * groups_.size() / (kTasksPerThread * team_.size());
+  const auto n_tokens = static_cast<uint32_t>(step.tokens_size());
+  uint32_t n_heads = 1;  // of the largest group
+  for (const Group& group : groups_) n_heads = std::max(n_heads, group.end - group.begin);
+  const uint64_t even = n_tokens * groups_.size() / (kTasksPerThread * team_.size());
   const auto per_block =
-      static_cast<uint32_t>(std::min(most, RoundUp(std::max<size_t>(even, 1), kTokenTile)));
+      static_cast<uint32_t>(std::clamp(even, DivUp(kLeastRows, n_heads), DivUp(kMostRows, n_heads)));
 
   blocks_.clear();
   singles_.clear();
@@ -156,13 +157,13 @@ void GqaAttention::AttendChunk(const Layer& layer, uint32_t token, const Group& 
                     : kernels::SoftmaxState{kMinusInfinity, 0.0f};
   }
   const uint32_t end = std::min(seen.end, (chunk + 1) * kChunkTokens);
+  const auto key = [&](uint32_t p) { return layer.cache.Key(layer.layer, group.kv_head, slot, p); };
   for (uint32_t p = std::max(seen.begin, chunk * kChunkTokens), next; p < end; p = next) {
     next = std::min(end, (p / KvCache::kPageTokens + 1) * KvCache::kPageTokens);
     if (!layer.cache.Holds(p)) continue;
-    table_.attend(layer.q + (token * layer.heads + group.begin) * q_dim_, n_heads, q_dim_,
-                  layer.cache.Key(layer.layer, group.kv_head, slot, p), q_dim_,
+    table_.attend(layer.q + (token * layer.heads + group.begin) * q_dim_, n_heads, q_dim_, key(p), q_dim_,
                   layer.cache.Value(layer.layer, group.kv_head, slot, p), v_dim_, layer.cache.value_stride(),
-                  next - p, state, acc, scratch);
+                  next - p, next < end && layer.cache.Holds(next) ? key(next) : nullptr, state, acc, scratch);
   }
 }
 

@@ -164,7 +164,7 @@ void MlaAttention::Values(uint32_t layer, size_t n) {
 void MlaAttention::HeadLinear(const HeadRows& rows, size_t n, const float* x, size_t x_cols, size_t x_stride,
                               float* y, size_t y_stride) {
   const size_t n_heads = heads_.size();
-  const kernels::WeightKernel& kernel = KernelOf(c_.table, *rows.w);
+  const kernels::MatmulKernel& kernel = KernelOf(c_.table, *rows.w, n);
   acts_.Set(x, n * n_heads, x_cols, x_stride);
   const void* const* by_token = acts_.Rows(kernel.act, c_.table, c_.team);
   x_rows_.resize(n * n_heads);

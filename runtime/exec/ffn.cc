@@ -15,6 +15,12 @@ void DecodePart(const kernels::PackedMatrix& vector, uint32_t begin, uint32_t en
   info.decode(vector.data + kernels::RowBytes(info, begin), out, end - begin);
 }
 
+// Of a row of h in the format that down wants.
+size_t ActBytes(size_t cols) {
+  return std::max(kernels::ActRowBytes(kernels::ActFormat::kQ8, cols),
+                  kernels::ActRowBytes(kernels::ActFormat::kBF16, cols));
+}
+
 }  // namespace
 
 const kernels::PackedMatrix* Ffn::Bias(Weight::Role role, uint32_t layer, uint32_t expert) const {
@@ -23,7 +29,7 @@ const kernels::PackedMatrix* Ffn::Bias(Weight::Role role, uint32_t layer, uint32
 
 void Ffn::FindExperts(const Roles& roles, uint32_t layer, const Routing& routing) {
   experts_.clear();
-  size_t h_floats = 0, q8_bytes = 0;
+  size_t h_floats = 0, act_bytes = 0;
   for (const ExpertGroup& group : routing.groups) {
     const bool shared = group.expert == kSharedExpert;
     const Roles& of = shared ? kShared : roles;
@@ -34,12 +40,12 @@ void Ffn::FindExperts(const Roles& roles, uint32_t layer, const Routing& routing
     experts_.push_back({&group, &gate, &store_.Matrix(of.up, layer, number),
                         &store_.Matrix(of.down, layer, number),
                         Bias(Weight::EXPERT_GATE_BIAS, layer, group.expert),
-                        Bias(Weight::EXPERT_UP_BIAS, layer, group.expert), h_stride, h_floats, q8_bytes});
+                        Bias(Weight::EXPERT_UP_BIAS, layer, group.expert), h_stride, h_floats, act_bytes});
     h_floats += group.size() * h_stride;
-    q8_bytes += group.size() * kernels::ActRowBytes(kernels::ActFormat::kQ8, h_stride);
+    act_bytes += group.size() * ActBytes(h_stride);
   }
   h_.ReserveAs<float>(h_floats);
-  q8_.Reserve(q8_bytes);
+  acts_.Reserve(act_bytes);
 }
 
 void Ffn::Run(const Roles& roles, uint32_t layer, const Routing& routing, Activations* x, double* out,
@@ -87,12 +93,9 @@ void Ffn::GateUp(const Routing& routing, Activations* x) {
   for (auto& rows_of : x_rows_) rows_of.clear();
   for (const Expert& e : experts_)
     for (const auto* w : {e.gate, e.up}) {
-      const kernels::ActFormat format = KernelOf(table_, *w).act;
+      const kernels::ActFormat format = KernelOf(table_, *w, e.group->size()).act;
       if (x_rows_[static_cast<size_t>(format)].empty()) gather(format);
     }
-  const auto x_of = [&](const kernels::PackedMatrix& w, uint32_t entry) {
-    return x_rows_[static_cast<size_t>(KernelOf(table_, w).act)].data() + entry;
-  };
 
   auto* h = h_.As<float>();
   const size_t scratch_size = (most_tokens + 2) * step;  // up, and both biases
@@ -109,8 +112,12 @@ void Ffn::GateUp(const Routing& routing, Activations* x) {
       up_y[t] = scratch + thread * scratch_size + t * n_rows;
     }
     const auto gate = RowSlice(*e.gate, task.begin, task.end), up = RowSlice(*e.up, task.begin, task.end);
-    KernelOf(table_, gate).matmul(gate, x_of(gate, e.group->begin), gate_y, n, 0, n_rows);
-    KernelOf(table_, up).matmul(up, x_of(up, e.group->begin), up_y, n, 0, n_rows);
+    const auto multiply = [&](const kernels::PackedMatrix& w, float** y) {
+      const kernels::MatmulKernel& kernel = KernelOf(table_, w, n);
+      kernel.matmul(w, x_rows_[static_cast<size_t>(kernel.act)].data() + e.group->begin, y, n, 0, n_rows);
+    };
+    multiply(gate, gate_y);
+    multiply(up, up_y);
     float* biases = scratch + thread * scratch_size + most_tokens * step;
     if (e.gate_bias != nullptr) DecodePart(*e.gate_bias, task.begin, task.end, biases);
     if (e.up_bias != nullptr) DecodePart(*e.up_bias, task.begin, task.end, biases + step);
@@ -128,28 +135,28 @@ void Ffn::Down(const Routing& routing, uint32_t layer, size_t n_tokens, double* 
   auto* h = h_.As<float>();
   const size_t n_entries = routing.tokens.size();
   h_rows_.resize(n_entries);
-  q8_rows_.resize(n_entries);
-  auto* q8 = q8_.As<uint8_t>();
-  to_quantise_.clear();
+  auto* acts = acts_.As<uint8_t>();
+  to_convert_.clear();
   size_t most_tokens = 1;
   for (const Expert& e : experts_) {
+    const kernels::ActFormat format = KernelOf(table_, *e.down, e.group->size()).act;
     most_tokens = std::max<size_t>(most_tokens, e.group->size());
-    const size_t q8_bytes = kernels::ActRowBytes(kernels::ActFormat::kQ8, e.h_stride);
-    const bool quantised = KernelOf(table_, *e.down).act == kernels::ActFormat::kQ8;
     for (uint32_t t = 0; t < e.group->size(); ++t) {
       const float* h_row = h + e.h_begin + t * e.h_stride;
-      uint8_t* q8_row = q8 + e.q8_begin + t * q8_bytes;
-      h_rows_[e.group->begin + t] = h_row;
-      q8_rows_[e.group->begin + t] = q8_row;
-      if (quantised) to_quantise_.push_back({h_row, e.down->cols, q8_row});
+      const void*& row = h_rows_[e.group->begin + t];
+      row = h_row;
+      if (format == kernels::ActFormat::kF32) continue;
+      uint8_t* act = acts + e.acts_begin + t * ActBytes(e.h_stride);
+      row = act;
+      to_convert_.push_back({h_row, act, e.down->cols, format});
     }
   }
   constexpr size_t kEntriesPerTask = 4;
-  team_.For(DivUp(to_quantise_.size(), kEntriesPerTask), [&](size_t task, int) {
-    const size_t end = std::min(to_quantise_.size(), (task + 1) * kEntriesPerTask);
+  team_.For(DivUp(to_convert_.size(), kEntriesPerTask), [&](size_t task, int) {
+    const size_t end = std::min(to_convert_.size(), (task + 1) * kEntriesPerTask);
     for (size_t i = task * kEntriesPerTask; i < end; ++i) {
-      const Entry& entry = to_quantise_[i];
-      table_.quantize_q8(entry.h, entry.cols, entry.q8);
+      const Entry& entry = to_convert_[i];
+      kernels::MakeActRow(table_, entry.format, entry.h, entry.cols, entry.act);
     }
   });
 
@@ -165,9 +172,8 @@ void Ffn::Down(const Routing& routing, uint32_t layer, size_t n_tokens, double* 
     for (const Expert& e : experts_) {
       const uint32_t n = e.group->size(), n_rows = end - begin;
       for (uint32_t t = 0; t < n; ++t) y[t] = scratch + thread * scratch_size + t * n_rows;
-      const auto& rows = KernelOf(table_, *e.down).act == kernels::ActFormat::kQ8 ? q8_rows_ : h_rows_;
       const auto down = RowSlice(*e.down, begin, end);
-      KernelOf(table_, down).matmul_sum(down, rows.data() + e.group->begin, y, n, 0, n_rows);
+      KernelOf(table_, down, n).matmul_sum(down, h_rows_.data() + e.group->begin, y, n, 0, n_rows);
       for (uint32_t t = 0; t < n; ++t) {
         const uint32_t entry = e.group->begin + t;
         table_.add_scaled_sums(routing.weights[entry], y[t], n_rows,

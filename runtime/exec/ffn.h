@@ -42,19 +42,20 @@ class Ffn {
     const kernels::PackedMatrix *gate, *up, *down;
     const kernels::PackedMatrix *gate_bias, *up_bias;  // null: none
     size_t h_stride;                                   // floats of an entry of h
-    size_t h_begin;  // of its first entry in h_, in floats, and in q8_, in bytes
-    size_t q8_begin;
+    size_t h_begin;  // of its first entry in h_, in floats, and in acts_, in bytes
+    size_t acts_begin;
   };
   // Rows [begin, end) of gate and up of an expert.
   struct GateUpTask {
     const Expert* expert;
     uint32_t begin, end;
   };
-  // An entry of h that is wanted in int8.
+  // An entry of h that is wanted in another format.
   struct Entry {
     const float* h;
+    uint8_t* act;
     uint32_t cols;
-    uint8_t* q8;
+    kernels::ActFormat format;
   };
   void FindExperts(const Roles& roles, uint32_t layer, const Routing& routing);
   // This rank's part of a bias of an expert, or null where the layer's experts have none.
@@ -71,13 +72,13 @@ class Ffn {
   const shard::WeightStore& store_;
   const kernels::KernelTable& table_;
   const ThreadTeam& team_;
-  AlignedBuffer h_, q8_, up_, down_;
+  AlignedBuffer h_, acts_, up_, down_;
   // Kept from layer to layer, so that a step allocates nothing.
   std::vector<Expert> experts_;
   std::vector<GateUpTask> tasks_;
-  std::vector<Entry> to_quantise_;
+  std::vector<Entry> to_convert_;
   std::array<std::vector<const void*>, static_cast<size_t>(kernels::ActFormat::kCount)> x_rows_;
-  std::vector<const void*> h_rows_, q8_rows_;
+  std::vector<const void*> h_rows_;  // in the format of the entry's expert
   std::vector<float*> y_rows_;
   std::vector<double*> y_sum_rows_;
 };

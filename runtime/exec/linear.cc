@@ -42,13 +42,13 @@ const void* const* Activations::Rows(kernels::ActFormat format, const kernels::K
     return rows.data();
   }
   const size_t row_bytes = kernels::ActRowBytes(format, cols_);
-  uint8_t* q8 = q8_.Reserve(n_rows_ * row_bytes);
-  for (size_t t = 0; t < n_rows_; ++t) rows[t] = q8 + t * row_bytes;
+  uint8_t* out = buffers_[static_cast<size_t>(format)].Reserve(n_rows_ * row_bytes);
+  for (size_t t = 0; t < n_rows_; ++t) rows[t] = out + t * row_bytes;
   constexpr size_t kRowsPerTask = 8;
   team.For(DivUp(n_rows_, kRowsPerTask), [&](size_t task, int) {
     const size_t end = std::min(n_rows_, (task + 1) * kRowsPerTask);
     for (size_t t = task * kRowsPerTask; t < end; ++t)
-      table.quantize_q8(x_ + t * stride_, cols_, q8 + t * row_bytes);
+      kernels::MakeActRow(table, format, x_ + t * stride_, cols_, out + t * row_bytes);
   });
   return rows.data();
 }
@@ -81,7 +81,7 @@ void Linear(const kernels::KernelTable& table, const ThreadTeam& team, std::span
   for (size_t i = 0; i < products.size(); ++i) {
     const Product& p = products[i];
     first_task[i + 1] = first_task[i] + DivUp(p.w->rows, step);
-    if (p.w->rows > 0) x_rows[i] = x->Rows(KernelOf(table, *p.w).act, table, team);
+    if (p.w->rows > 0) x_rows[i] = x->Rows(KernelOf(table, *p.w, n).act, table, team);
     for (size_t t = 0; t < n; ++t) x->y_rows[i * n + t] = p.y + t * p.y_stride;
   }
   team.For(first_task[products.size()], [&](size_t task, int) {
@@ -89,8 +89,8 @@ void Linear(const kernels::KernelTable& table, const ThreadTeam& team, std::span
     while (first_task[i + 1] <= task) ++i;
     const kernels::PackedMatrix& w = *products[i].w;
     const auto begin = static_cast<uint32_t>((task - first_task[i]) * step);
-    KernelOf(table, w).matmul(w, x_rows[i], x->y_rows.data() + i * n, n, begin,
-                              std::min(w.rows, begin + step));
+    KernelOf(table, w, n)
+        .matmul(w, x_rows[i], x->y_rows.data() + i * n, n, begin, std::min(w.rows, begin + step));
   });
 }
 
@@ -98,13 +98,14 @@ void LinearSum(const kernels::KernelTable& table, const ThreadTeam& team, const 
                Activations* x, double* y, size_t y_stride) {
   const size_t n = x->n_rows();
   if (w.rows == 0 || n == 0) return;
-  const void* const* x_rows = x->Rows(KernelOf(table, w).act, table, team);
+  const void* const* x_rows = x->Rows(KernelOf(table, w, n).act, table, team);
   x->y_sum_rows.resize(n);
   for (size_t t = 0; t < n; ++t) x->y_sum_rows[t] = y + t * y_stride;
   const uint32_t step = RowsPerTask(w.rows, n, team);
   team.For(DivUp(w.rows, step), [&](size_t task, int) {
     const auto begin = static_cast<uint32_t>(task * step);
-    KernelOf(table, w).matmul_sum(w, x_rows, x->y_sum_rows.data(), n, begin, std::min(w.rows, begin + step));
+    KernelOf(table, w, n)
+        .matmul_sum(w, x_rows, x->y_sum_rows.data(), n, begin, std::min(w.rows, begin + step));
   });
 }
 

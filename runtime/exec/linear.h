@@ -56,8 +56,9 @@ class Activations {
  private:
   const float* x_ = nullptr;
   size_t n_rows_ = 0, cols_ = 0, stride_ = 0;
-  AlignedBuffer q8_;
-  std::array<std::vector<const void*>, static_cast<size_t>(kernels::ActFormat::kCount)> rows_;
+  static constexpr size_t kFormats = static_cast<size_t>(kernels::ActFormat::kCount);
+  std::array<AlignedBuffer, kFormats> buffers_;
+  std::array<std::vector<const void*>, kFormats> rows_;
 };
 
 // Rows [begin, end) of a matrix as a matrix; begin is a multiple of its row tile.
@@ -87,9 +88,10 @@ inline void Linear(const kernels::KernelTable& table, const ThreadTeam& team, co
 void LinearSum(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,
                Activations* x, double* y, size_t y_stride);
 
-inline const kernels::WeightKernel& KernelOf(const kernels::KernelTable& table,
-                                             const kernels::PackedMatrix& w) {
-  return table.weights[static_cast<size_t>(w.type)];
+// The kernel for a product with n_tokens rows of activations.
+inline const kernels::MatmulKernel& KernelOf(const kernels::KernelTable& table,
+                                             const kernels::PackedMatrix& w, size_t n_tokens) {
+  return table.weights[static_cast<size_t>(w.type)].For(n_tokens);
 }
 
 }  // namespace onecopy::exec

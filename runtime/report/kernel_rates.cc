@@ -80,8 +80,8 @@ VectorSeconds MeasureVectorSeconds(const kernels::KernelTable& table, uint32_t h
   std::vector<float> q(heads * dim, 0.5f), acc(heads * dim), scratch(heads * kPositions);
   std::vector<kernels::SoftmaxState> state(heads, {0.0f, 1.0f});
   const double attend = Typical(kBudget, [&] {
-    table.attend(q.data(), heads, dim, cache.data(), dim, cache.data(), dim, dim, kPositions, state.data(),
-                 acc.data(), scratch.data());
+    table.attend(q.data(), heads, dim, cache.data(), dim, cache.data(), dim, dim, kPositions, nullptr,
+                 state.data(), acc.data(), scratch.data());
   });
   s.attend = attend / static_cast<double>(heads * dim * kPositions);
   return s;

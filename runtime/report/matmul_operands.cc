@@ -1,16 +1,14 @@
 #include "runtime/report/matmul_operands.h"
 
-#include <cstring>
-
 namespace onecopy::report {
 
 MatmulOperands::MatmulOperands(const kernels::KernelTable& table, kernels::WeightType type, uint32_t rows,
                                uint32_t cols, uint32_t tokens)
-    : kernel_(table.weights[static_cast<size_t>(type)]),
+    : kernel_(table.weights[static_cast<size_t>(type)].For(tokens)),
       y_(size_t{tokens} * rows),
       y_sum_(size_t{tokens} * rows) {
   shape_.type = type;
-  shape_.row_tile = kernel_.row_tile;
+  shape_.row_tile = table.weights[static_cast<size_t>(type)].row_tile;
   shape_.rows = rows;
   shape_.cols = cols;
   const size_t row_bytes = kernels::ActRowBytes(kernel_.act, cols);
@@ -18,10 +16,7 @@ MatmulOperands::MatmulOperands(const kernels::KernelTable& table, kernels::Weigh
   const std::vector<float> x(cols, 0.5f);
   for (uint32_t t = 0; t < tokens; ++t) {
     uint8_t* row = Align64(acts_.data()) + t * row_bytes;
-    if (kernel_.act == kernels::ActFormat::kQ8)
-      table.quantize_q8(x.data(), cols, row);
-    else
-      std::memcpy(row, x.data(), cols * sizeof(float));
+    kernels::MakeActRow(table, kernel_.act, x.data(), cols, row);
     x_rows_.push_back(row);
     y_rows_.push_back(y_.data() + size_t{t} * rows);
     y_sum_rows_.push_back(y_sum_.data() + size_t{t} * rows);

@@ -19,7 +19,7 @@ class MatmulOperands {
   void Run(const uint8_t* data, bool sum);
 
  private:
-  const kernels::WeightKernel& kernel_;
+  const kernels::MatmulKernel& kernel_;
   kernels::PackedMatrix shape_;
   std::vector<uint8_t> acts_;
   std::vector<float> y_;

@@ -123,7 +123,7 @@ void Attend(benchmark::State& state, const KernelTable& table, const AttentionSh
   for (auto _ : state) {
     // As in MLA, where the values are the first columns of the keys.
     table.attend(q.data(), shape.heads, shape.head_dim, k.data(), shape.head_dim, k.data(), shape.v_dim,
-                 shape.head_dim, positions, softmax.data(), acc.data(), scratch.data());
+                 shape.head_dim, positions, nullptr, softmax.data(), acc.data(), scratch.data());
     benchmark::ClobberMemory();
   }
   const auto columns = static_cast<double>(shape.head_dim + shape.v_dim);

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 
@@ -259,6 +260,36 @@ TEST(Decoder, TheSameRankCountGivesTheSameBitsTenTimes) {
             << ranks << " ranks, run " << run << " differs from run 0";
       });
     }
+  }
+}
+
+// All of a step's time belongs to a phase, and every rank counts its own.
+TEST(Decoder, StepTimesAreTheTimeOfTheSteps) {
+  unsetenv("ONECOPY_KERNELS");
+  const test::Golden golden(kGoldens + "qwen3_moe");
+  for (int ranks : {1, 3}) {
+    WithModel(kGoldens + "qwen3_moe", ranks, [&](exec::Engine& engine) {
+      engine.Append(0, 0, golden.prompts()[2]);
+      engine.Release(0);
+      engine.ResetTimes();
+      const auto begin = std::chrono::steady_clock::now();
+      for (int i = 0; i < 20; ++i) {
+        engine.Append(0, 0, golden.prompts()[2]);
+        engine.Release(0);
+      }
+      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+      const exec::StepTimes& times = engine.times();
+      EXPECT_EQ(times.steps, 20u);
+      EXPECT_EQ(times.tokens, 20 * golden.prompts()[2].size());
+      for (const auto phase : {exec::Phase::kAttentionMatmul, exec::Phase::kAttention, exec::Phase::kRouter,
+                               exec::Phase::kExperts, exec::Phase::kHead, exec::Phase::kRest})
+        EXPECT_GT(times[phase], 0) << exec::kPhaseNames[static_cast<size_t>(phase)];
+      if (ranks > 1) EXPECT_GT(times[exec::Phase::kCollective], 0);
+      EXPECT_LE(times.total_seconds(), seconds);
+      // What rank 0 does between steps: it tells the others.
+      if (ranks == 1) EXPECT_GE(times.total_seconds(), 0.5 * seconds);
+      EXPECT_LE(times.wait_seconds, times[exec::Phase::kCollective] + 1e-3);
+    });
   }
 }
 

@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <random>
+#include <string>
+#include <vector>
 
 #include "kernels/registry.h"
 #include "runtime/exec/attention_gqa.h"
@@ -94,38 +98,84 @@ TEST(GqaAttention, RanksComputeTheirHeadsOnly) {
     for (int rank = 0; rank < ranks; ++rank) ExpectSoftmax(ranks, rank, 130, 3, 1);
 }
 
-TEST(GqaAttention, ThreadsDoNotChangeTheBits) {
-  // 1 thread: a task goes through its chunks; 8 threads: a task is a chunk.
-  std::vector<float> results[2];
-  for (int i : {0, 1}) {
-    Rig s(Ref(), 1, 0, 2048);
-    const size_t dim = s.spec.head_dim();
-    std::mt19937 random(3);
-    std::normal_distribution<float> normal;
-    ASSERT_TRUE(s.cache.Grow(0, 1500));
-    std::vector<float> row(dim);
-    for (uint32_t h = 0; h < 2; ++h) {
-      for (uint32_t p = 0; p < 1500; ++p) {
-        for (float& value : row) value = normal(random);
-        s.table.store_kv(row.data(), dim, s.cache.Key(0, h, 0, p));
-        s.table.store_kv(row.data(), dim, s.cache.Value(0, h, 0, p));
-      }
+// The attention of tokens at `positions` of a sequence of 1500, in steps of `per_step` tokens.
+std::vector<float> Attend(const kernels::KernelTable& table, const std::vector<uint32_t>& positions,
+                          size_t per_step, int threads) {
+  Rig s(table, 1, 0, 2048);
+  const size_t dim = s.spec.head_dim(), row_floats = 8 * dim;
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  EXPECT_TRUE(s.cache.Grow(0, 1500));
+  std::vector<float> row(dim);
+  for (uint32_t h = 0; h < 2; ++h) {
+    for (uint32_t p = 0; p < 1500; ++p) {
+      for (float& value : row) value = normal(random);
+      s.table.store_kv(row.data(), dim, s.cache.Key(0, h, 0, p));
+      s.table.store_kv(row.data(), dim, s.cache.Value(0, h, 0, p));
     }
+  }
+  std::vector<float> q(positions.size() * row_floats), out(q.size());
+  for (float& value : q) value = 0.3f * normal(random);
+  const ThreadTeam team(threads);
+  GqaAttention attention(s.spec, s.table, team);
+  for (size_t begin = 0; begin < positions.size(); begin += per_step) {
     proto::Step step;
-    std::vector<float> q;
-    for (int t = 0; t < 5; ++t) {
+    for (size_t t = begin; t < std::min(positions.size(), begin + per_step); ++t) {
       step.add_tokens(0);
       step.add_slots(0);
-      step.add_positions(1490 + t);
-      for (size_t d = 0; d < 8 * dim; ++d) q.push_back(normal(random));
+      step.add_positions(positions[t]);
     }
-    results[i].resize(q.size());
-    const ThreadTeam team(i == 0 ? 1 : 8);
-    GqaAttention attention(s.spec, s.table, team);
-    attention.Run(step, 0, s.cache, s.heads, q.data(), results[i].data());
+    attention.Run(step, 0, s.cache, s.heads, &q[begin * row_floats], &out[begin * row_floats]);
   }
-  EXPECT_EQ(std::memcmp(results[0].data(), results[1].data(), results[0].size() * sizeof(float)), 0);
+  return out;
 }
+
+void ExpectSameBits(const std::vector<float>& a, const std::vector<float>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size() * sizeof(float)), 0);
+}
+
+class GqaAttentionOfTable : public ::testing::TestWithParam<const kernels::TableEntry*> {
+ protected:
+  void SetUp() override {
+    if (!GetParam()->supported())
+      GTEST_SKIP() << "table " << GetParam()->name << " needs " << GetParam()->requires_isa
+                   << ", absent here";
+  }
+  const kernels::KernelTable& table() const { return GetParam()->table(); }
+};
+
+TEST_P(GqaAttentionOfTable, ThreadsDoNotChangeTheBitsOfSingleTokens) {
+  // 1 thread: a task goes through its chunks; 8 threads: a task is a chunk.
+  const std::vector<uint32_t> apart = {3, 255, 700, 1023, 1490};
+  ExpectSameBits(Attend(table(), apart, 5, 1), Attend(table(), apart, 5, 8));
+}
+
+TEST_P(GqaAttentionOfTable, ThreadsAndStepsDoNotChangeTheBitsOfAPrefill) {
+  std::vector<uint32_t> run(150);
+  for (uint32_t t = 0; t < run.size(); ++t) run[t] = 1300 + t;
+  const std::vector<float> all = Attend(table(), run, run.size(), 1);
+  ExpectSameBits(all, Attend(table(), run, run.size(), 5));
+  ExpectSameBits(all, Attend(table(), run, 37, 2));
+}
+
+// A step of blocks and single tokens of other places: each is what it is alone.
+TEST_P(GqaAttentionOfTable, BlocksAndSingleTokensShareAStep) {
+  const std::vector<uint32_t> mixed = {40, 41, 42, 900, 5, 6, 1200};
+  const std::vector<float> all = Attend(table(), mixed, mixed.size(), 3),
+                           alone = Attend(table(), mixed, 1, 1);
+  for (size_t i = 0; i < all.size(); ++i) ASSERT_NEAR(all[i], alone[i], 1e-4) << i;
+  const size_t row_floats = all.size() / mixed.size();
+  for (const size_t t : {3, 6})
+    EXPECT_EQ(std::memcmp(&all[t * row_floats], &alone[t * row_floats], row_floats * sizeof(float)), 0) << t;
+}
+
+INSTANTIATE_TEST_SUITE_P(Tables, GqaAttentionOfTable, ::testing::ValuesIn([] {
+                           std::vector<const kernels::TableEntry*> entries;
+                           for (const auto& entry : kernels::AllTables()) entries.push_back(&entry);
+                           return entries;
+                         }()),
+                         [](const auto& info) { return std::string(info.param->name); });
 
 }  // namespace
 }  // namespace onecopy::exec

@@ -48,7 +48,8 @@ class Attend : public PerTable {
     for (const size_t end : cuts) {
       std::vector<float> scratch(heads * (end - begin));
       table_->attend(q.data(), heads, head_dim, k.Row(begin), head_dim + 24, v.Row(begin), v_dim, v_dim + 3,
-                     end - begin, state.data(), acc.data(), scratch.data());
+                     end - begin, end < positions ? k.Row(end) : nullptr, state.data(), acc.data(),
+                     scratch.data());
       begin = end;
     }
     for (size_t h = 0; h < heads; ++h)
@@ -127,7 +128,7 @@ TEST_P(Attend, LargeScoresDoNotOverflow) {
   std::vector<float> acc(dim, 0.0f);
   float scratch;
   for (int i = 0; i < 2; ++i) {
-    table_->attend(q.data(), 1, dim, k[i].data(), dim, v[i].data(), dim, dim, 1, &state, acc.data(),
+    table_->attend(q.data(), 1, dim, k[i].data(), dim, v[i].data(), dim, dim, 1, nullptr, &state, acc.data(),
                    &scratch);
   }
   EXPECT_EQ(state.max, 3200.0f);
@@ -143,10 +144,10 @@ TEST_P(Attend, AHeadAloneGivesTheSameBits) {
   const SoftmaxState start = {-std::numeric_limits<float>::infinity(), 0.0f};
   std::vector<SoftmaxState> state(heads, start), alone(heads, start);
   std::vector<float> acc(heads * dim, 0.0f), acc_alone = acc, scratch(heads * positions);
-  table_->attend(q.data(), heads, dim, k.Row(0), dim, v.Row(0), dim, dim, positions, state.data(), acc.data(),
-                 scratch.data());
+  table_->attend(q.data(), heads, dim, k.Row(0), dim, v.Row(0), dim, dim, positions, nullptr, state.data(),
+                 acc.data(), scratch.data());
   for (size_t h = 0; h < heads; ++h) {
-    table_->attend(&q[h * dim], 1, dim, k.Row(0), dim, v.Row(0), dim, dim, positions, &alone[h],
+    table_->attend(&q[h * dim], 1, dim, k.Row(0), dim, v.Row(0), dim, dim, positions, nullptr, &alone[h],
                    &acc_alone[h * dim], scratch.data());
   }
   EXPECT_EQ(acc, acc_alone);
