@@ -268,7 +268,7 @@ TEST(Decoder, StepTimesAreTheTimeOfTheSteps) {
   unsetenv("ONECOPY_KERNELS");
   const test::Golden golden(kGoldens + "qwen3_moe");
   for (int ranks : {1, 3}) {
-    WithModel(kGoldens + "qwen3_moe", ranks, [&](exec::Engine& engine) {
+    WithModel(kCases[0], ranks, [&](exec::Engine& engine) {
       engine.Append(0, 0, golden.prompts()[2]);
       engine.Release(0);
       engine.ResetTimes();
