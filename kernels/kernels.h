@@ -99,17 +99,22 @@ inline constexpr size_t kKvPagePositions = 64;
 struct AttendBlock {
   size_t n_tokens, n_heads;  // heads: the query heads of the KV head
   size_t head_dim, v_dim;
+  size_t
+      v_stride;  // elements between the values of two positions, at least v_dim: more where they are part of the keys
   size_t first_position;  // of the block: token t sees the positions 0 … first_position + t
   // Token t, head h at q + t * q_stride + h * head_dim; already multiplied by the softmax scale.
   const float* q;
   size_t q_stride;
-  // Page i has positions from kKvPagePositions * i: [kKvPagePositions][head_dim] and [kKvPagePositions][v_dim] of kv_type.
+  // Page i has positions from kKvPagePositions * i: [kKvPagePositions][head_dim] and [kKvPagePositions][v_stride] of
+  // kv_type.
   // What lies behind the last position that is seen is not used, whatever it is.
   const void* const* k_pages;
   const void* const* v_pages;
   // Written: token t, head h at out + t * out_stride + h * v_dim.
   float* out;
   size_t out_stride;
+  // Written where not null: token t, head h at states + t * n_heads + h, what `out` was divided by and relative to what.
+  SoftmaxState* states;
   void* scratch;  // attend_block_bytes(*this) bytes, 64-byte aligned
 };
 

@@ -107,15 +107,15 @@ inline void StoreTransposed(__m512* lines, Bf16* tile) {
   for (size_t i = 0; i < 16; ++i) _mm512_store_ps(tile + i * kStep, lines[i]);
 }
 
-void ConvertValues(const uint16_t* v, size_t v_dim, size_t count, Bf16* values) {
+void ConvertValues(const uint16_t* v, size_t v_dim, size_t v_stride, size_t count, Bf16* values) {
   for (size_t d = 0; d < Steps(v_dim) * kStep; d += 16) {
     const size_t width = Rest(v_dim, d);
     for (size_t p = 0; p < kPage; p += kStep) {
       __m512 high[16], low[16];
       for (size_t i = 0; i < 16; ++i) {
-        const uint16_t* from = v + (p + 2 * i) * v_dim + d;
+        const uint16_t* from = v + (p + 2 * i) * v_stride + d;
         const __m512 even = LoadF16Part(from, p + 2 * i < count ? width : 0);
-        const __m512 odd = LoadF16Part(from + v_dim, p + 2 * i + 1 < count ? width : 0);
+        const __m512 odd = LoadF16Part(from + v_stride, p + 2 * i + 1 < count ? width : 0);
         high[i] = _mm512_castsi512_ps(PairHalves(even, odd));
         low[i] =
             _mm512_castsi512_ps(PairHalves(_mm512_sub_ps(even, High(even)), _mm512_sub_ps(odd, High(odd))));
@@ -293,6 +293,8 @@ void StoreOutput(const AttendBlock& b, const Scratch& s) {
       }
     }
   }
+  if (b.states == nullptr) return;
+  for (size_t row = 0; row < rows; ++row) b.states[row] = {s.max[row], s.sums[row]};
 }
 
 }  // namespace
@@ -316,7 +318,8 @@ void attend_block_f16(const AttendBlock& b) {
   for (size_t first = 0; first < end; first += kPage) {
     const size_t count = end - first < kPage ? end - first : kPage;
     ConvertKeys(static_cast<const uint16_t*>(b.k_pages[first / kPage]), b.head_dim, count, s.keys);
-    ConvertValues(static_cast<const uint16_t*>(b.v_pages[first / kPage]), b.v_dim, count, s.values);
+    ConvertValues(static_cast<const uint16_t*>(b.v_pages[first / kPage]), b.v_dim, b.v_stride, count,
+                  s.values);
     for (size_t pair = 0; pair < groups / 2; ++pair) AddPage(b, s, pair, first);
   }
   ReleaseTiles();

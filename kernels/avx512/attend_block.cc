@@ -56,12 +56,12 @@ void ConvertKeys(const uint16_t* k, size_t head_dim, size_t count, float* keys) 
   }
 }
 
-void ConvertValues(const uint16_t* v, size_t v_dim, size_t count, float* values) {
+void ConvertValues(const uint16_t* v, size_t v_dim, size_t v_stride, size_t count, float* values) {
   for (size_t i = 0; i < PaddedColumns(v_dim); i += 16) {
     float* panel = values + i / kPanel * kPage * kPanel + i % kPanel;
     const size_t width = i < v_dim ? v_dim - i : 0;
     for (size_t p = 0; p < kPage; ++p)
-      _mm512_storeu_ps(panel + p * kPanel, LoadF16Part(v + p * v_dim + i, p < count ? width : 0));
+      _mm512_storeu_ps(panel + p * kPanel, LoadF16Part(v + p * v_stride + i, p < count ? width : 0));
   }
 }
 
@@ -140,7 +140,8 @@ void attend_block_f16(const AttendBlock& b) {
   for (size_t first = 0; first < end; first += kPage) {
     const size_t count = end - first < kPage ? end - first : kPage;
     ConvertKeys(static_cast<const uint16_t*>(b.k_pages[first / kPage]), b.head_dim, count, s.keys);
-    ConvertValues(static_cast<const uint16_t*>(b.v_pages[first / kPage]), b.v_dim, count, s.values);
+    ConvertValues(static_cast<const uint16_t*>(b.v_pages[first / kPage]), b.v_dim, b.v_stride, count,
+                  s.values);
     for (size_t r = 0; r < rows; r += kRows) AddPage(b, s, r, rows - r < kRows ? rows - r : kRows, first);
   }
 
@@ -148,6 +149,7 @@ void attend_block_f16(const AttendBlock& b) {
     const float sum = _mm512_reduce_add_ps(_mm512_loadu_ps(s.sums + r * 16));
     float* out = b.out + r / b.n_heads * b.out_stride + r % b.n_heads * b.v_dim;
     for (size_t i = 0; i < b.v_dim; ++i) out[i] = s.acc[r * v_columns + i] / sum;
+    if (b.states != nullptr) b.states[r] = {s.max[r], sum};
   }
 }
 

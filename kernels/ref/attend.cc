@@ -45,10 +45,11 @@ void attend_block_f32(const AttendBlock& b) {
     const size_t seen = b.first_position + t + 1;
     for (size_t p = 0; p < seen; p += kKvPagePositions)
       attend_f32(b.q + t * b.q_stride, b.n_heads, b.head_dim, b.k_pages[p / kKvPagePositions], b.head_dim,
-                 b.v_pages[p / kKvPagePositions], b.v_dim, b.v_dim, std::min(kKvPagePositions, seen - p),
+                 b.v_pages[p / kKvPagePositions], b.v_dim, b.v_stride, std::min(kKvPagePositions, seen - p),
                  nullptr, state, out, scores);
     for (size_t h = 0; h < b.n_heads; ++h)
       for (size_t i = 0; i < b.v_dim; ++i) out[h * b.v_dim + i] /= state[h].sum;
+    if (b.states != nullptr) std::copy_n(state, b.n_heads, b.states + t * b.n_heads);
   }
 }
 

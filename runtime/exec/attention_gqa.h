@@ -1,12 +1,15 @@
-// Grouped-query attention over this rank's query heads (Ainslie et al. 2023), with a paged KV cache.
+// Grouped-query attention over this rank's query heads (Ainslie et al. 2023), with a paged KV cache. The latents of
+// multi-head latent attention are one KV head whose values are the leading part of its keys.
 //
-// Consecutive tokens of a sequence (a prefill) go in blocks through KernelTable::attend_block. A single token (decode), or one
-// of a few, goes through KernelTable::attend, in chunks of fixed size whose partial softmaxes are merged in order (flash-decoding,
-// Dao et al. 2023), so it spreads over the team. Neither result depends on the number of threads or ranks, nor on the
+// Consecutive tokens of a sequence (a prefill) go in blocks through KernelTable::attend_block. A single token (decode), or
+// one of a few, goes through KernelTable::attend, in chunks of fixed size whose partial softmaxes are merged in order
+// (flash-decoding, Dao et al. 2023), so it spreads over the team; so does a prefill of a layer with a sliding window.
+// Neither result depends on the number of threads or ranks, nor on the
 // other tokens of the step, but the two may differ in rounding.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -25,14 +28,23 @@ class GqaAttention {
   // guess that is verified gets the logits of plain decoding.
   static constexpr uint32_t kMostTokensAlone = 8;
 
-  GqaAttention(const proto::ModelSpec& spec, const kernels::KernelTable& table, const ThreadTeam& team)
-      : spec_(spec), table_(table), team_(team) {}
+  GqaAttention(const proto::ModelSpec& spec, const kernels::KernelTable& table, const ThreadTeam& team);
 
-  // q: [tokens][heads.size() * head_dim] of query heads `heads`, normalised, rotated and scaled; out: the
-  // same shape. Token t sits at step.positions(t) of slot step.slots(t) and sees that position and all before
-  // it; their keys and values are in the cache.
+  // Values of a head's query and of its result.
+  size_t q_dim() const { return q_dim_; }
+  size_t v_dim() const { return v_dim_; }
+
+  // q: [tokens][heads.size()][q_dim()] of query heads `heads`, normalised, rotated and scaled; out: [tokens]
+  // [heads.size()][v_dim()]. Token t sits at step.positions(t) of slot step.slots(t) and sees that position and all
+  // before it, or those of the layer's sliding window; their keys and values are in the cache. sinks: [spec.n_heads]
+  // logits that take part in the softmax and have no value, or empty.
   void Run(const proto::Step& step, uint32_t layer, const KvCache& cache, shard::Range heads, const float* q,
-           float* out);
+           float* out, std::span<const float> sinks = {});
+
+  // The same over those positions only that this rank's cache holds: out is the sum of values by weights relative to
+  // states[tokens][heads.size()], and not divided.
+  void RunPartial(const proto::Step& step, uint32_t layer, const KvCache& cache, shard::Range heads,
+                  const float* q, float* out, kernels::SoftmaxState* states);
 
  private:
   // The query heads of one KV head: [begin, end) within `heads`.
@@ -51,13 +63,22 @@ class GqaAttention {
     const proto::Step& step;
     uint32_t layer;
     const KvCache& cache;
-    size_t row;  // floats of a token in q and out
+    size_t heads;  // of a token
     const float* q;
     float* out;
+    uint32_t window;                 // 0: none
+    const float* sinks;              // of the first head; null: none
+    kernels::SoftmaxState* partial;  // null: the whole attention
+
+    // Positions that a token sees.
+    shard::Range Seen(uint32_t token) const {
+      const uint32_t end = step.positions(static_cast<int>(token)) + 1;
+      return {window != 0 && end > window ? end - window : 0, end};
+    }
   };
   void FindGroups(const KvCache& cache, uint32_t layer, shard::Range heads);
-  // Sorts the step's tokens into blocks_ and singles_.
-  void Divide(const proto::Step& step);
+  // Sorts the step's tokens into blocks_, where those are allowed, and singles_.
+  void Divide(const proto::Step& step, bool blocks);
   void RunBlocks(const Layer& layer);
   void RunSingles(const Layer& layer);
   void AttendChunk(const Layer& layer, uint32_t token, const Group& group, uint32_t chunk,
@@ -66,13 +87,15 @@ class GqaAttention {
   const proto::ModelSpec& spec_;
   const kernels::KernelTable& table_;
   const ThreadTeam& team_;
+  size_t q_dim_, v_dim_;
+  std::vector<bool> sliding_;  // by layer
   // Kept from layer to layer, so that a step allocates nothing.
   std::vector<Group> groups_;
   std::vector<Block> blocks_;
   std::vector<uint32_t> singles_;  // tokens
   std::vector<size_t> first_task_;
   std::vector<const void*> pages_;
-  AlignedBuffer states_, accs_, scratch_;
+  AlignedBuffer states_, accs_, scratch_, block_states_;
 };
 
 }  // namespace onecopy::exec

@@ -1,10 +1,11 @@
 #include "runtime/exec/decoder.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "runtime/base/check.h"
+#include "runtime/exec/rope.h"
 #include "runtime/exec/router.h"
+#include "runtime/exec/row_bounds.h"
 #include "runtime/shard/pipeline.h"
 #include "runtime/shard/plan.h"
 
@@ -13,45 +14,11 @@ namespace {
 
 using proto::Weight;
 
-// Index of the weight of that role and layer in the spec.
-int FindWeight(const proto::ModelSpec& spec, Weight::Role role, uint32_t layer) {
-  for (int w = 0; w < spec.weights_size(); ++w)
-    if (spec.weights(w).role() == role && spec.weights(w).layer() == layer) return w;
-  ONECOPY_CHECK(false);
-}
-
 Weight::Role HeadRole(const proto::ModelSpec& spec) {
   return spec.tied_embeddings() ? Weight::TOKEN_EMBEDDING : Weight::LM_HEAD;
 }
 
-// Of the ranks of a stage, which divide the weight among themselves.
-std::vector<uint32_t> BoundsOf(const proto::ShardPlan& plan, int weight, int stage) {
-  const auto& bounds = plan.partitions(static_cast<int>(plan.placements(weight).partition(0))).bounds();
-  const shard::Range ranks = shard::RanksOfStage(plan, stage);
-  return {bounds.begin() + ranks.begin, bounds.begin() + ranks.end + 1};
-}
-
 }  // namespace
-
-struct Decoder::KvLayout {
-  std::vector<uint32_t> k, v;    // bounds of K and V rows by rank
-  std::vector<uint32_t> bounds;  // of the gathered columns by rank
-  std::vector<uint32_t> router;  // bounds of the router's rows by rank; empty in a dense layer
-
-  // Copies rows [begin, end) of K (or V) out of one gathered row.
-  void Copy(const float* row, bool value, uint32_t begin, uint32_t end, float* to) const {
-    const auto& from = value ? v : k;
-    size_t r = std::upper_bound(from.begin(), from.end(), begin) - from.begin() - 1;
-    while (begin < end) {
-      const uint32_t n = std::min(end, from[r + 1]) - begin;
-      const uint32_t at = bounds[r] + (value ? k[r + 1] - k[r] : 0) + begin - from[r];
-      std::copy_n(row + at, n, to);
-      to += n;
-      begin += n;
-      ++r;
-    }
-  }
-};
 
 Decoder::Decoder(const DecoderContext& context)
     : c_(context),
@@ -61,29 +28,26 @@ Decoder::Decoder(const DecoderContext& context)
       hidden_(context.spec.hidden_dim()),
       head_dim_(context.spec.head_dim()),
       rope_half_(context.spec.rope_dims() / 2),
+      rope_frequencies_(RopeFrequencies(context.spec)),
       attention_(context.spec, context.table, context.team),
-      ffn_(context.store, context.table, context.team),
+      mla_(context, &clock_),
+      ffn_(context.spec, context.store, context.table, context.team),
       counter_(context.spec, context.plan, context.store, context.table, context.cache, context.all.rank()) {
-  for (size_t i = 0; i < rope_half_; ++i)
-    inv_freq_.push_back(
-        static_cast<float>(std::pow(static_cast<double>(c_.spec.rope_theta()),
-                                    -static_cast<double>(i) / static_cast<double>(rope_half_))));
   c_.stage.SetTeam([&team = c_.team](size_t n, const std::function<void(size_t)>& body) {
     team.For(n, [&](size_t i, int) { body(i); });
   });
   if (stage_ == embedding_stage_)
-    embedding_bounds_ = BoundsOf(c_.plan, FindWeight(c_.spec, Weight::TOKEN_EMBEDDING, 0), stage_);
-  if (stage_ == last_stage_)
-    logit_bounds_ = BoundsOf(c_.plan, FindWeight(c_.spec, HeadRole(c_.spec), 0), stage_);
-  kv_layouts_.resize(c_.spec.n_layers());
+    embedding_bounds_ = RowBounds(c_.spec, c_.plan, Weight::TOKEN_EMBEDDING, 0, stage_);
+  if (stage_ == last_stage_) logit_bounds_ = RowBounds(c_.spec, c_.plan, HeadRole(c_.spec), 0, stage_);
+  layouts_.resize(c_.spec.n_layers());
   const shard::Range layers = shard::LayersOfStage(c_.plan, stage_);
   for (uint32_t l = layers.begin; l < layers.end; ++l) {
-    KvLayout& layout = kv_layouts_[l];
-    layout.k = BoundsOf(c_.plan, FindWeight(c_.spec, Weight::ATTN_K, l), stage_);
-    layout.v = BoundsOf(c_.plan, FindWeight(c_.spec, Weight::ATTN_V, l), stage_);
-    for (size_t r = 0; r < layout.k.size(); ++r) layout.bounds.push_back(layout.k[r] + layout.v[r]);
+    Layout& layout = layouts_[l];
+    if (c_.spec.kv_lora_rank() == 0)
+      layout.kv = {RowBounds(c_.spec, c_.plan, Weight::ATTN_K, l, stage_),
+                   RowBounds(c_.spec, c_.plan, Weight::ATTN_V, l, stage_)};
     if (c_.store.Has(Weight::ROUTER, l))
-      layout.router = BoundsOf(c_.plan, FindWeight(c_.spec, Weight::ROUTER, l), stage_);
+      layout.router = RowBounds(c_.spec, c_.plan, Weight::ROUTER, l, stage_);
   }
 }
 
@@ -100,12 +64,8 @@ std::span<const float> Decoder::Forward(const proto::Step& step) {
   partial_.ReserveAs<double>(n * hidden_);
   cos_sin_.ReserveAs<float>(n * rope_half_ * 2);
   c_.team.For(n, [&](size_t t, int) {
-    auto* cos_sin = cos_sin_.As<float>() + t * rope_half_ * 2;
-    for (size_t i = 0; i < rope_half_; ++i) {
-      const float angle = static_cast<float>(step.positions(static_cast<int>(t))) * inv_freq_[i];
-      *cos_sin++ = std::cos(angle);
-      *cos_sin++ = std::sin(angle);
-    }
+    RopeAngles(c_.spec, rope_frequencies_, step.positions(static_cast<int>(t)),
+               cos_sin_.As<float>() + t * rope_half_ * 2);
   });
 
   const std::span<float> x = {x_.As<float>(), n * hidden_};
@@ -205,6 +165,25 @@ void Decoder::AllReduceAdd(size_t n, std::span<const float> next_norm) {
 
 void Decoder::Attention(const proto::Step& step, uint32_t layer) {
   const size_t n = step.tokens_size();
+  const float* attended = c_.spec.kv_lora_rank() > 0 ? mla_.Run(step, layer, &acts_, cos_sin_.As<float>())
+                                                     : AttendGqa(step, layer);
+  clock_.Enter(Phase::kAttentionMatmul);
+  auto* partial = partial_.As<double>();
+  const auto& o = c_.store.Matrix(Weight::ATTN_O, layer);
+  if (o.rows == 0) std::fill_n(partial, n * hidden_, 0.0);
+  acts_.Set(attended, n, o.cols, o.cols);
+  LinearSum(c_.table, c_.team, o, &acts_, partial, hidden_);
+  const auto bias = c_.store.Vector(Weight::ATTN_O_BIAS, layer);
+  if (!bias.empty() && c_.stage.rank() == 0)  // one rank's term has it
+    c_.team.For(n, [&](size_t t, int) {
+      for (size_t i = 0; i < hidden_; ++i) partial[t * hidden_ + i] += bias[i];
+    });
+  AllReduceAdd(n, c_.store.Vector(Weight::FFN_NORM, layer));
+}
+
+// [tokens][heads of this rank][head_dim].
+const float* Decoder::AttendGqa(const proto::Step& step, uint32_t layer) {
+  const size_t n = step.tokens_size();
   const shard::Range heads = shard::OwnedHeads(c_.plan, layer, c_.all.rank());
   const size_t q_cols = heads.size() * head_dim_;
   clock_.Enter(Phase::kAttentionMatmul);
@@ -212,30 +191,23 @@ void Decoder::Attention(const proto::Step& step, uint32_t layer) {
   clock_.Enter(Phase::kRest);
   PrepareQ(step, layer);
   StoreKv(step, layer);
-
-  auto* attended = attended_.ReserveAs<float>(n * q_cols);
   clock_.Enter(Phase::kAttention);
-  attention_.Run(step, layer, c_.cache, heads, q_.As<float>(), attended);
-  clock_.Enter(Phase::kAttentionMatmul);
-  auto* partial = partial_.As<double>();
-  const auto& o = c_.store.Matrix(Weight::ATTN_O, layer);
-  if (o.rows == 0) std::fill_n(partial, n * hidden_, 0.0);
-  acts_.Set(attended, n, q_cols, q_cols);
-  LinearSum(c_.table, c_.team, o, &acts_, partial, hidden_);
-  AllReduceAdd(n, c_.store.Vector(Weight::FFN_NORM, layer));
+  auto* attended = attended_.ReserveAs<float>(n * q_cols);
+  attention_.Run(step, layer, c_.cache, heads, q_.As<float>(), attended,
+                 c_.store.Vector(Weight::ATTN_SINKS, layer));
+  return attended;
 }
 
 // q of this rank's heads; K and V rows of all ranks.
 void Decoder::ProjectQkv(uint32_t layer, size_t n, size_t q_cols) {
-  const KvLayout& layout = kv_layouts_[layer];
+  const GatheredPair& layout = layouts_[layer].kv;
   const int rank = c_.stage.rank();
-  const size_t kv_cols = layout.bounds.back();
+  const size_t kv_cols = layout.cols();
   auto* kv = kv_.ReserveAs<float>(n * kv_cols);
-  float* k = kv + layout.bounds[rank];
   const Product products[] = {
       {&c_.store.Matrix(Weight::ATTN_Q, layer), q_.ReserveAs<float>(n * q_cols), q_cols},
-      {&c_.store.Matrix(Weight::ATTN_K, layer), k, kv_cols},
-      {&c_.store.Matrix(Weight::ATTN_V, layer), k + layout.k[rank + 1] - layout.k[rank], kv_cols}};
+      {&c_.store.Matrix(Weight::ATTN_K, layer), kv + layout.FirstOf(rank), kv_cols},
+      {&c_.store.Matrix(Weight::ATTN_V, layer), kv + layout.SecondOf(rank), kv_cols}};
   Linear(c_.table, c_.team, products, &acts_);
   clock_.Enter(Phase::kCollective);
   c_.stage.AllGatherColumns(kv, n, layout.bounds);
@@ -246,9 +218,8 @@ void Decoder::PrepareQ(const proto::Step& step, uint32_t layer) {
   const shard::Range heads = shard::OwnedHeads(c_.plan, layer, c_.all.rank());
   const auto bias = c_.store.Vector(Weight::ATTN_Q_BIAS, layer),
              norm = c_.store.Vector(Weight::ATTN_Q_NORM, layer);
-  const auto rope =
-      c_.spec.rope_style() == proto::ModelSpec::NEOX ? c_.table.rope_neox : c_.table.rope_pairwise;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim_));
+  const RopeFn rope = RopeOf(c_.spec, c_.table);
+  const float scale = SoftmaxScale(c_.spec);
   auto* q = q_.As<float>();
   c_.team.For(step.tokens_size(), [&](size_t t, int) {
     for (uint32_t h = 0; h < heads.size(); ++h) {
@@ -263,28 +234,27 @@ void Decoder::PrepareQ(const proto::Step& step, uint32_t layer) {
 
 // Bias, norm and rotation of the KV heads this rank's query heads need; then into the cache.
 void Decoder::StoreKv(const proto::Step& step, uint32_t layer) {
-  const KvLayout& layout = kv_layouts_[layer];
+  const GatheredPair& layout = layouts_[layer].kv;
   const shard::Range heads = c_.cache.heads(layer);
   const auto k_bias = c_.store.Vector(Weight::ATTN_K_BIAS, layer),
              v_bias = c_.store.Vector(Weight::ATTN_V_BIAS, layer);
   const auto k_norm = c_.store.Vector(Weight::ATTN_K_NORM, layer);
-  const auto rope =
-      c_.spec.rope_style() == proto::ModelSpec::NEOX ? c_.table.rope_neox : c_.table.rope_pairwise;
+  const RopeFn rope = RopeOf(c_.spec, c_.table);
   const auto* kv = kv_.As<float>();
   const auto dim = static_cast<uint32_t>(head_dim_);
   auto* heads_of_threads = heads_.ReserveAs<float>(c_.team.size() * head_dim_);
   c_.team.For(step.tokens_size(), [&](size_t t, int thread) {
     float* head = heads_of_threads + thread * head_dim_;
     const int token = static_cast<int>(t);
-    const float* row = kv + t * layout.bounds.back();
+    const float* row = kv + t * layout.cols();
     for (uint32_t h = heads.begin; h < heads.end; ++h) {
-      layout.Copy(row, false, h * dim, (h + 1) * dim, head);
+      layout.CopyFirst(row, h * dim, (h + 1) * dim, head);
       if (!k_bias.empty()) c_.table.axpy(1.0f, k_bias.data() + h * dim, dim, head);
       if (!k_norm.empty()) c_.table.rms_norm(head, k_norm.data(), c_.spec.rms_norm_eps(), dim, head);
       rope(head, CosSin(t), rope_half_);
       const uint32_t slot = step.slots(token), position = step.positions(token);
       c_.table.store_kv(head, dim, c_.cache.Key(layer, h - heads.begin, slot, position));
-      layout.Copy(row, true, h * dim, (h + 1) * dim, head);
+      layout.CopySecond(row, h * dim, (h + 1) * dim, head);
       if (!v_bias.empty()) c_.table.axpy(1.0f, v_bias.data() + h * dim, dim, head);
       c_.table.store_kv(head, dim, c_.cache.Value(layer, h - heads.begin, slot, position));
     }
@@ -293,7 +263,7 @@ void Decoder::StoreKv(const proto::Step& step, uint32_t layer) {
 
 void Decoder::FeedForward(uint32_t layer, size_t n) {
   auto* partial = partial_.As<double>();
-  const auto& router_bounds = kv_layouts_[layer].router;
+  const auto& router_bounds = layouts_[layer].router;
   if (router_bounds.empty()) {
     clock_.Enter(Phase::kExperts);
     RouteAll(n, &routing_);
@@ -307,8 +277,12 @@ void Decoder::FeedForward(uint32_t layer, size_t n) {
     clock_.Enter(Phase::kCollective);
     c_.stage.AllGatherColumns(scores, n, router_bounds);
     clock_.Enter(Phase::kRouter);
-    RouteTopK(c_.spec, c_.table, c_.team, scores, n, &routing_);
+    RouteTopK(
+        c_.spec, c_.table, c_.team,
+        {c_.store.Vector(Weight::ROUTER_LOGIT_BIAS, layer), c_.store.Vector(Weight::ROUTER_BIAS, layer)},
+        scores, n, &routing_);
     counter_.CountExperts(layer, routing_);
+    if (c_.store.Has(Weight::SHARED_GATE, layer)) RouteShared(n, {}, &routing_);
     clock_.Enter(Phase::kExperts);
     ffn_.Run(Ffn::kExperts, layer, routing_, &acts_, partial, hidden_);
   }

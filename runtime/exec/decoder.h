@@ -2,7 +2,7 @@
 // position) tokens: prefill chunks, single decoded tokens, several sequences at once. The one forward pass
 // for all families. Collective: every rank calls Forward with the same step. Belongs to one thread.
 //
-// Collectives a layer: gather of K/V rows, all-reduce after attention, gather of router scores, all-reduce
+// Collectives a layer: gather of K/V rows (or of the latents), all-reduce after attention, gather of router scores, all-reduce
 // after FFN, each among the ranks of the layer's stage. Between the stages of a pipeline (shard/pipeline.h) the
 // residual stream goes from first rank to first rank.
 #pragma once
@@ -18,7 +18,10 @@
 #include "proto/plan.pb.h"
 #include "runtime/comm/communicator.h"
 #include "runtime/exec/attention_gqa.h"
+#include "runtime/exec/attention_mla.h"
+#include "runtime/exec/decoder_context.h"
 #include "runtime/exec/ffn.h"
+#include "runtime/exec/gathered_pair.h"
 #include "runtime/exec/kv_cache.h"
 #include "runtime/exec/linear.h"
 #include "runtime/exec/router.h"
@@ -28,18 +31,6 @@
 #include "runtime/shard/weight_store.h"
 
 namespace onecopy::exec {
-
-// Everything a decoder stands on; all outlive it.
-struct DecoderContext {
-  comm::Communicator& all;    // those that the plan divides the model among
-  comm::Communicator& stage;  // those of this rank's stage: with one stage, `all` itself
-  const proto::ModelSpec& spec;
-  const proto::ShardPlan& plan;
-  const shard::WeightStore& store;
-  const kernels::KernelTable& table;
-  const ThreadTeam& team;
-  KvCache& cache;
-};
 
 class Decoder {
  public:
@@ -67,6 +58,7 @@ class Decoder {
   void SendRows(std::span<const float> rows, int to_stage);
   void ReceiveRows(std::span<float> rows, int from_stage);
   void Attention(const proto::Step& step, uint32_t layer);
+  const float* AttendGqa(const proto::Step& step, uint32_t layer);
   void ProjectQkv(uint32_t layer, size_t n, size_t q_cols);
   void StoreKv(const proto::Step& step, uint32_t layer);
   void PrepareQ(const proto::Step& step, uint32_t layer);
@@ -82,16 +74,19 @@ class Decoder {
   const DecoderContext c_;
   const int stage_, last_stage_, embedding_stage_;
   const size_t hidden_, head_dim_, rope_half_;
+  const std::vector<float> rope_frequencies_;
+  StepTimes times_;
+  PhaseClock clock_{&times_};
   GqaAttention attention_;
+  MlaAttention mla_;
   Ffn ffn_;
   StepCounter counter_;
   Observer observer_;
-  StepTimes times_;
-  PhaseClock clock_{&times_};
-  std::vector<float> inv_freq_;
-  // Columns of the gathered K and V rows: rank r's K columns, then its V columns, for all ranks in order.
-  struct KvLayout;
-  std::vector<KvLayout> kv_layouts_;                       // by layer; empty ones for those of other stages
+  struct Layout {
+    GatheredPair kv;               // K and V, not with multi-head latent attention
+    std::vector<uint32_t> router;  // bounds of the router's rows by rank; empty in a dense layer
+  };
+  std::vector<Layout> layouts_;                            // by layer; empty ones for those of other stages
   std::vector<uint32_t> embedding_bounds_, logit_bounds_;  // vocabulary rows by rank of the stage
   std::vector<uint8_t> message_;
   Activations acts_;

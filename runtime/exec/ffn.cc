@@ -5,28 +5,71 @@
 #include "runtime/base/check.h"
 
 namespace onecopy::exec {
+namespace {
+
+using proto::Weight;
+
+// Elements [begin, end) of a vector, which is a row of a float type.
+void DecodePart(const kernels::PackedMatrix& vector, uint32_t begin, uint32_t end, float* out) {
+  const kernels::TypeInfo& info = kernels::Info(vector.type);
+  info.decode(vector.data + kernels::RowBytes(info, begin), out, end - begin);
+}
+
+// Of a row of h in the format that down wants.
+size_t ActBytes(size_t cols) {
+  return std::max(kernels::ActRowBytes(kernels::ActFormat::kQ8, cols),
+                  kernels::ActRowBytes(kernels::ActFormat::kBF16, cols));
+}
+
+}  // namespace
+
+const kernels::PackedMatrix* Ffn::Bias(Weight::Role role, uint32_t layer, uint32_t expert) const {
+  return expert != kSharedExpert && store_.Has(role, layer) ? &store_.Matrix(role, layer, expert) : nullptr;
+}
+
+void Ffn::FindExperts(const Roles& roles, uint32_t layer, const Routing& routing) {
+  experts_.clear();
+  size_t h_floats = 0, act_bytes = 0;
+  for (const ExpertGroup& group : routing.groups) {
+    const bool shared = group.expert == kSharedExpert;
+    const Roles& of = shared ? kShared : roles;
+    const uint32_t number = shared ? 0 : group.expert;
+    const auto& gate = store_.Matrix(of.gate, layer, number);
+    if (gate.rows == 0) continue;  // this rank has no column group of it
+    const size_t h_stride = RoundUp(gate.rows, kernels::kUnitCols);
+    experts_.push_back({&group, &gate, &store_.Matrix(of.up, layer, number),
+                        &store_.Matrix(of.down, layer, number),
+                        Bias(Weight::EXPERT_GATE_BIAS, layer, group.expert),
+                        Bias(Weight::EXPERT_UP_BIAS, layer, group.expert), h_stride, h_floats, act_bytes});
+    h_floats += group.size() * h_stride;
+    act_bytes += group.size() * ActBytes(h_stride);
+  }
+  h_.ReserveAs<float>(h_floats);
+  acts_.Reserve(act_bytes);
+}
 
 void Ffn::Run(const Roles& roles, uint32_t layer, const Routing& routing, Activations* x, double* out,
               size_t hidden) {
-  experts_.clear();
-  size_t h_stride = 0;
-  for (const ExpertGroup& group : routing.groups) {
-    const Expert expert = {&group, &store_.Matrix(roles.gate, layer, group.expert),
-                           &store_.Matrix(roles.up, layer, group.expert),
-                           &store_.Matrix(roles.down, layer, group.expert)};
-    if (expert.gate->rows == 0) continue;  // this rank has no column group of it
-    experts_.push_back(expert);
-    h_stride = std::max<size_t>(h_stride, RoundUp(expert.gate->rows, kernels::kUnitCols));
-  }
-  if (!experts_.empty()) {
-    h_.ReserveAs<float>(routing.tokens.size() * h_stride);
-    GateUp(routing, x, h_stride);
-  }
-  Down(routing, h_stride, x->n_rows(), out, hidden);
+  FindExperts(roles, layer, routing);
+  if (!experts_.empty()) GateUp(routing, x);
+  Down(routing, layer, x->n_rows(), out, hidden);
 }
 
-// h[entry][r] = silu(gate[r] . x) * (up[r] . x), one task a piece of rows of one expert.
-void Ffn::GateUp(const Routing& routing, Activations* x, size_t h_stride) {
+void Ffn::Activate(float* gate, float* up, size_t n) const {
+  if (spec_.activation() == proto::ModelSpec::CLAMPED_SWIGLU) {
+    // gate * sigmoid(a * gate) * (up + 1) by way of silu(a * gate) = a * gate * sigmoid(a * gate).
+    constexpr float kA = 1.702f;
+    const float limit = spec_.swiglu_limit();
+    for (size_t i = 0; i < n; ++i) {
+      gate[i] = std::min(gate[i], limit) * kA;
+      up[i] = (std::clamp(up[i], -limit, limit) + 1.0f) / kA;
+    }
+  }
+  table_.silu_mul(gate, up, n, gate);
+}
+
+// h[entry][r] = act(gate[r] . x, up[r] . x), one task a piece of rows of one expert.
+void Ffn::GateUp(const Routing& routing, Activations* x) {
   uint64_t rows = 0;
   size_t most_tokens = 0;
   for (const Expert& e : experts_) {
@@ -55,7 +98,7 @@ void Ffn::GateUp(const Routing& routing, Activations* x, size_t h_stride) {
     }
 
   auto* h = h_.As<float>();
-  const size_t scratch_size = most_tokens * step;
+  const size_t scratch_size = (most_tokens + 2) * step;  // up, and both biases
   auto* scratch = up_.ReserveAs<float>(team_.size() * scratch_size);
   y_rows_.resize(team_.size() * 2 * most_tokens);
   team_.For(tasks_.size(), [&](size_t i, int thread) {
@@ -65,7 +108,7 @@ void Ffn::GateUp(const Routing& routing, Activations* x, size_t h_stride) {
     float** gate_y = y_rows_.data() + thread * 2 * most_tokens;
     float** up_y = gate_y + n;
     for (uint32_t t = 0; t < n; ++t) {
-      gate_y[t] = h + (e.group->begin + t) * h_stride + task.begin;
+      gate_y[t] = h + e.h_begin + t * e.h_stride + task.begin;
       up_y[t] = scratch + thread * scratch_size + t * n_rows;
     }
     const auto gate = RowSlice(*e.gate, task.begin, task.end), up = RowSlice(*e.up, task.begin, task.end);
@@ -75,29 +118,37 @@ void Ffn::GateUp(const Routing& routing, Activations* x, size_t h_stride) {
     };
     multiply(gate, gate_y);
     multiply(up, up_y);
-    for (uint32_t t = 0; t < n; ++t) table_.silu_mul(gate_y[t], up_y[t], n_rows, gate_y[t]);
+    float* biases = scratch + thread * scratch_size + most_tokens * step;
+    if (e.gate_bias != nullptr) DecodePart(*e.gate_bias, task.begin, task.end, biases);
+    if (e.up_bias != nullptr) DecodePart(*e.up_bias, task.begin, task.end, biases + step);
+    for (uint32_t t = 0; t < n; ++t) {
+      if (e.gate_bias != nullptr) table_.axpy(1.0f, biases, n_rows, gate_y[t]);
+      if (e.up_bias != nullptr) table_.axpy(1.0f, biases + step, n_rows, up_y[t]);
+      Activate(gate_y[t], up_y[t], n_rows);
+    }
   });
 }
 
 // out[token] += weight * (down . h[entry]), one task a piece of rows for all experts in order, so that each
 // sum has one order.
-void Ffn::Down(const Routing& routing, size_t h_stride, size_t n_tokens, double* out, size_t hidden) {
+void Ffn::Down(const Routing& routing, uint32_t layer, size_t n_tokens, double* out, size_t hidden) {
   auto* h = h_.As<float>();
   const size_t n_entries = routing.tokens.size();
   h_rows_.resize(n_entries);
-  const size_t act_bytes = std::max(kernels::ActRowBytes(kernels::ActFormat::kQ8, h_stride),
-                                    kernels::ActRowBytes(kernels::ActFormat::kBF16, h_stride));
-  uint8_t* acts = acts_.Reserve(n_entries * act_bytes);
+  auto* acts = acts_.As<uint8_t>();
   to_convert_.clear();
   size_t most_tokens = 1;
   for (const Expert& e : experts_) {
     const kernels::ActFormat format = KernelOf(table_, *e.down, e.group->size()).act;
     most_tokens = std::max<size_t>(most_tokens, e.group->size());
-    for (uint32_t i = e.group->begin; i < e.group->end; ++i) {
-      h_rows_[i] = h + i * h_stride;
+    for (uint32_t t = 0; t < e.group->size(); ++t) {
+      const float* h_row = h + e.h_begin + t * e.h_stride;
+      const void*& row = h_rows_[e.group->begin + t];
+      row = h_row;
       if (format == kernels::ActFormat::kF32) continue;
-      h_rows_[i] = acts + i * act_bytes;
-      to_convert_.push_back({i, e.down->cols, format});
+      uint8_t* act = acts + e.acts_begin + t * ActBytes(e.h_stride);
+      row = act;
+      to_convert_.push_back({h_row, act, e.down->cols, format});
     }
   }
   constexpr size_t kEntriesPerTask = 4;
@@ -105,13 +156,12 @@ void Ffn::Down(const Routing& routing, size_t h_stride, size_t n_tokens, double*
     const size_t end = std::min(to_convert_.size(), (task + 1) * kEntriesPerTask);
     for (size_t i = task * kEntriesPerTask; i < end; ++i) {
       const Entry& entry = to_convert_[i];
-      kernels::MakeActRow(table_, entry.format, h + entry.index * h_stride, entry.cols,
-                          acts + entry.index * act_bytes);
+      kernels::MakeActRow(table_, entry.format, entry.h, entry.cols, entry.act);
     }
   });
 
   const uint32_t step = RowsPerTask(hidden, most_tokens, team_);
-  const size_t scratch_size = most_tokens * step;
+  const size_t scratch_size = (most_tokens + 1) * step;
   auto* scratch = down_.ReserveAs<double>(team_.size() * scratch_size);
   y_sum_rows_.resize(team_.size() * most_tokens);
   team_.For(DivUp(hidden, step), [&](size_t task, int thread) {
@@ -130,7 +180,30 @@ void Ffn::Down(const Routing& routing, size_t h_stride, size_t n_tokens, double*
                                out + routing.tokens[entry] * hidden + begin);
       }
     }
+    if (store_.Has(Weight::EXPERT_DOWN_BIAS, layer))
+      AddDownBiases(routing, layer, begin, end, scratch + thread * scratch_size, out, hidden);
   });
+}
+
+// Each rank has some columns of the biases, whatever it has of the experts.
+void Ffn::AddDownBiases(const Routing& routing, uint32_t layer, uint32_t begin, uint32_t end, double* scratch,
+                        double* out, size_t hidden) const {
+  for (const ExpertGroup& group : routing.groups) {
+    const kernels::PackedMatrix* bias = Bias(Weight::EXPERT_DOWN_BIAS, layer, group.expert);
+    if (bias == nullptr) continue;
+    const uint32_t first = std::max(begin, bias->first_col);
+    const uint32_t last = std::min(end, bias->first_col + bias->cols);
+    if (first >= last) continue;
+    constexpr uint32_t kPart = 64;
+    for (uint32_t from = first; from < last; from += kPart) {
+      float part[kPart];
+      DecodePart(*bias, from - bias->first_col, std::min(last, from + kPart) - bias->first_col, part);
+      std::copy_n(part, std::min(last, from + kPart) - from, scratch + from - first);
+    }
+    for (uint32_t i = group.begin; i < group.end; ++i)
+      table_.add_scaled_sums(routing.weights[i], scratch, last - first,
+                             out + routing.tokens[i] * hidden + first);
+  }
 }
 
 }  // namespace onecopy::exec

@@ -1,6 +1,6 @@
-// Gated feed-forward networks over this rank's column groups: the routed experts of a layer, or its dense FFN
-// as the case of one expert. out = sum over chosen experts of weight * down(silu(gate x) * up x); this rank's
-// part of that sum, to be all-reduced. Not thread-safe; called from the thread that owns the team.
+// Gated feed-forward networks over this rank's column groups: the routed experts of a layer and the shared one beside
+// them, or a dense FFN as the case of one expert. out = sum over chosen experts of weight * down(act(gate x, up x));
+// this rank's part of that sum, to be all-reduced. Not thread-safe; called from the thread that owns the team.
 #pragma once
 
 #include <array>
@@ -22,13 +22,16 @@ class Ffn {
   };
   static constexpr Roles kExperts = {proto::Weight::EXPERT_GATE, proto::Weight::EXPERT_UP,
                                      proto::Weight::EXPERT_DOWN};
+  static constexpr Roles kShared = {proto::Weight::SHARED_GATE, proto::Weight::SHARED_UP,
+                                    proto::Weight::SHARED_DOWN};
   static constexpr Roles kDense = {proto::Weight::DENSE_GATE, proto::Weight::DENSE_UP,
                                    proto::Weight::DENSE_DOWN};
 
-  Ffn(const shard::WeightStore& store, const kernels::KernelTable& table, const ThreadTeam& team)
-      : store_(store), table_(table), team_(team) {}
+  Ffn(const proto::ModelSpec& spec, const shard::WeightStore& store, const kernels::KernelTable& table,
+      const ThreadTeam& team)
+      : spec_(spec), store_(store), table_(table), team_(team) {}
 
-  // x: the layer's normalised input; out: [x->n_rows()][hidden], overwritten; double, as ranks' parts are summed.
+  // roles: of all groups of the routing but kSharedExpert's. x: the layer's normalised input; out: [x->n_rows()][hidden], overwritten; double, as ranks' parts are summed.
   void Run(const Roles& roles, uint32_t layer, const Routing& routing, Activations* x, double* out,
            size_t hidden);
 
@@ -37,6 +40,10 @@ class Ffn {
   struct Expert {
     const ExpertGroup* group;
     const kernels::PackedMatrix *gate, *up, *down;
+    const kernels::PackedMatrix *gate_bias, *up_bias;  // null: none
+    size_t h_stride;                                   // floats of an entry of h
+    size_t h_begin;  // of its first entry in h_, in floats, and in acts_, in bytes
+    size_t acts_begin;
   };
   // Rows [begin, end) of gate and up of an expert.
   struct GateUpTask {
@@ -45,12 +52,23 @@ class Ffn {
   };
   // An entry of h that is wanted in another format.
   struct Entry {
-    uint32_t index, cols;
+    const float* h;
+    uint8_t* act;
+    uint32_t cols;
     kernels::ActFormat format;
   };
-  void GateUp(const Routing& routing, Activations* x, size_t h_stride);
-  void Down(const Routing& routing, size_t h_stride, size_t n_tokens, double* out, size_t hidden);
+  void FindExperts(const Roles& roles, uint32_t layer, const Routing& routing);
+  // This rank's part of a bias of an expert, or null where the layer's experts have none.
+  const kernels::PackedMatrix* Bias(proto::Weight::Role role, uint32_t layer, uint32_t expert) const;
+  void GateUp(const Routing& routing, Activations* x);
+  // gate[n] and up[n] to the input of down, in place of gate; up is lost.
+  void Activate(float* gate, float* up, size_t n) const;
+  void Down(const Routing& routing, uint32_t layer, size_t n_tokens, double* out, size_t hidden);
+  // Adds rows [begin, end) of the chosen experts' biases of down, times their weights.
+  void AddDownBiases(const Routing& routing, uint32_t layer, uint32_t begin, uint32_t end, double* scratch,
+                     double* out, size_t hidden) const;
 
+  const proto::ModelSpec& spec_;
   const shard::WeightStore& store_;
   const kernels::KernelTable& table_;
   const ThreadTeam& team_;

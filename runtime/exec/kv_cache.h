@@ -1,9 +1,13 @@
 // KvCache: keys and values of this rank's KV heads, in pages of kPageTokens positions. A sequence lives in a
-// slot and takes pages as it grows. Every rank makes the same calls in the same order, so page numbers agree
+// slot and takes pages as it grows. Every rank makes the same calls in the same order, so what is free agrees
 // without being sent. Not thread-safe; the memory may be read and written by the thread team between calls.
 //
 // Layout: [page][layer][K, V][KV head of this rank][position in page][head_dim], in the kernel table's
 // kv_type; pages that were never used were never touched.
+//
+// With multi-head latent attention a position has one vector a layer, [kv_lora_rank + qk_rope_head_dim], which is the
+// key of all heads, and its first kv_lora_rank values their value. Cut by position (ShardPlan.MlaCache), a rank has
+// memory for every n-th page of a sequence only.
 #pragma once
 
 #include <cstdint>
@@ -30,17 +34,21 @@ class KvCache {
   // Positions [0, n) of the slot have pages after it; false, with nothing changed, where the cache is full.
   bool Grow(uint32_t slot, uint32_t n_positions);
   void Release(uint32_t slot);
-  // Pages that Grow would take, and those there are.
+  // Pages that Grow would take, and those there are, wherever they lie.
   uint64_t NewPages(uint32_t slot, uint32_t n_positions) const;
-  uint64_t free_pages() const { return free_pages_.size(); }
+  uint64_t free_pages() const { return n_free_; }
 
+  // Whether this rank has the page of that position.
+  bool Holds(uint32_t position) const { return position / kPageTokens % page_step_ == first_page_; }
   // One position's vector; kv_head counts from the rank's first head of that layer.
   uint8_t* Key(uint32_t layer, uint32_t kv_head, uint32_t slot, uint32_t position) const {
     return Row(layer, 0, kv_head, slot, position);
   }
   uint8_t* Value(uint32_t layer, uint32_t kv_head, uint32_t slot, uint32_t position) const {
-    return Row(layer, 1, kv_head, slot, position);
+    return Row(layer, latent_ ? 0 : 1, kv_head, slot, position);
   }
+  // Elements between the values of two positions of a page.
+  size_t value_stride() const { return row_elements_; }
 
   uint32_t n_slots() const { return static_cast<uint32_t>(slots_.size()); }
   uint64_t bytes() const { return arena_.bytes(); }
@@ -48,17 +56,22 @@ class KvCache {
   const shard::Range& heads(uint32_t layer) const { return layers_[layer].kv_heads; }
 
  private:
+  static constexpr uint32_t kElsewhere = UINT32_MAX;
   struct Layer {
     shard::Range kv_heads;
     uint64_t offset;  // in a page
   };
   uint8_t* Row(uint32_t layer, uint32_t kv, uint32_t kv_head, uint32_t slot, uint32_t position) const;
 
+  bool latent_;
+  size_t row_elements_;
   uint64_t row_bytes_, page_bytes_ = 0;
+  uint32_t first_page_ = 0, page_step_ = 1;  // pages of a sequence that this rank has
+  uint64_t n_free_;                          // pages, of all ranks
   std::vector<Layer> layers_;
   numa::Arena arena_;
-  std::vector<uint32_t> free_pages_;          // taken from the back
-  std::vector<std::vector<uint32_t>> slots_;  // pages of each slot
+  std::vector<uint32_t> free_pages_;          // of this rank, taken from the back
+  std::vector<std::vector<uint32_t>> slots_;  // pages of each slot; kElsewhere for those of other ranks
 };
 
 }  // namespace onecopy::exec

@@ -39,11 +39,15 @@ StepCounter::StepCounter(const proto::ModelSpec& spec, const proto::ShardPlan& p
       every_token_.Add(store.Matrix(w, 0));
     }
   }
+  // Keys and values of a head; a latent is both.
+  const bool latent = spec.kv_lora_rank() > 0;
+  const uint64_t key = latent ? spec.kv_lora_rank() + spec.qk_rope_head_dim() : spec.head_dim();
+  const uint64_t value = latent ? spec.kv_lora_rank() : spec.head_dim();
   for (uint32_t l = 0; l < spec.n_layers(); ++l) {
     kv_bytes_per_position_ +=
-        2ull * cache.heads(l).size() * spec.head_dim() * kernels::KvBytes(table.kv_type);
+        cache.heads(l).size() * (latent ? key : key + value) * kernels::KvBytes(table.kv_type);
     if (cache.heads(l).size() > 0)
-      attention_per_position_ += 2ull * shard::OwnedHeads(plan, l, rank).size() * spec.head_dim();
+      attention_per_position_ += (key + value) * shard::OwnedHeads(plan, l, rank).size();
   }
 }
 

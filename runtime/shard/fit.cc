@@ -27,9 +27,13 @@ uint64_t WorkspaceBytes(const proto::ModelSpec& spec, const proto::ShardPlan& pl
                 RanksOfStage(plan, StageOfRank(plan, rank)).size()) +
           kernels::kUnitCols;
   const uint64_t entries = std::max(1u, spec.n_experts_used());
-  const uint64_t floats_per_token = 4ull * spec.hidden_dim() + 2 * heads * spec.head_dim() +
-                                    2ull * spec.n_kv_heads() * spec.head_dim() + spec.n_experts() +
-                                    2 * entries * inter;
+  const uint64_t shared =
+      DivUp(spec.shared_intermediate_dim(), RanksOfStage(plan, StageOfRank(plan, rank)).size());
+  // With latent attention a head's absorbed query and sum are as long as a latent.
+  const uint64_t latent = spec.kv_lora_rank() > 0 ? spec.kv_lora_rank() + spec.qk_rope_head_dim() : 0;
+  const uint64_t floats_per_token = 4ull * spec.hidden_dim() + 2 * heads * (spec.head_dim() + latent) +
+                                    2ull * spec.n_kv_heads() * spec.head_dim() + 2ull * spec.q_lora_rank() +
+                                    spec.n_experts() + 2 * (entries * inter + shared);
   // Two tokens' worth of logits cover decoding; commands that ask for more rows are few and say so by
   // --context.
   return floats_per_token * sizeof(float) * options.chunk_tokens + 2ull * spec.vocab_size() * sizeof(float) +

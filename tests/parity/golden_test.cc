@@ -18,30 +18,40 @@ namespace onecopy {
 namespace {
 
 struct Case {
-  const char* model;   // below tests/data/goldens
-  const char* golden;  // folder there
-};
-
-constexpr Case kCases[] = {
-    {"qwen3_moe", "qwen3_moe"},
-    {"qwen3_moe_nonorm", "qwen3_moe_nonorm"},
-    {"gguf/qwen3_moe-Q8_0/model.gguf", "gguf/qwen3_moe-Q8_0"},
-    {"gguf/qwen3_moe-Q4_K_M/model.gguf", "gguf/qwen3_moe-Q4_K_M"},
+  const char* name;
+  std::string folder;     // of the golden, and of a Hugging Face model
+  const char* file = "";  // of a GGUF model, in the folder
+  uint64_t kv_tokens = 512;
+  std::string model() const { return folder + file; }
 };
 
 const std::string kGoldens = ONECOPY_TEST_DATA "/goldens/";
+const std::string kUnpacked = ONECOPY_TEST_MODELS "/";
+// So many that the latents are cut by position (shard/plan.h).
+constexpr uint64_t kManyPositions = 110'000;
+
+const Case kCases[] = {
+    {"qwen3_moe", kGoldens + "qwen3_moe"},
+    {"qwen3_moe_nonorm", kGoldens + "qwen3_moe_nonorm"},
+    {"qwen3_moe_Q8_0", kGoldens + "gguf/qwen3_moe-Q8_0", "/model.gguf"},
+    {"qwen3_moe_Q4_K_M", kGoldens + "gguf/qwen3_moe-Q4_K_M", "/model.gguf"},
+    {"deepseek_v3", kUnpacked + "deepseek_v3"},
+    {"deepseek_v3_by_position", kUnpacked + "deepseek_v3", "", kManyPositions},
+    {"kimi_k2", kUnpacked + "kimi_k2"},
+    {"gpt_oss_gguf", kUnpacked + "gguf/gpt_oss", "/model.gguf"},
+};
 
 using Body = std::function<void(exec::Engine&)>;
 
-void WithModel(const std::string& path, int ranks, const Body& body, int pipeline = 0) {
+void WithModel(const Case& c, int ranks, const Body& body, int pipeline = 0) {
   test::ExpectNoErrors(test::RunRanks(ranks, [&](comm::Communicator& comm) {
     cli::ModelOptions options;
-    options.model = path;
+    options.model = c.model();
     options.pipeline = pipeline;
     const cli::Seat seat = cli::TakeSeat(numa::ReadTopology(), {}, comm.rank_on_host(), comm.ranks_on_host());
     cli::ModelSession session(comm, seat, options,
-                              [](const Checkpoint&, const proto::ModelSpec&, proto::EngineOptions* engine) {
-                                engine->set_kv_tokens(512);
+                              [&](const Checkpoint&, const proto::ModelSpec&, proto::EngineOptions* engine) {
+                                engine->set_kv_tokens(c.kv_tokens);
                                 engine->set_slots(3);
                               });
     session.Run(body);
@@ -122,8 +132,8 @@ TEST_P(Goldens, LogitsAndGreedyTokensMatch) {
   if (!kernels::SelectTable(table, &error)) GTEST_SKIP() << error;
   setenv("ONECOPY_KERNELS", table, 1);
   const bool exact = std::string(table) == "ref";
-  const test::Golden golden(kGoldens + c.golden);
-  WithModel(kGoldens + c.model, ranks, [&](exec::Engine& engine) {
+  const test::Golden golden(c.folder);
+  WithModel(c, ranks, [&](exec::Engine& engine) {
     const size_t vocab = engine.spec().vocab_size();
     for (size_t p = 0; p < golden.prompts().size(); ++p) {
       SCOPED_TRACE("prompt " + std::to_string(p));
@@ -149,7 +159,7 @@ INSTANTIATE_TEST_SUITE_P(All, Goldens,
                                             ::testing::Values(1, 2, 3, 4, 24)),
                          [](const auto& info) {
                            std::string name = std::string(std::get<0>(info.param)) + "_" +
-                                              kCases[std::get<1>(info.param)].golden + "_" +
+                                              kCases[std::get<1>(info.param)].name + "_" +
                                               std::to_string(std::get<2>(info.param)) + "ranks";
                            for (char& ch : name)
                              if (!std::isalnum(static_cast<unsigned char>(ch))) ch = '_';
@@ -164,11 +174,11 @@ TEST_P(Pipelines, GiveTheLogitsAndTokensOfOneStage) {
   for (const char* table : TableNames()) {
     setenv("ONECOPY_KERNELS", table, 1);
     for (const Case& c : kCases) {
-      SCOPED_TRACE(std::string(table) + " " + c.golden);
-      const test::Golden golden(kGoldens + c.golden);
+      SCOPED_TRACE(std::string(table) + " " + c.name);
+      const test::Golden golden(c.folder);
       std::vector<std::vector<float>> logits(golden.prompts().size());
       std::vector<std::vector<int32_t>> greedy(golden.prompts().size());
-      WithModel(kGoldens + c.model, ranks / stages, [&](exec::Engine& engine) {
+      WithModel(c, ranks / stages, [&](exec::Engine& engine) {
         for (size_t p = 0; p < golden.prompts().size(); ++p) {
           const auto got = engine.Append(0, 0, golden.prompts()[p], 3);
           logits[p].assign(got.begin(), got.end());
@@ -177,7 +187,7 @@ TEST_P(Pipelines, GiveTheLogitsAndTokensOfOneStage) {
         }
       });
       WithModel(
-          kGoldens + c.model, ranks,
+          c, ranks,
           [&](exec::Engine& engine) {
             for (size_t p = 0; p < golden.prompts().size(); ++p) {
               const auto got = engine.Append(0, 0, golden.prompts()[p], 3);
@@ -202,9 +212,10 @@ INSTANTIATE_TEST_SUITE_P(All, Pipelines, ::testing::Values(std::pair(2, 2), std:
 // Prompts in pieces of odd sizes, all three in every step: each sequence's logits are those of its prompt alone.
 TEST(Decoder, ChunksAndNeighboursDoNotChangeASequence) {
   setenv("ONECOPY_KERNELS", "ref", 1);
-  const test::Golden golden(kGoldens + "qwen3_moe");
+  const Case& c = kCases[0];
+  const test::Golden golden(c.folder);
   const auto prompts = golden.prompts();
-  WithModel(kGoldens + "qwen3_moe", 3, [&](exec::Engine& engine) {
+  WithModel(c, 3, [&](exec::Engine& engine) {
     const size_t vocab = engine.spec().vocab_size();
     const uint32_t pieces[] = {1, 5, 13};
     std::vector<uint32_t> done(prompts.size());
@@ -237,11 +248,12 @@ TEST(Decoder, ChunksAndNeighboursDoNotChangeASequence) {
 
 TEST(Decoder, TheSameRankCountGivesTheSameBitsTenTimes) {
   unsetenv("ONECOPY_KERNELS");
-  const test::Golden golden(kGoldens + "gguf/qwen3_moe-Q4_K_M");
+  const Case& c = kCases[3];
+  const test::Golden golden(c.folder);
   for (int ranks : {1, 3, 6}) {
     std::vector<float> first;
     for (int run = 0; run < 10; ++run) {
-      WithModel(kGoldens + "gguf/qwen3_moe-Q4_K_M/model.gguf", ranks, [&](exec::Engine& engine) {
+      WithModel(c, ranks, [&](exec::Engine& engine) {
         const auto logits = engine.Append(0, 0, golden.prompts()[2], 4);
         if (run == 0) first.assign(logits.begin(), logits.end());
         ASSERT_EQ(std::memcmp(first.data(), logits.data(), logits.size_bytes()), 0)
@@ -256,7 +268,7 @@ TEST(Decoder, StepTimesAreTheTimeOfTheSteps) {
   unsetenv("ONECOPY_KERNELS");
   const test::Golden golden(kGoldens + "qwen3_moe");
   for (int ranks : {1, 3}) {
-    WithModel(kGoldens + "qwen3_moe", ranks, [&](exec::Engine& engine) {
+    WithModel(kCases[0], ranks, [&](exec::Engine& engine) {
       engine.Append(0, 0, golden.prompts()[2]);
       engine.Release(0);
       engine.ResetTimes();

@@ -25,10 +25,11 @@ proto::ModelSpec Spec(uint32_t experts, uint32_t used, bool normalise) {
   return spec;
 }
 
-Routing Route(const proto::ModelSpec& spec, std::vector<float>& scores, size_t n_tokens) {
+Routing Route(const proto::ModelSpec& spec, std::vector<float>& scores, size_t n_tokens,
+              const RouterBiases& biases = {}) {
   const ThreadTeam team(2);
   Routing routing;
-  RouteTopK(spec, Ref(), team, scores.data(), n_tokens, &routing);
+  RouteTopK(spec, Ref(), team, biases, scores.data(), n_tokens, &routing);
   return routing;
 }
 
@@ -67,6 +68,64 @@ TEST(Router, NotANumberStillGivesKExperts) {
   EXPECT_EQ(routing.tokens.size(), 3u);
 }
 
+float Sigmoid(float x) {
+  return 1 / (1 + std::exp(-x));
+}
+
+TEST(Router, ABiasOfTheScoresChoosesAndDoesNotWeigh) {
+  proto::ModelSpec spec = Spec(4, 2, false);
+  spec.set_gating(proto::ModelSpec::SIGMOID);
+  spec.set_routed_scaling_factor(2.5f);
+  std::vector<float> scores = {2, 1, 0, -1};
+  const float bias[] = {0, -1, 0, 1};
+  const Routing routing = Route(spec, scores, 1, {.logits = {}, .scores = bias});
+  ASSERT_EQ(routing.groups.size(), 2u);
+  EXPECT_EQ(routing.groups[0].expert, 0u);
+  EXPECT_EQ(routing.groups[1].expert, 3u);  // sigmoid(-1) + 1 is the largest of all
+  EXPECT_FLOAT_EQ(routing.weights[0], 2.5f * Sigmoid(2));
+  EXPECT_FLOAT_EQ(routing.weights[1], 2.5f * Sigmoid(-1));
+}
+
+TEST(Router, ABiasOfTheLogitsChoosesAndWeighs) {
+  std::vector<float> scores = {3, 2, 1, 0};
+  const float bias[] = {0, 0, 0, 4};
+  const Routing routing = Route(Spec(4, 2, true), scores, 1, {.logits = bias, .scores = {}});
+  ASSERT_EQ(routing.groups.size(), 2u);
+  EXPECT_EQ(routing.groups[1].expert, 3u);
+  EXPECT_FLOAT_EQ(routing.weights[1], Sigmoid(1));  // softmax of 3 and 4
+}
+
+TEST(Router, GroupsAreChosenByTheirBestOrTheSumOfTheirBestTwo) {
+  // Two groups: the first has the best expert, the second the better pair.
+  proto::ModelSpec spec = Spec(6, 2, false);
+  spec.set_n_group(2);
+  spec.set_topk_group(1);
+  const std::vector<float> logits = {5, 0, 0, 4, 4, 0};
+  for (const bool sum : {false, true}) {
+    spec.set_group_score(sum ? proto::ModelSpec::GROUP_TOP2_SUM : proto::ModelSpec::GROUP_MAX);
+    std::vector<float> scores = logits;
+    spec.set_gating(proto::ModelSpec::SIGMOID);
+    const Routing routing = Route(spec, scores, 1);
+    ASSERT_EQ(routing.groups.size(), 2u);
+    EXPECT_EQ(routing.groups[0].expert, sum ? 3u : 0u);
+    EXPECT_EQ(routing.groups[1].expert, sum ? 4u : 1u);
+  }
+}
+
+TEST(Router, TheSharedExpertTakesAllTokens) {
+  std::vector<float> scores = {0, 3, 1, 2, 5, 0, 0, 4};
+  Routing routing = Route(Spec(4, 2, true), scores, 2);
+  const float gates[] = {0, 100};
+  RouteShared(2, gates, &routing);
+  const ExpertGroup& last = routing.groups.back();
+  EXPECT_EQ(last.expert, kSharedExpert);
+  ASSERT_EQ(last.size(), 2u);
+  EXPECT_EQ(routing.tokens[last.begin], 0u);
+  EXPECT_EQ(routing.tokens[last.begin + 1], 1u);
+  EXPECT_FLOAT_EQ(routing.weights[last.begin], 0.5f);
+  EXPECT_FLOAT_EQ(routing.weights[last.begin + 1], 1.0f);
+}
+
 // Tokens are dealt out to threads in pieces, and a Routing is used again: neither shows.
 TEST(Router, ManyTokensAreRoutedAsEachAlone) {
   constexpr size_t kTokens = 100, kExperts = 40, kUsed = 6;
@@ -77,7 +136,7 @@ TEST(Router, ManyTokensAreRoutedAsEachAlone) {
   const ThreadTeam team(3);
   Routing routing;
   RouteAll(500, &routing);
-  RouteTopK(spec, Ref(), team, all.data(), kTokens, &routing);
+  RouteTopK(spec, Ref(), team, {}, all.data(), kTokens, &routing);
   ASSERT_EQ(routing.tokens.size(), kTokens * kUsed);
   std::vector<std::vector<std::pair<uint32_t, float>>> of_token(kTokens);
   for (const ExpertGroup& group : routing.groups)

@@ -12,12 +12,15 @@ namespace {
 
 struct Shape {
   size_t tokens, first_position, heads, head_dim, v_dim;
+  bool values_in_keys =
+      false;  // the values are the leading part of the keys, as in multi-head latent attention
 };
 
 // Pages of rows in the table's element type, and the same as float. What no position has written is NaN.
 class Pages {
  public:
-  Pages(const KernelTable& table, size_t positions, size_t dim, uint32_t seed) : seen_(positions * dim) {
+  Pages(const KernelTable& table, size_t positions, size_t dim, uint32_t seed)
+      : seen_(positions * dim), dim_(dim) {
     const size_t row_bytes = dim * KvBytes(table.kv_type);
     const std::vector<float> values = RandomVector(positions * dim, seed);
     const TypeInfo& info = Info(table.kv_type == KvType::kF16 ? WeightType::kF16 : WeightType::kF32);
@@ -33,23 +36,38 @@ class Pages {
     }
   }
   const void* const* pages() const { return pages_.data(); }
-  const float* row(size_t p, size_t dim) const { return &seen_[p * dim]; }
+  const float* row(size_t p) const { return &seen_[p * dim_]; }
+  size_t dim() const { return dim_; }
 
  private:
   std::vector<AlignedBytes> bytes_;
   std::vector<const void*> pages_;
   std::vector<float> seen_;
+  size_t dim_;
 };
 
 class AttendBlockTest : public PerTable {
  protected:
   static constexpr size_t kGap = 5;  // floats between tokens
 
-  std::vector<float> Run(const Shape& s, const Pages& k, const Pages& v, const float* q) {
+  std::vector<float> Run(const Shape& s, const Pages& k, const Pages& v, const float* q,
+                         SoftmaxState* states = nullptr) {
     const size_t q_stride = s.heads * s.head_dim + kGap, out_stride = s.heads * s.v_dim + kGap;
     std::vector<float> out(s.tokens * out_stride, -7.0f);
-    AttendBlock block = {s.tokens, s.heads,   s.head_dim, s.v_dim,    s.first_position, q,
-                         q_stride, k.pages(), v.pages(),  out.data(), out_stride,       nullptr};
+    AttendBlock block = {};
+    block.n_tokens = s.tokens;
+    block.n_heads = s.heads;
+    block.head_dim = s.head_dim;
+    block.v_dim = s.v_dim;
+    block.v_stride = v.dim();
+    block.first_position = s.first_position;
+    block.q = q;
+    block.q_stride = q_stride;
+    block.k_pages = k.pages();
+    block.v_pages = v.pages();
+    block.out = out.data();
+    block.out_stride = out_stride;
+    block.states = states;
     const AlignedBytes scratch(table_->attend_block_bytes(block));
     std::memset(scratch.get(), 0xff, table_->attend_block_bytes(block));
     block.scratch = scratch.get();
@@ -63,28 +81,30 @@ class AttendBlockTest : public PerTable {
                  std::to_string(s.heads) + " heads of " + std::to_string(s.head_dim) + " and " +
                  std::to_string(s.v_dim));
     const size_t positions = s.first_position + s.tokens;
-    const Pages k(*table_, positions, s.head_dim, 1), v(*table_, positions, s.v_dim, 2);
+    const Pages k(*table_, positions, s.head_dim, 1), own_v(*table_, positions, s.v_dim, 2);
+    const Pages& v = s.values_in_keys ? k : own_v;
     const size_t q_stride = s.heads * s.head_dim + kGap, out_stride = s.heads * s.v_dim + kGap;
     const std::vector<float> q =
         RandomVector(s.tokens * q_stride, 3, 2.0f / std::sqrt(static_cast<float>(s.head_dim)));
-    const std::vector<float> out = Run(s, k, v, q.data());
+    std::vector<SoftmaxState> states(s.tokens * s.heads);
+    const std::vector<float> out = Run(s, k, v, q.data(), states.data());
     const double epsilon = std::strcmp(table_->name, "amx") == 0 ? 1.0 / (1 << 15) : 0;
     for (size_t t = 0; t < s.tokens; ++t) {
       for (size_t h = 0; h < s.heads; ++h)
         CheckRow(s, s.first_position + t + 1, &q[t * q_stride + h * s.head_dim], k, v,
-                 &out[t * out_stride + h * s.v_dim], epsilon);
+                 &out[t * out_stride + h * s.v_dim], states[t * s.heads + h], epsilon);
       for (size_t i = 0; i < kGap; ++i) ASSERT_EQ(out[t * out_stride + s.heads * s.v_dim + i], -7.0f);
     }
   }
 
   static void CheckRow(const Shape& s, size_t seen, const float* q, const Pages& k, const Pages& v,
-                       const float* out, double epsilon) {
+                       const float* out, const SoftmaxState& state, double epsilon) {
     std::vector<double> weights(seen);
     double score_error = 0;
     for (size_t p = 0; p < seen; ++p) {
       double norm = 0;
       for (size_t i = 0; i < s.head_dim; ++i) {
-        const double product = static_cast<double>(q[i]) * k.row(p, s.head_dim)[i];
+        const double product = static_cast<double>(q[i]) * k.row(p)[i];
         weights[p] += product;
         norm += std::fabs(product);
       }
@@ -93,10 +113,12 @@ class AttendBlockTest : public PerTable {
     const double max = *std::max_element(weights.begin(), weights.end());
     double sum = 0;
     for (double& weight : weights) sum += weight = std::exp(weight - max);
+    ASSERT_NEAR(std::log(state.sum) + state.max, std::log(sum) + max,
+                score_error + static_cast<double>(seen + 16) / (1 << 24) * (1 + std::fabs(max)));
     for (size_t i = 0; i < s.v_dim; ++i) {
       double expected = 0, norm = 0;
       for (size_t p = 0; p < seen; ++p) {
-        const double term = weights[p] / sum * v.row(p, s.v_dim)[i];
+        const double term = weights[p] / sum * v.row(p)[i];
         expected += term;
         norm += std::fabs(term);
       }
@@ -122,6 +144,11 @@ TEST_P(AttendBlockTest, EqualsFloat64ForModelShapes) {
   Check({5, 90, 2, 192, 128});
 }
 
+TEST_P(AttendBlockTest, ValuesMayBePartOfTheKeys) {
+  Check({19, 70, 4, 160, 128, true});
+  Check({3, 100, 16, 576, 512, true});
+}
+
 // The first page has tiny scores, the second huge ones: the rescaling must not overflow, nor divide by zero.
 TEST_P(AttendBlockTest, LargeScoresDoNotOverflow) {
   const Shape s = {2, kKvPagePositions - 1, 1, 32, 32};
@@ -135,7 +162,7 @@ TEST_P(AttendBlockTest, LargeScoresDoNotOverflow) {
   const auto out = Run(s, k, v, q.data());
   for (size_t i = 0; i < 32; ++i) {
     EXPECT_TRUE(std::isfinite(out[i]));
-    EXPECT_NEAR(out[32 + kGap + i], v.row(kKvPagePositions, 32)[i], 1e-4);  // all weight on the last position
+    EXPECT_NEAR(out[32 + kGap + i], v.row(kKvPagePositions)[i], 1e-4);  // all weight on the last position
   }
 }
 

@@ -1,0 +1,49 @@
+// GatheredPair: where the rows of two matrices of one input, cut by output rows, lie after a gather: rank r's columns of
+// the first, then its columns of the second, for all ranks in order.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+namespace onecopy::exec {
+
+struct GatheredPair {
+  std::vector<uint32_t> first,
+      second;                    // bounds of each matrix's rows by rank; all 0 for a matrix that is not there
+  std::vector<uint32_t> bounds;  // of the gathered columns by rank
+
+  GatheredPair() = default;
+  GatheredPair(std::vector<uint32_t> a, std::vector<uint32_t> b) : first(std::move(a)), second(std::move(b)) {
+    for (size_t r = 0; r < first.size(); ++r) bounds.push_back(first[r] + second[r]);
+  }
+
+  uint32_t cols() const { return bounds.back(); }
+  // Columns of rank r's part of the first and of the second matrix.
+  uint32_t FirstOf(size_t r) const { return bounds[r]; }
+  uint32_t SecondOf(size_t r) const { return bounds[r] + first[r + 1] - first[r]; }
+
+  // Copies values [begin, end) of the first (or second) matrix's product out of one gathered row.
+  void CopyFirst(const float* row, uint32_t begin, uint32_t end, float* to) const {
+    Copy(first, row, begin, end, to, [&](size_t r) { return FirstOf(r); });
+  }
+  void CopySecond(const float* row, uint32_t begin, uint32_t end, float* to) const {
+    Copy(second, row, begin, end, to, [&](size_t r) { return SecondOf(r); });
+  }
+
+ private:
+  template <typename ColumnOf>
+  static void Copy(const std::vector<uint32_t>& from, const float* row, uint32_t begin, uint32_t end,
+                   float* to, const ColumnOf& column_of) {
+    size_t r = std::upper_bound(from.begin(), from.end(), begin) - from.begin() - 1;
+    while (begin < end) {
+      const uint32_t n = std::min(end, from[r + 1]) - begin;
+      std::copy_n(row + column_of(r) + begin - from[r], n, to);
+      to += n;
+      begin += n;
+      ++r;
+    }
+  }
+};
+
+}  // namespace onecopy::exec
