@@ -1,4 +1,4 @@
-// Speed of one thread: matmul of every table and weight type for 1 (decode), 64 and 512 tokens (prefill),
+// Speed of one thread: matmul of every table and weight type for 1 (decode) to 512 tokens (prefill),
 // packing, attention, and a plain read loop of the same run to hold the bytes per second against. Weights
 // come from a working set larger than any cache; each iteration takes its next slice.
 #include <benchmark/benchmark.h>
