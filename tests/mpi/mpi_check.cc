@@ -274,7 +274,8 @@ void CheckIdle(Communicator& comm, double seconds) {
                   comm.rank(), 100 * share, late_us[kRounds / 2], late_us.back());
   for (const auto& text : comm.AllGatherBytes({line.begin(), line.end()}))
     if (comm.rank() == 0) fmt::print("{}", std::string(text.begin(), text.end()));
-  Require(share < 0.01, line);
+  // A leader among hosts looks at MPI every few milliseconds: 0.4 to 1.1 %.
+  Require(share < (comm.ranks_on_host() < comm.size() ? 0.03 : 0.01), line);
 }
 
 void SayPid(Communicator& comm) {

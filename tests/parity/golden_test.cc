@@ -192,7 +192,14 @@ TEST_P(Pipelines, GiveTheLogitsAndTokensOfOneStage) {
             for (size_t p = 0; p < golden.prompts().size(); ++p) {
               const auto got = engine.Append(0, 0, golden.prompts()[p], 3);
               ASSERT_EQ(got.size(), logits[p].size());
-              EXPECT_EQ(std::memcmp(got.data(), logits[p].data(), got.size_bytes()), 0) << "prompt " << p;
+              if (c.kv_tokens == kManyPositions) {
+                // Which rank holds which positions depends on the number of ranks, and their sums are rounded.
+                for (size_t i = 0; i < got.size(); ++i)
+                  EXPECT_NEAR(got[i], logits[p][i], 0.1) << "prompt " << p;
+              } else {
+                EXPECT_EQ(std::memcmp(got.data(), logits[p].data(), got.size_bytes()), 0)
+                    << c.name << ", prompt " << p;
+              }
               engine.Release(0);
               EXPECT_EQ(Greedy(engine, golden.prompts()[p], 32), greedy[p]);
             }
