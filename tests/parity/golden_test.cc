@@ -291,10 +291,14 @@ TEST(Decoder, StepTimesAreTheTimeOfTheSteps) {
       for (const auto phase : {exec::Phase::kAttentionMatmul, exec::Phase::kAttention, exec::Phase::kRouter,
                                exec::Phase::kExperts, exec::Phase::kHead, exec::Phase::kRest})
         EXPECT_GT(times[phase], 0) << exec::kPhaseNames[static_cast<size_t>(phase)];
-      if (ranks > 1) EXPECT_GT(times[exec::Phase::kCollective], 0);
+      if (ranks > 1) {
+        EXPECT_GT(times[exec::Phase::kCollective], 0);
+      }
       EXPECT_LE(times.total_seconds(), seconds);
       // What rank 0 does between steps: it tells the others.
-      if (ranks == 1) EXPECT_GE(times.total_seconds(), 0.5 * seconds);
+      if (ranks == 1) {
+        EXPECT_GE(times.total_seconds(), 0.5 * seconds);
+      }
       EXPECT_LE(times.wait_seconds, times[exec::Phase::kCollective] + 1e-3);
     });
   }
