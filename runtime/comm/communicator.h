@@ -90,7 +90,8 @@ class Communicator {
   virtual void Agree(const char* stage, const Error* error) = 0;
 
   // A buffer of `bytes_per_rank` bytes a rank that all ranks of this host can read and write, rank_on_host()
-  // major, each part page-aligned and first touched by its rank. Lives as long as the communicator.
+  // major, each part page-aligned and zero. A page lies on the node of the rank that touches it first, which
+  // shall be the owner. Lives as long as the communicator.
   // Collective over the host.
   struct SharedBuffer {
     std::vector<uint8_t*> part;  // by rank on host

@@ -52,7 +52,7 @@ struct Group {
     for (const Member& member : members) {
       pages.emplace_back(RegionBytes(window_bytes));
       regions.push_back(pages.back().data());
-      InitRegion(regions.back(), window_bytes, member.world_rank, member.socket);
+      InitRegion(regions.back(), member.world_rank, member.socket);
     }
   }
 
@@ -156,7 +156,6 @@ class LocalCommunicator : public Communicator {
   SharedBuffer AllocateShared(size_t bytes_per_rank) override {
     Pages pages(bytes_per_rank);
     uint8_t* mine = pages.data();
-    memset(mine, 0, bytes_per_rank);
     {
       const std::lock_guard lock(group_->mutex);
       group_->buffers.push_back(std::move(pages));

@@ -158,10 +158,8 @@ class MpiCommunicator : public Communicator {
                              options_.setup_deadline_seconds);
         windows_.push_back(std::make_unique<MpiWindow>(mpi_.on_host, bytes_per_rank));
       }
-      const std::vector<uint8_t*>& parts = windows_.back()->parts();
-      memset(parts[mpi_.rank_on_host], 0, bytes_per_rank);
       shared_->Barrier();
-      return SharedBuffer{parts, bytes_per_rank};
+      return SharedBuffer{windows_.back()->parts(), bytes_per_rank};
     });
   }
 
@@ -232,7 +230,7 @@ class MpiCommunicator : public Communicator {
       socket_ = parent_->socket_;
     else if (options_.socket)
       socket_ = options_.socket(mpi_.rank_on_host);
-    InitRegion(parts[mpi_.rank_on_host], shm.window_bytes, session_->all().rank, socket_);
+    InitRegion(parts[mpi_.rank_on_host], session_->all().rank, socket_);
     plain::Barrier(mpi_.ranks);
     shared_.emplace(mpi_.rank_on_host, parts, shm, options_.wire);
     if (parent_ != nullptr) {

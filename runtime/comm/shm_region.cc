@@ -15,8 +15,7 @@ std::string HostName() {
   return name;
 }
 
-void InitRegion(uint8_t* region, size_t window_bytes, int world_rank, int socket) {
-  memset(region, 0, RegionBytes(window_bytes));
+void InitRegion(uint8_t* region, int world_rank, int socket) {
   auto* header = new (region) RankHeader;
   header->world_rank = world_rank;
   header->socket = socket;

@@ -92,9 +92,10 @@ constexpr size_t RegionBytes(size_t window_bytes) {
   return kHeaderBytes + kBuffers * BufferBytes(window_bytes);
 }
 
-// Zeroes the whole region, which places its pages on the caller's node, and writes the header. By the owner,
-// before any other rank reads it.
-void InitRegion(uint8_t* region, size_t window_bytes, int world_rank, int socket = -1);
+// Writes the header of a region of zeros, by the owner, before any other rank reads it. The buffers are left alone: others
+// read of them only what the owner wrote, so each page comes to lie on the owner's node when the first message gets so
+// far, and a small model's ranks do without the rest, two megabytes each.
+void InitRegion(uint8_t* region, int world_rank, int socket = -1);
 
 inline RankHeader* Header(uint8_t* region) {
   return std::launder(reinterpret_cast<RankHeader*>(region));

@@ -29,6 +29,10 @@ constexpr uint64_t kSmallPage = 4096;
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
 constexpr uint64_t kGiantPage = uint64_t{1} << 30;
 constexpr uint64_t kGuard = 4096;
+// Address translations of so much memory in small pages stay in the second-level TLB of a server's core (1536 and more),
+// so that huge ones gain nothing, and each costs the clearing of 2 MiB at its first touch, of which little may be used:
+// 5 ms in a virtual machine that has to get it from its host, several times over in each of 24 ranks of a small model.
+constexpr uint64_t kFewBytes = uint64_t{6} << 20;
 
 struct Mode {
   std::string_view name;
@@ -94,15 +98,13 @@ uint64_t FreePoolBytes(int node, HugePages pages) {
 }
 
 Arena::Arena(std::string purpose, std::vector<Extent> extents, const ArenaOptions& options)
-    : purpose_(std::move(purpose)), extents_(std::move(extents)) {
+    : purpose_(std::move(purpose)), extents_(std::move(extents)), huge_(options.pages != HugePages::kOff) {
   // Sums must not wrap: no machine has 2^62 bytes.
   constexpr uint64_t kInsane = uint64_t{1} << 62;
-  uint64_t asked = 0;
   for (Extent& extent : extents_) {
     if (extent.bytes >= kInsane || bytes_ >= kInsane)
       Fail(ErrorCode::kNoMemory, "{}: cannot map {} bytes for node {}: more than any machine has", purpose_,
            extent.bytes, extent.node);
-    asked += extent.bytes;
     extent.bytes = RoundUp(extent.bytes, Granule(options.pages));
     bytes_ += extent.bytes;
   }
@@ -110,10 +112,8 @@ Arena::Arena(std::string purpose, std::vector<Extent> extents, const ArenaOption
   try {
     Map(options);
     // A hint: where the kernel has no huge pages it is refused, the residency report shows 0 huge bytes and doctor says
-    // what to switch on. What fills less than one of them would only have the rest of it cleared: three quarters of a
-    // megabyte for each of 24 ranks of a small model.
-    const bool huge = options.pages == HugePages::kThp && asked >= Granule(HugePages::kThp);
-    if (!FromPool(options.pages)) (void)madvise(data_, bytes_, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    // what to switch on.
+    if (!FromPool(options.pages)) (void)madvise(data_, bytes_, huge_ ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     BindExtents();
     if (FromPool(options.pages)) TakeFromPool(options.pages);
     if (options.lock) Lock();
@@ -208,6 +208,7 @@ void Arena::Lock() {
 Arena ArenaSource::Make(std::string purpose, uint64_t bytes) {
   ArenaOptions options = options_;
   if (FromPool(options.pages) && bytes < Granule(options.pages)) options.pages = HugePages::kThp;
+  if (options.pages == HugePages::kThp && bytes < kFewBytes) options.pages = HugePages::kOff;
   return Arena(std::move(purpose), homes_.Take(bytes, Granule(options.pages)), options);
 }
 
@@ -219,7 +220,8 @@ Arena::Arena(Arena&& other) noexcept
     : purpose_(std::move(other.purpose_)),
       data_(std::exchange(other.data_, nullptr)),
       bytes_(std::exchange(other.bytes_, 0)),
-      extents_(std::exchange(other.extents_, {})) {}
+      extents_(std::exchange(other.extents_, {})),
+      huge_(other.huge_) {}
 
 Arena& Arena::operator=(Arena&& other) noexcept {
   if (this == &other) return *this;
@@ -228,6 +230,7 @@ Arena& Arena::operator=(Arena&& other) noexcept {
   data_ = std::exchange(other.data_, nullptr);
   bytes_ = std::exchange(other.bytes_, 0);
   extents_ = std::exchange(other.extents_, {});
+  huge_ = other.huge_;
   return *this;
 }
 

@@ -47,6 +47,8 @@ class Arena {
   uint8_t* data() const { return data_; }
   uint64_t bytes() const { return bytes_; }
   const std::vector<Extent>& extents() const { return extents_; }
+  // Whether huge pages of any kind were asked for.
+  bool huge() const { return huge_; }
 
  private:
   void Map(const ArenaOptions& options);
@@ -58,6 +60,7 @@ class Arena {
   uint8_t* data_ = nullptr;
   uint64_t bytes_ = 0;
   std::vector<Extent> extents_;
+  bool huge_ = false;
 };
 
 // Where a rank's arenas come from: the memory of its place, and how it is to be backed. Belongs to one rank.
@@ -66,7 +69,7 @@ class ArenaSource {
   ArenaSource() = default;  // unbound, transparent huge pages
   ArenaSource(Homes homes, ArenaOptions options) : homes_(std::move(homes)), options_(options) {}
 
-  // Errors: as Arena. An arena smaller than a page of the pool is made without it.
+  // Errors: as Arena. An arena smaller than a page of the pool is made without it, one of a few MiB from small pages.
   Arena Make(std::string purpose, uint64_t bytes);
 
  private:

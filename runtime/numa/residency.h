@@ -12,8 +12,8 @@ namespace onecopy::numa {
 struct Residency {
   uint64_t resident_bytes = 0;         // pages that exist
   std::map<int, uint64_t> node_bytes;  // node -> resident bytes there
-  uint64_t huge_bytes = 0;             // part backed by huge pages (smaps AnonHugePages)
-  uint64_t misplaced_bytes = 0;        // on another node than bound to; AuditArena alone fills it
+  uint64_t huge_bytes = 0;             // part backed by huge pages (smaps AnonHugePages); of AuditArena only
+  uint64_t misplaced_bytes = 0;        // on another node than bound to; of AuditArena only
 
   void Add(const Residency& other);
   // 0 … 1 of the resident bytes; 1 when nothing is resident.
