@@ -59,9 +59,10 @@ TEST(TokenizerGolden, OtherVocabulariesGiveLlamaCppsIds) {
   const char* folder = std::getenv("ONECOPY_TEST_VOCABULARIES");
   if (folder == nullptr)
     GTEST_SKIP() << "ONECOPY_TEST_VOCABULARIES names no folder of X.gguf, X.gguf.inp, X.gguf.out";
-  for (const auto& entry : std::filesystem::directory_iterator(folder))
-    if (std::filesystem::exists(entry.path().string() + ".inp"))
-      EXPECT_GT(ExpectLlamaCppsIds(entry.path()), 40u) << entry.path();
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (!std::filesystem::exists(entry.path().string() + ".inp")) continue;
+    EXPECT_GT(ExpectLlamaCppsIds(entry.path()), 40u) << entry.path();
+  }
 }
 
 void ExpectGolden(const Tokenizer& tokenizer, const std::string& folder = kGoldens + "qwen3_moe") {
