@@ -15,7 +15,7 @@ filter_notices() {
   trap '' INT TERM HUP
   local line rest status at_start=yes notice=''
   local -r rule='--------------------------------------------------------------------------'
-  local -r repeats="^(Primary job +terminated normally|(mpirun|prterun) detected that one or more processes exited|MPI_ABORT was|mpirun noticed that process rank .*on signal 15 )"
+  local -r repeats="^(Primary job +terminated normally|(mpirun|prterun) detected that one or more processes exited|MPI_ABORT was|mpirun noticed that process rank .*on signal 15 |A system call failed during shared memory .*unlink\\(2\\))"
   local -r failures="^((mpirun|prterun) (detected that one or more processes exited|noticed that process rank)|MPI_ABORT was)"
   # The first character is waited for without a limit, so that an idle server causes no wake-ups.
   while IFS= read -r -N 1 line; do
@@ -44,8 +44,10 @@ filter_notices() {
       notice+=$line$'\n'
     else
       # What mpirun logs when a rank that aborts is gone before its notice is read.
-      # A harmless race of starting several daemons is the other.
-      [[ $line == *ORTE_ERROR_LOG:*show_help.c* || $line == *plm:rsh:\ Warning:\ setpgid* ]] || printf '%s\n' "$line"
+      # A harmless race of starting several daemons is the second, and the third says how often notices were repeated: those
+      # of a rank that ends while mpirun cleans up (unlink) are.
+      [[ $line == *ORTE_ERROR_LOG:*show_help.c* || $line == *plm:rsh:\ Warning:\ setpgid* ||
+        $line == *help-opal-shmem-mmap.txt* || $line == *orte_base_help_aggregate* ]] || printf '%s\n' "$line"
       at_start=yes
     fi
   done
