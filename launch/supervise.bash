@@ -15,7 +15,7 @@ filter_notices() {
   trap '' INT TERM HUP
   local line rest status at_start=yes notice=''
   local -r rule='--------------------------------------------------------------------------'
-  local -r repeats="^(Primary job +terminated normally|(mpirun|prterun) detected that one or more processes exited|MPI_ABORT was|mpirun noticed that process rank .*on signal 15 )"
+  local -r repeats="^(Primary job +terminated normally|(mpirun|prterun) detected that one or more processes exited|MPI_ABORT was|mpirun noticed that process rank .*on signal 15 |A system call failed during shared memory .*unlink\\(2\\))"
   local -r failures="^((mpirun|prterun) (detected that one or more processes exited|noticed that process rank)|MPI_ABORT was)"
   # The first character is waited for without a limit, so that an idle server causes no wake-ups.
   while IFS= read -r -N 1 line; do
@@ -44,8 +44,10 @@ filter_notices() {
       notice+=$line$'\n'
     else
       # What mpirun logs when a rank that aborts is gone before its notice is read.
-      # A harmless race of starting several daemons is the other.
-      [[ $line == *ORTE_ERROR_LOG:*show_help.c* || $line == *plm:rsh:\ Warning:\ setpgid* ]] || printf '%s\n' "$line"
+      # A harmless race of starting several daemons is the second, and the third says how often notices were repeated: those
+      # of a rank that ends while mpirun cleans up (unlink) are.
+      [[ $line == *ORTE_ERROR_LOG:*show_help.c* || $line == *plm:rsh:\ Warning:\ setpgid* ||
+        $line == *help-opal-shmem-mmap.txt* || $line == *orte_base_help_aggregate* ]] || printf '%s\n' "$line"
       at_start=yes
     fi
   done
@@ -83,6 +85,8 @@ kill_session() {
 # What the user or the system sent, and how often; job_pid is mpirun's while it runs.
 signal='' times=0 job_pid=''
 on_signal() {
+  # In a conversation Ctrl-C ends an answer, or the conversation: rank 0 knows which, and the others wait for it.
+  if [[ $1 == INT && ${command[0]:-} == chat && -n $job_pid ]] && signal_ranks INT "$job_pid"; then return; fi
   signal=$1
   ((++times))
   [[ -n $job_pid ]] || return 0
@@ -90,18 +94,18 @@ on_signal() {
   # only this process sends signals, and our own end for the impatient.
   if ((times > 1)); then
     kill_session "$job_pid"
-  elif [[ $signal != TERM ]] || ! kill_ranks "$job_pid"; then
+  elif [[ $signal != TERM ]] || ! signal_ranks TERM "$job_pid"; then
     kill -TERM "$job_pid" 2>/dev/null || true
   fi
 }
 
-# kill_ranks SESSION: SIGTERM to the ranks of this host, who may want to finish what they do (a server its requests); from
-# mpirun they would get it with SIGKILL 5 s later. The job ends when they do. False where there are none.
-kill_ranks() {
+# signal_ranks SIGNAL SESSION: to the ranks of this host. TERM: they may want to finish what they do (a server its
+# requests); from mpirun they would get it with SIGKILL 5 s later. The job ends when they do. False where there are none.
+signal_ranks() {
   local pid name found=''
-  for pid in $(session_members "$1"); do
+  for pid in $(session_members "$2"); do
     { IFS= read -r name <"/proc/$pid/comm"; } 2>/dev/null || continue
-    if [[ $name == onecopy ]]; then kill -TERM "$pid" 2>/dev/null && found=yes; fi
+    if [[ $name == onecopy ]]; then kill -"$1" "$pid" 2>/dev/null && found=yes; fi
   done
   [[ -n $found ]]
 }
@@ -157,7 +161,7 @@ supervise() {
   filter_pid=$!
   if [[ -t 0 ]]; then
     # Open MPI reads a terminal only from its foreground group, which a session of its own is not.
-    exec {input_fd}< <(exec cat)
+    exec {input_fd}< <(trap '' INT && exec cat)  # Ctrl-C is for us
     input_pid=$!
   else
     exec {input_fd}<&0

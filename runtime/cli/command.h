@@ -28,11 +28,13 @@ void OnFirstRank(comm::Communicator& comm, const char* stage, const std::functio
 void Print(const std::string& text);
 
 Command GenerateCommand();
+Command ChatCommand();
 Command BenchCommand();
 Command BenchCollectivesCommand();
 Command PlanCommand();
 Command InspectCommand();
 Command TokenizeCommand();
+Command TemplateCommand();
 Command LogitsCommand();
 Command PerplexityCommand();
 Command DoctorCommand();

@@ -8,8 +8,8 @@
 namespace onecopy::cli {
 
 std::vector<Command> AllCommands() {
-  return {GenerateCommand(),   BenchCommand(),    PlanCommand(),
-          InspectCommand(),    TokenizeCommand(), LogitsCommand(),
+  return {GenerateCommand(),   ChatCommand(),     BenchCommand(),           PlanCommand(),
+          InspectCommand(),    TokenizeCommand(), TemplateCommand(),        LogitsCommand(),
           PerplexityCommand(), DoctorCommand(),   BenchCollectivesCommand()};
 }
 

@@ -20,12 +20,13 @@ double Since(Clock::time_point start) {
 }  // namespace
 
 GenerationTimes Generation::Run(std::span<const int32_t> prompt, size_t n,
-                                const std::function<bool(int32_t)>& accept) {
+                                const std::function<bool(int32_t)>& accept, size_t in_cache) {
   history_.assign(prompt.begin(), prompt.end());
   if (draft_length_.drafts()) lookup_.Push(prompt);
   const size_t vocab = engine_.spec().vocab_size();
   const auto start = Clock::now();
-  std::span<const float> logits = engine_.Append(0, 0, prompt);
+  std::span<const float> logits =
+      engine_.Append(0, static_cast<uint32_t>(in_cache), prompt.subspan(in_cache));
   times_.prompt_seconds = Since(start);
   const auto decode_start = Clock::now();
   for (size_t left = n; left > 0;) {

@@ -29,8 +29,11 @@ class Generation {
       : engine_(engine), sampler_(sampler), draft_length_(draft_length) {}
 
   // Rank 0: continues `prompt` (at least one token) in slot 0 by at most n tokens. accept: called with each; false ends.
+  // in_cache: first tokens of the prompt, not all, that slot 0 holds from a run before; afterwards it holds the prompt and
+  // the new tokens but for the last one.
   // Errors: kBadInput where no token can be chosen; as exec::Engine::Forward.
-  GenerationTimes Run(std::span<const int32_t> prompt, size_t n, const std::function<bool(int32_t)>& accept);
+  GenerationTimes Run(std::span<const int32_t> prompt, size_t n, const std::function<bool(int32_t)>& accept,
+                      size_t in_cache = 0);
 
  private:
   int32_t Choose(std::span<const float> logits) const;

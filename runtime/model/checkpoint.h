@@ -43,6 +43,8 @@ struct Checkpoint {  // NOLINT(bugprone-exception-escape): moving a json only as
   // Hugging Face: tokenizer.json, tokenizer_config.json, generation_config.json, chat_template; null where
   // absent.
   nlohmann::json tokenizer, tokenizer_config, generation_config;
+  // Where there is no tokenizer.json: the content of tokenizer.model or tiktoken.model, and which; else empty.
+  std::string vocabulary, vocabulary_file;
   std::vector<TensorInfo> tensors;  // in file order
 
   // nullptr when there is no tensor of that name.

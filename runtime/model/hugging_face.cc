@@ -114,6 +114,32 @@ void OpenWeights(Checkpoint* checkpoint, Data data) {
        checkpoint->path, kSingleFile, kIndexFile);
 }
 
+// Where there is a file beside it, that wins over tokenizer_config.json, as in transformers: chat_template.jinja, with
+// others in a folder, or chat_template.json, which processors have.
+void ReadChatTemplates(const std::string& directory, json* tokenizer_config) {
+  constexpr uint64_t kMaxBytes = 1 << 20;
+  const std::string jinja = Join(directory, "chat_template.jinja");
+  const std::string in_json = Join(directory, "chat_template.json");
+  const fs::path others = Join(directory, "additional_chat_templates");
+  json named = json::array();
+  if (Exists(jinja)) {
+    named.push_back({{"name", "default"}, {"template", ReadTextFile(jinja, kMaxBytes)}});
+  } else if (Exists(in_json)) {
+    const json object = ReadJsonObject(in_json);
+    if (object.contains("chat_template")) (*tokenizer_config)["chat_template"] = object["chat_template"];
+  }
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(others, ignored))
+    if (entry.path().extension() == ".jinja")
+      named.push_back({{"name", entry.path().stem().string()},
+                       {"template", ReadTextFile(entry.path().string(), kMaxBytes)}});
+  if (named.size() == 1 && Exists(jinja)) {
+    (*tokenizer_config)["chat_template"] = named[0]["template"];
+  } else if (!named.empty()) {
+    (*tokenizer_config)["chat_template"] = named;
+  }
+}
+
 }  // namespace
 
 Checkpoint OpenHuggingFace(const std::string& directory, Data data) {
@@ -131,10 +157,13 @@ Checkpoint OpenHuggingFace(const std::string& directory, Data data) {
   checkpoint.tokenizer = OptionalObject(Join(directory, "tokenizer.json"));
   checkpoint.tokenizer_config = OptionalObject(Join(directory, "tokenizer_config.json"));
   checkpoint.generation_config = OptionalObject(Join(directory, "generation_config.json"));
-  // Where both exist the file wins, as in transformers.
-  const std::string chat_template = Join(directory, "chat_template.jinja");
-  if (Exists(chat_template))
-    checkpoint.tokenizer_config["chat_template"] = ReadTextFile(chat_template, 1 << 20);
+  ReadChatTemplates(directory, &checkpoint.tokenizer_config);
+  for (const char* name : {"tokenizer.model", "tiktoken.model"}) {
+    const std::string path = Join(directory, name);
+    if (!checkpoint.tokenizer.is_null() || !checkpoint.vocabulary_file.empty() || !Exists(path)) continue;
+    checkpoint.vocabulary = ReadTextFile(path, 64 << 20);
+    checkpoint.vocabulary_file = name;
+  }
   OpenWeights(&checkpoint, data);
   return checkpoint;
 }

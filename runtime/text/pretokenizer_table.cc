@@ -37,12 +37,15 @@ namespace {
 constexpr std::string_view kGpt2 = ONECOPY_GPT2;
 constexpr std::string_view kLlama3 = ONECOPY_CL100K(R"(\p{N}{1,3})");
 constexpr std::string_view kQwen2 = ONECOPY_CL100K(R"(\p{N})");
+// BLOOM tokenizer.json.
+constexpr std::string_view kBloom = R"( ?[^(\s|.,!?…。，、।۔،)]+)";
 constexpr std::string_view kCjk = R"([\x{4E00}-\x{9FA5}\x{800}-\x{4E00}\x{AC00}-\x{D7FF}]+)";
 
 constexpr PreTokenizerPreset kPresets[] = {
     {.names = {"gpt-2", "phi-2", "mpt", "olmo", "gigachat", "mellum", "exaone4", "a.x-4.0"},
      .patterns = {kGpt2}},
-    {.names = {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"},
+    {.names = {"trillion", "granite-docling", "jais"}, .patterns = {kGpt2}},
+    {.names = {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"},
      .patterns = {R"(\p{N})", kGpt2}},
     {.names = {"falcon"}, .patterns = {R"([\p{P}\$\+<=>\^~\|`]+)", kGpt2, "[0-9][0-9][0-9]"}},
     // What llama.cpp does for files that name no pre-tokenizer they know.
@@ -51,9 +54,16 @@ constexpr PreTokenizerPreset kPresets[] = {
      .patterns = {kLlama3},
      .ignore_merges = true,
      .add_bos = true},
-    {.names = {"dbrx", "smaug-bpe", "glm4", "chatglm-bpe"}, .patterns = {kLlama3}},
+    {.names = {"dbrx", "smaug-bpe", "chatglm-bpe"}, .patterns = {kLlama3}},
+    {.names = {"glm4", "glm5"}, .patterns = {kLlama3}, .ignore_merges = true},
+    // MiniCPM5 tokenizer.json, Laguna tokenizer.json.
+    {.names = {"minicpm5"},
+     .patterns = {R"(\p{N}{1,3})", ONECOPY_CL100K(R"(\p{N}+)")},
+     .ignore_merges = true},
+    {.names = {"laguna"}, .patterns = {R"([^\n]+|[\n]+)", kQwen2}},
     {.names = {"qwen2"}, .patterns = {kQwen2}, .nfc = true},
-    {.names = {"deepseek-r1-qwen", "megrez", "hunyuan", "stablelm2", "solar-open", "grok-2"},
+    {.names = {"deepseek-r1-qwen", "megrez", "hunyuan", "stablelm2", "solar-open", "grok-2", "kormo",
+               "f2llmv2"},
      .patterns = {kQwen2}},
     {.names = {"qwen35"},
      .patterns =
@@ -68,7 +78,7 @@ constexpr PreTokenizerPreset kPresets[] = {
                   R"((?<!\s)\s+$)", kCjk, R"(\p{N}+)"}},
     {.names = {"deepseek-coder"},
      .patterns = {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", kCjk, R"(\p{N})"}},
-    {.names = {"deepseek-v3", "hunyuan-dense", "joyai-llm"},
+    {.names = {"deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"},
      .patterns = {R"(\p{N}{1,3})", R"([\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+)",
                   R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|)"
                   R"( ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"}},
@@ -78,10 +88,12 @@ constexpr PreTokenizerPreset kPresets[] = {
                   "*|" ONECOPY_O200K_TAIL(R"(\p{N})")},
      .ignore_merges = true,
      .add_bos = true},
-    {.names = {"gpt-4o", "llama4", "kanana2", "minimax-m2"},
+    {.names = {"gpt-4o", "llama4", "kanana2", "minimax-m2", "talkie"},
      .patterns = {R"([^\r\n\p{L}\p{N}]?)" ONECOPY_UPPER "*" ONECOPY_LOWER "+" ONECOPY_SUFFIX
                   R"(|[^\r\n\p{L}\p{N}]?)" ONECOPY_UPPER "+" ONECOPY_LOWER "*" ONECOPY_SUFFIX
                   "|" ONECOPY_O200K_TAIL(R"(\p{N}{1,3})")}},
+    {.names = {"bloom", "gpt3-finnish", "poro-chat"}, .patterns = {kBloom}},
+    {.names = {"viking"}, .patterns = {kBloom, R"(\p{N})"}},
     {.names = {"kimi-k2"},
      .patterns = {R"([\p{Han}]+|[^\r\n\p{L}\p{N}]?)" ONECOPY_KIMI_UPPER "*" ONECOPY_KIMI_LOWER
                   "+" ONECOPY_SUFFIX R"(|[^\r\n\p{L}\p{N}]?)" ONECOPY_KIMI_UPPER "+" ONECOPY_KIMI_LOWER

@@ -104,11 +104,20 @@ int32_t Tokenizer::eot() const {
 const std::vector<int32_t>& Tokenizer::end_of_generation() const {
   return parts_->end_of_generation;
 }
-const std::string& Tokenizer::chat_template() const {
-  return parts_->chat_template;
+const std::vector<std::pair<std::string, std::string>>& Tokenizer::chat_templates() const {
+  return parts_->chat_templates;
+}
+const std::vector<std::pair<std::string, std::string>>& Tokenizer::named_tokens() const {
+  return parts_->named_tokens;
 }
 bool Tokenizer::strips_leading_space() const {
   return parts_->strips_leading_space;
+}
+
+const std::string* Tokenizer::FindChatTemplate(std::string_view name) const {
+  for (const auto& [known, source] : parts_->chat_templates)
+    if (known == name) return &source;
+  return nullptr;
 }
 
 bool Tokenizer::IsEndOfGeneration(int32_t id) const {

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace onecopy::text {
@@ -56,7 +57,11 @@ class Tokenizer {
   bool IsEndOfGeneration(int32_t id) const;
   bool is_special(int32_t id) const;  // a control token: not part of the text
 
-  const std::string& chat_template() const;  // a Jinja program; empty when the model has none
+  // Jinja programs by name (chat_template.h); most models have one, "default", or none.
+  const std::vector<std::pair<std::string, std::string>>& chat_templates() const;
+  const std::string* FindChatTemplate(std::string_view name) const;  // nullptr: none
+  // What templates call the model's special tokens: {"bos_token", "<s>"}, …
+  const std::vector<std::pair<std::string, std::string>>& named_tokens() const;
   bool strips_leading_space() const;  // the first space of a whole text is the tokenizer's, not the text's
 
  private:

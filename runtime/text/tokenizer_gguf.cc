@@ -194,6 +194,27 @@ void ReadSpecialIds(const Json& metadata, const KindDefaults& defaults, Tokenize
   add("add_eos_token", false, parts->eos, "eos_token_id", &parts->after);
 }
 
+// tokenizer.chat_template, and others as tokenizer.chat_template.NAME.
+void ReadChatTemplates(const Json& metadata, TokenizerParts* parts) {
+  const std::string key = "tokenizer.chat_template";
+  if (const auto source = StringField(metadata, key, "metadata"))
+    parts->chat_templates.emplace_back("default", *source);
+  for (const auto& [name, value] : metadata.items())
+    if (name.starts_with(key + ".") && value.is_string())
+      parts->chat_templates.emplace_back(name.substr(key.size() + 1), value.get<std::string>());
+  for (const auto& [name, id_key] : {std::pair("bos_token", "bos_token_id"),
+                                     {"eos_token", "eos_token_id"},
+                                     {"unk_token", "unknown_token_id"},
+                                     {"sep_token", "seperator_token_id"},  // spelled so in the specification
+                                     {"pad_token", "padding_token_id"}}) {
+    // Only templates read some of these, so one out of range is as good as none.
+    const Json& value = Member(metadata, Key(id_key));
+    const int64_t id = value.is_number_integer() ? value.get<int64_t>() : -1;
+    if (id >= 0 && id < parts->vocabulary->size())
+      parts->named_tokens.emplace_back(name, parts->vocabulary->text(static_cast<int32_t>(id)));
+  }
+}
+
 }  // namespace
 
 Tokenizer Tokenizer::FromGguf(const nlohmann::json& metadata) {
@@ -203,7 +224,7 @@ Tokenizer Tokenizer::FromGguf(const nlohmann::json& metadata) {
   const KindDefaults defaults = kind.build(metadata, parts.get());
   ReadAddedTokens(parts.get());
   ReadSpecialIds(metadata, defaults, parts.get());
-  parts->chat_template = StringField(metadata, "tokenizer.chat_template", "metadata").value_or("");
+  ReadChatTemplates(metadata, parts.get());
   return Tokenizer(std::move(parts));
 }
 

@@ -215,16 +215,32 @@ void SetAddedTokens(const std::vector<AddedToken>& added, TokenizerParts* parts)
   parts->added_normalized = AddedTokenMatcher(std::move(normalized));
 }
 
-// A string, or a list of {"name", "template"} of which "default" is meant.
-std::string ReadChatTemplate(const Json& tokenizer_config) {
+// A string, or a list of {"name", "template"}.
+std::vector<std::pair<std::string, std::string>> ReadChatTemplates(const Json& tokenizer_config) {
+  const std::string where = "tokenizer_config.json: chat_template";
   const Json& value = Member(tokenizer_config, "chat_template");
-  if (value.is_string()) return value.get<std::string>();
-  if (!value.is_array()) return {};
-  for (const Json& entry : value) {
-    if (Member(entry, "name") == "default")
-      return StringField(entry, "template", "chat_template").value_or("");
+  if (value.is_null()) return {};
+  if (value.is_string()) return {{"default", value.get<std::string>()}};
+  std::vector<std::pair<std::string, std::string>> templates;
+  for (const Json& entry : ArrayField(tokenizer_config, "chat_template", "tokenizer_config.json")) {
+    const std::optional<std::string> name = StringField(entry, "name", where);
+    const std::optional<std::string> source = StringField(entry, "template", where);
+    if (!name || !source)
+      Fail(ErrorCode::kBadInput, "{}[{}] lacks its name or template", where, templates.size());
+    templates.emplace_back(*name, *source);
   }
-  return {};
+  return templates;
+}
+
+// Each "…_token" of tokenizer_config.json, which is a string or an object with its content.
+std::vector<std::pair<std::string, std::string>> ReadNamedTokens(const Json& tokenizer_config) {
+  std::vector<std::pair<std::string, std::string>> tokens;
+  if (!tokenizer_config.is_object()) return tokens;
+  for (const auto& [key, value] : tokenizer_config.items()) {
+    const Json& content = value.is_object() ? Member(value, "content") : value;
+    if (key.ends_with("_token") && content.is_string()) tokens.emplace_back(key, content.get<std::string>());
+  }
+  return tokens;
 }
 
 }  // namespace
@@ -255,7 +271,8 @@ Tokenizer Tokenizer::FromHuggingFace(const nlohmann::json& tokenizer_json,
   parts->after = std::move(surrounding.after);
   ReadSpecialIds(tokenizer_config, generation_config, config, parts.get());
   ApplyAddFlags(tokenizer_config, parts.get());
-  parts->chat_template = ReadChatTemplate(tokenizer_config);
+  parts->chat_templates = ReadChatTemplates(tokenizer_config);
+  parts->named_tokens = ReadNamedTokens(tokenizer_config);
   return Tokenizer(std::move(parts));
 }
 

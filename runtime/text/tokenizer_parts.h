@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runtime/text/added_tokens.h"
@@ -28,7 +29,8 @@ struct TokenizerParts {
 
   int32_t bos = -1, eos = -1, eot = -1;
   std::vector<int32_t> end_of_generation;
-  std::string chat_template;
+  std::vector<std::pair<std::string, std::string>> chat_templates;  // name, source
+  std::vector<std::pair<std::string, std::string>> named_tokens;    // "bos_token", its text
   bool strips_leading_space = false;
 };
 

@@ -2,6 +2,8 @@
 // Face tokenizers 0.23.3 (golden_tokenizer.json, hf_variants.json).
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -21,10 +23,8 @@ std::string ReadFile(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-class GgufVocabulary : public testing::TestWithParam<std::string> {};
-
-TEST_P(GgufVocabulary, GivesLlamaCppsIdsForEveryText) {
-  const std::string path = ONECOPY_TEST_TOKENIZERS "/ggml-vocab-" + GetParam() + ".gguf";
+// path: of a vocabulary with texts (.inp) and ids (.out) beside it. Returns the number of texts.
+size_t ExpectLlamaCppsIds(const std::string& path) {
   const Tokenizer tokenizer = Tokenizer::FromGguf(OpenCheckpoint(path).metadata);
   const std::string texts = ReadFile(path + ".inp");
   const std::string separator = "\n__ggml_vocab_test__\n";
@@ -36,10 +36,16 @@ TEST_P(GgufVocabulary, GivesLlamaCppsIdsForEveryText) {
     std::istringstream numbers(line);
     const std::vector<int32_t> expected{std::istream_iterator<int32_t>(numbers), {}};
     const std::vector<int32_t> ids = tokenizer.Encode(text, {.add_special = false, .parse_special = false});
-    EXPECT_EQ(ids, expected) << "text " << cases << ": " << text;
-    EXPECT_EQ(tokenizer.Decode(ids, false), text);
+    EXPECT_EQ(ids, expected) << path << ", text " << cases << ": " << text;
+    EXPECT_EQ(tokenizer.Decode(ids, false), text) << path;
   }
-  EXPECT_EQ(cases, 46u);
+  return cases;
+}
+
+class GgufVocabulary : public testing::TestWithParam<std::string> {};
+
+TEST_P(GgufVocabulary, GivesLlamaCppsIdsForEveryText) {
+  EXPECT_EQ(ExpectLlamaCppsIds(ONECOPY_TEST_TOKENIZERS "/ggml-vocab-" + GetParam() + ".gguf"), 46u);
 }
 INSTANTIATE_TEST_SUITE_P(All, GgufVocabulary, testing::Values("gpt-2", "qwen2", "llama-bpe"),
                          [](const auto& info) {
@@ -48,8 +54,19 @@ INSTANTIATE_TEST_SUITE_P(All, GgufVocabulary, testing::Values("gpt-2", "qwen2", 
                                                               : std::string("Qwen2");
                          });
 
-void ExpectGolden(const Tokenizer& tokenizer) {
-  const nlohmann::json golden = ReadJsonFile(kGoldens + "qwen3_moe/golden_tokenizer.json");
+// Vocabularies whose licences keep them out of this tree: those of a folder that ONECOPY_TEST_VOCABULARIES names.
+TEST(TokenizerGolden, OtherVocabulariesGiveLlamaCppsIds) {
+  const char* folder = std::getenv("ONECOPY_TEST_VOCABULARIES");
+  if (folder == nullptr)
+    GTEST_SKIP() << "ONECOPY_TEST_VOCABULARIES names no folder of X.gguf, X.gguf.inp, X.gguf.out";
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (!std::filesystem::exists(entry.path().string() + ".inp")) continue;
+    EXPECT_GT(ExpectLlamaCppsIds(entry.path()), 40u) << entry.path();
+  }
+}
+
+void ExpectGolden(const Tokenizer& tokenizer, const std::string& folder = kGoldens + "qwen3_moe") {
+  const nlohmann::json golden = ReadJsonFile(folder + "/golden_tokenizer.json");
   ASSERT_EQ(golden["cases"].size(), 15u);
   for (const nlohmann::json& c : golden["cases"]) {
     const auto text = c["text"].get<std::string>();
@@ -66,6 +83,20 @@ void ExpectGolden(const Tokenizer& tokenizer) {
 TEST(TokenizerGolden, Qwen3MoeFromTokenizerJson) {
   const Checkpoint c = OpenCheckpoint(kGoldens + "qwen3_moe");
   ExpectGolden(Tokenizer::FromHuggingFace(c.tokenizer, c.tokenizer_config, c.generation_config, c.metadata));
+}
+
+// The same for each folder of a model in the one that ONECOPY_TEST_MODELS names.
+TEST(TokenizerGolden, OtherModelsFromTokenizerJson) {
+  const char* models = std::getenv("ONECOPY_TEST_MODELS");
+  if (models == nullptr)
+    GTEST_SKIP() << "ONECOPY_TEST_MODELS names no folder of models with golden_tokenizer.json";
+  for (const auto& entry : std::filesystem::directory_iterator(models)) {
+    if (!std::filesystem::exists(entry.path() / "golden_tokenizer.json")) continue;
+    SCOPED_TRACE(entry.path());
+    const Checkpoint c = OpenCheckpoint(entry.path());
+    ExpectGolden(Tokenizer::FromHuggingFace(c.tokenizer, c.tokenizer_config, c.generation_config, c.metadata),
+                 entry.path());
+  }
 }
 
 TEST(TokenizerGolden, Qwen3MoeFromGguf) {
@@ -85,7 +116,7 @@ TEST(TokenizerGolden, ShippedModelIsTheSameFromBothFormats) {
   EXPECT_EQ(a.Decode(ids, false), text);
   EXPECT_EQ(a.end_of_generation(), b.end_of_generation());
   EXPECT_EQ(a.eos(), b.eos());
-  EXPECT_EQ(a.chat_template(), b.chat_template());
+  EXPECT_EQ(a.chat_templates(), b.chat_templates());
   for (int32_t id = 0; id < a.vocab_size(); ++id) ASSERT_EQ(a.Piece(id), b.Piece(id)) << id;
 }
 

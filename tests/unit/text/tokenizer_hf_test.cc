@@ -82,11 +82,15 @@ TEST(TokenizerHf, BosOfConfigCountsUnlessTheTokenizerSaysNull) {
   EXPECT_EQ(Make(Valid(), {{"bos_token", nullptr}}, nullptr, {{"bos_token_id", 257}}).bos(), -1);
 }
 
-TEST(TokenizerHf, ChatTemplateIsTheDefaultOfSeveral) {
-  EXPECT_EQ(Make(Valid()).chat_template(), "");
-  EXPECT_EQ(Make(Valid(), {{"chat_template", "one"}}).chat_template(), "one");
+TEST(TokenizerHf, ChatTemplateIsOneOrSeveralWithNames) {
+  EXPECT_EQ(Make(Valid()).FindChatTemplate("default"), nullptr);
+  const Tokenizer one = Make(Valid(), {{"chat_template", "one"}});
+  ASSERT_NE(one.FindChatTemplate("default"), nullptr);
+  EXPECT_EQ(*one.FindChatTemplate("default"), "one");
   const json list = {{{"name", "tool_use"}, {"template", "t"}}, {{"name", "default"}, {"template", "d"}}};
-  EXPECT_EQ(Make(Valid(), {{"chat_template", list}}).chat_template(), "d");
+  const Tokenizer several = Make(Valid(), {{"chat_template", list}});
+  EXPECT_EQ(*several.FindChatTemplate("default"), "d");
+  EXPECT_EQ(*several.FindChatTemplate("tool_use"), "t");
 }
 
 TEST(TokenizerHf, AddedTokenMayRepeatAVocabularyEntry) {
