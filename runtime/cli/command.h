@@ -36,5 +36,6 @@ Command TokenizeCommand();
 Command LogitsCommand();
 Command PerplexityCommand();
 Command DoctorCommand();
+Command QuantizeCommand();
 
 }  // namespace onecopy::cli

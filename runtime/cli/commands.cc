@@ -8,9 +8,9 @@
 namespace onecopy::cli {
 
 std::vector<Command> AllCommands() {
-  return {GenerateCommand(),   BenchCommand(),    PlanCommand(),
-          InspectCommand(),    TokenizeCommand(), LogitsCommand(),
-          PerplexityCommand(), DoctorCommand(),   BenchCollectivesCommand()};
+  return {GenerateCommand(),         BenchCommand(),   PlanCommand(),       InspectCommand(),
+          TokenizeCommand(),         LogitsCommand(),  PerplexityCommand(), DoctorCommand(),
+          BenchCollectivesCommand(), QuantizeCommand()};
 }
 
 void OnFirstRank(comm::Communicator& comm, const char* stage, const std::function<void()>& body) {
