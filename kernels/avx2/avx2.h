@@ -45,13 +45,13 @@ void matmul_q5_1(const PackedMatrix& w, const void* const* x, float* const* y, s
 void matmul_sum_q5_1(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
                      uint32_t row_begin, uint32_t row_end);
 void matmul_iq4_nl(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
+                   uint32_t row_begin, uint32_t row_end);
 void matmul_sum_iq4_nl(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
+                       uint32_t row_begin, uint32_t row_end);
 void matmul_iq4_xs(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
+                   uint32_t row_begin, uint32_t row_end);
 void matmul_sum_iq4_xs(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
+                       uint32_t row_begin, uint32_t row_end);
 void matmul_q3_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                  uint32_t row_begin, uint32_t row_end);
 void matmul_sum_q3_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
@@ -61,9 +61,9 @@ void matmul_q2_k(const PackedMatrix& w, const void* const* x, float* const* y, s
 void matmul_sum_q2_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
                      uint32_t row_begin, uint32_t row_end);
 void matmul_mxfp4(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
+                  uint32_t row_begin, uint32_t row_end);
 void matmul_sum_mxfp4(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
+                      uint32_t row_begin, uint32_t row_end);
 // Rows as in the file; activations in float.
 void matmul_f32(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                 uint32_t row_begin, uint32_t row_end);
