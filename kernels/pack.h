@@ -8,23 +8,29 @@
 //
 //   tile    = segment*      R rows, the last tile padded with zero rows
 //   segment = header unit+  one per source block; first and last may be partial (cut at 32 columns)
-//   header  = Q4_K Q5_K: d f16[R], dmin f16[R] · Q6_K: d f16[R] · Q4_0 Q8_0 MXFP4: none
+//   header  = Q4_K Q5_K Q2_K: d f16[R], dmin f16[R] · Q6_K Q3_K IQ4_XS: d f16[R] · types of 32-column blocks: none
 //   unit    = scales quants, for 32 columns of R rows
-//   scales  = Q4_0 Q8_0: d f16[R] · Q4_K Q5_K: sc u8[R], m u8[R] (6-bit values, widened)
-//             · Q6_K: s0 i8[R] (columns 0-15), s1 i8[R] (columns 16-31)
-//             · MXFP4: e u8[R]
+//   scales  = Q4_0 Q5_0 Q8_0 IQ4_NL: d f16[R] · Q4_1 Q5_1: d f16[R], m f16[R] · Q4_K Q5_K: sc u8[R], m u8[R] (6-bit
+//             values, widened) · Q6_K Q3_K: s0 i8[R] (columns 0-15), s1 i8[R] (columns 16-31) · Q2_K: u8[R], u8[R] likewise,
+//             a scale in the low and a minimum in the high nibble · IQ4_XS: s i8[R] · MXFP4: e u8[R]
 //   quants, with q[r][c] the stored unsigned value of row r, column c (Q8_0: the signed byte):
 //     Q8_0  8 groups j = 0..7 of R dwords; byte b of dword r is q[r][4j+b]
-//     Q4_0 Q4_K Q5_K Q6_K MXFP4
+//     Q2_K Q3_K
+//           2 groups h = 0,1 of R dwords; bits 2i,2i+1 (i = 0..3) of byte b of dword r are bits 0-1 of
+//           q[r][4(4h+i)+b]; then Q3_K: R dwords; bit j of byte b of dword r is bit 2 of q[r][4j+b]
+//     all others
 //           4 groups j = 0..3 of R dwords; byte b of dword r holds q[r][4j+b] & 15 in its low and
 //           q[r][16+4j+b] & 15 in its high nibble
-//     then Q5_K
+//     then Q5_0 Q5_1 Q5_K
 //           R dwords; bit j (0..7) of byte b of dword r is bit 4 of q[r][4j+b]
 //     then Q6_K
 //           2 groups h = 0,1 of R dwords; bits 2i,2i+1 (i = 0..3) of byte b of dword r are bits 4-5 of
 //           q[r][4(4h+i)+b]
-// Value of a weight: Q8_0 d*q · Q4_0 d*(q-8) · Q4_K, Q5_K d*sc*q - dmin*m · Q6_K d*s*(q-32)
-//   · MXFP4 2^(e-128) * table[q], table: kDoubledE2M1 in types/mxfp4.h.
+// Value of a weight: Q8_0 d*q · Q4_0 d*(q-8) · Q5_0 d*(q-16) · Q4_1, Q5_1 d*q + m · Q4_K, Q5_K, Q2_K d*sc*q - dmin*m
+//   · Q6_K d*s*(q-32) · Q3_K d*s*(q-4) · MXFP4 2^(e-128) * table[q], table: kDoubledE2M1 in types/mxfp4.h
+//   · IQ4_NL d*level[q], IQ4_XS d*s*level[q], levels: kLevelsIQ4 in types/iq4.h.
+// The types with a UnitFormat (types/units.h: IQ1, IQ2, IQ3, TQ2_0, NVFP4) have header and units byte after byte: byte k of
+// row r at k * R + r.
 #pragma once
 
 #include <cstddef>

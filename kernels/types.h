@@ -10,12 +10,39 @@ namespace onecopy::kernels {
 
 // The enumerators onecopy computes with. A file's other GGML types are known by name and size only (see
 // FindGgmlType).
-enum class WeightType : uint8_t { kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_K, kQ5_K, kQ6_K, kMXFP4, kCount };
+enum class WeightType : uint8_t {
+  kF32,
+  kF16,
+  kBF16,
+  kQ8_0,
+  kQ4_0,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+  kMXFP4,
+  kQ5_0,
+  kQ4_1,
+  kQ5_1,
+  kIQ4_NL,
+  kIQ4_XS,
+  kQ3_K,
+  kQ2_K,
+  kIQ2_XXS,
+  kIQ2_XS,
+  kIQ2_S,
+  kIQ3_XXS,
+  kIQ3_S,
+  kIQ1_S,
+  kIQ1_M,
+  kTQ2_0,
+  kNVFP4,
+  kCount
+};
 
 struct TypeInfo {
   const char* name;      // as ggml spells it: "Q4_K"
   uint32_t ggml_type;    // number in a GGUF file
-  uint32_t block_cols;   // columns a block covers: 1, 32 or 256
+  uint32_t block_cols;   // columns a block covers: 1, 32, 64 or 256
   uint32_t block_bytes;  // bytes of a block
   WeightType type;       // kCount where onecopy knows the type by name and size only
   // Decodes n_cols values (a multiple of block_cols) from consecutive blocks to out. nullptr where type is

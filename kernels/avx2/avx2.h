@@ -32,6 +32,38 @@ void matmul_q6_k(const PackedMatrix& w, const void* const* x, float* const* y, s
                  uint32_t row_begin, uint32_t row_end);
 void matmul_sum_q6_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
                      uint32_t row_begin, uint32_t row_end);
+void matmul_q5_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end);
+void matmul_sum_q5_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end);
+void matmul_q4_1(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end);
+void matmul_sum_q4_1(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end);
+void matmul_q5_1(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end);
+void matmul_sum_q5_1(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end);
+void matmul_iq4_nl(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                   uint32_t row_begin, uint32_t row_end);
+void matmul_sum_iq4_nl(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                       uint32_t row_begin, uint32_t row_end);
+void matmul_iq4_xs(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                   uint32_t row_begin, uint32_t row_end);
+void matmul_sum_iq4_xs(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                       uint32_t row_begin, uint32_t row_end);
+void matmul_q3_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end);
+void matmul_sum_q3_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end);
+void matmul_q2_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end);
+void matmul_sum_q2_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end);
+void matmul_mxfp4(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                  uint32_t row_begin, uint32_t row_end);
+void matmul_sum_mxfp4(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                      uint32_t row_begin, uint32_t row_end);
 // Rows as in the file; activations in float.
 void matmul_f32(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                 uint32_t row_begin, uint32_t row_end);

@@ -1,4 +1,5 @@
-// The `avx2` table: a copy of `ref` with every entry overridden but MXFP4's.
+// The `avx2` table: a copy of `ref` with every entry overridden but the kernels of the types below 3 bits that
+// stand for entries of a codebook (IQ1, IQ2, IQ3), of TQ2_0 and of NVFP4.
 #include "kernels/avx2/avx2.h"
 #include "kernels/ref/ref.h"
 
@@ -21,6 +22,14 @@ KernelTable Make() {
   set(WeightType::kQ4_K, 8, ActFormat::kQ8, matmul_q4_k, matmul_sum_q4_k);
   set(WeightType::kQ5_K, 8, ActFormat::kQ8, matmul_q5_k, matmul_sum_q5_k);
   set(WeightType::kQ6_K, 8, ActFormat::kQ8, matmul_q6_k, matmul_sum_q6_k);
+  set(WeightType::kQ5_0, 8, ActFormat::kQ8, matmul_q5_0, matmul_sum_q5_0);
+  set(WeightType::kQ4_1, 8, ActFormat::kQ8, matmul_q4_1, matmul_sum_q4_1);
+  set(WeightType::kQ5_1, 8, ActFormat::kQ8, matmul_q5_1, matmul_sum_q5_1);
+  set(WeightType::kIQ4_NL, 8, ActFormat::kQ8, matmul_iq4_nl, matmul_sum_iq4_nl);
+  set(WeightType::kIQ4_XS, 8, ActFormat::kQ8, matmul_iq4_xs, matmul_sum_iq4_xs);
+  set(WeightType::kQ3_K, 8, ActFormat::kQ8, matmul_q3_k, matmul_sum_q3_k);
+  set(WeightType::kQ2_K, 8, ActFormat::kQ8, matmul_q2_k, matmul_sum_q2_k);
+  set(WeightType::kMXFP4, 8, ActFormat::kQ8, matmul_mxfp4, matmul_sum_mxfp4);
   table.quantize_q8 = quantize_q8;
   table.rms_norm = rms_norm;
   table.rope_neox = rope_neox;

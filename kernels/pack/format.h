@@ -36,6 +36,22 @@ extern const PackFormat kPackQ4K;
 extern const PackFormat kPackQ5K;
 extern const PackFormat kPackQ6K;
 extern const PackFormat kPackMXFP4;
+extern const PackFormat kPackQ5_0;
+extern const PackFormat kPackQ4_1;
+extern const PackFormat kPackQ5_1;
+extern const PackFormat kPackIQ4NL;
+extern const PackFormat kPackIQ4XS;
+extern const PackFormat kPackQ3K;
+extern const PackFormat kPackQ2K;
+extern const PackFormat kPackIQ2XXS;
+extern const PackFormat kPackIQ2XS;
+extern const PackFormat kPackIQ2S;
+extern const PackFormat kPackIQ3XXS;
+extern const PackFormat kPackIQ3S;
+extern const PackFormat kPackIQ1S;
+extern const PackFormat kPackIQ1M;
+extern const PackFormat kPackTQ2_0;
+extern const PackFormat kPackNVFP4;
 
 // The matrix in segments of at most kSegmentCols columns, cut where the source blocks are (float types:
 // everywhere).
@@ -57,6 +73,19 @@ inline void LoadNibbles(const uint8_t* quants, size_t row_tile, size_t lane, uin
     std::memcpy(q + 4 * j, &low, sizeof low);
     std::memcpy(q + 16 + 4 * j, &high, sizeof high);
   }
+}
+
+// Bit j of byte b of dword `group` is bit 4 of column 4j + b: adds it to q[32].
+inline void AddFifthBits(const uint8_t* quants, size_t group, size_t row_tile, size_t lane, uint8_t* q) {
+  const uint32_t bits = LoadDword(quants, group, row_tile, lane);
+  for (size_t c = 0; c < 32; ++c)
+    q[c] = static_cast<uint8_t>(q[c] | ((bits >> (8 * (c % 4) + c / 4)) & 1) << 4);
+}
+
+// The two bits of column c in groups first_group, first_group + 1 (lanes.h, StoreBitPairs).
+inline uint32_t BitPair(const uint8_t* quants, size_t first_group, size_t row_tile, size_t lane, size_t c) {
+  const uint32_t bits = LoadDword(quants, first_group + c / 16, row_tile, lane);
+  return (bits >> (8 * (c % 4) + 2 * (c / 4 % 4))) & 3;
 }
 
 }  // namespace onecopy::kernels

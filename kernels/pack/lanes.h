@@ -73,4 +73,53 @@ inline void StoreNibbles(const uint8_t* source, uint64_t row_bytes, int shift, s
                         quants);
 }
 
+// A dword at `source` of each row, at any address.
+template <size_t kLanes>
+inline Dwords<kLanes> LoadDwordOfRows(const uint8_t* source, uint64_t row_bytes) {
+  uint32_t dwords[kLanes];
+  for (size_t l = 0; l < kLanes; ++l) std::memcpy(dwords + l, source + l * row_bytes, 4);
+  Dwords<kLanes> out;
+  std::memcpy(&out, dwords, sizeof out);
+  return out;
+}
+
+// Bit c of a dword, which belongs to column c, to bit c / 4 of byte c % 4.
+template <size_t kLanes>
+inline Dwords<kLanes> ColumnBitsByByte(const Dwords<kLanes>& bits) {
+  Dwords<kLanes> out = {};
+  for (uint32_t b = 0; b < 4; ++b) {
+    Dwords<kLanes> byte = (bits >> b) & 0x11111111u;
+    byte = (byte | (byte >> 3)) & 0x03030303u;
+    byte = (byte | (byte >> 6)) & 0x000f000fu;
+    byte = (byte | (byte >> 12)) & 0x000000ffu;
+    out |= byte << (8 * b);
+  }
+  return out;
+}
+
+// Takes bits shift, shift + 1 of 32 source bytes: groups first_group, first_group + 1, with bits 2i, 2i + 1 of byte b of
+// dword r of group h those of column 4 (4h + i) + b.
+template <size_t kLanes>
+inline void StoreBitPairs(const uint8_t* source, uint64_t row_bytes, uint32_t shift, size_t first_group,
+                          size_t row_tile, size_t lane, uint8_t* quants) {
+  for (size_t h = 0; h < 2; ++h) {
+    Dwords<kLanes> dwords[4], bits = {};
+    LoadDwords<kLanes>(source + 16 * h, row_bytes, dwords);
+    for (uint32_t i = 0; i < 4; ++i) bits |= ((dwords[i] >> shift) & 0x03030303u) << (2 * i);
+    StoreDwords<kLanes>(bits, first_group + h, row_tile, lane, quants);
+  }
+}
+
+// Packing of blocks of d f16 and 16 bytes of nibbles, which the packed unit has as they are (Q4_0, IQ4_NL).
+template <size_t kLanes>
+void PackNibbleBlocks(const uint8_t* block, uint64_t row_bytes, size_t first_unit, size_t n_units,
+                      size_t row_tile, size_t lane, uint8_t* segment) {
+  constexpr size_t kBlockBytes = 18;
+  block += first_unit * kBlockBytes;
+  for (size_t u = 0; u < n_units; ++u, block += kBlockBytes, segment += kBlockBytes * row_tile) {
+    for (size_t l = 0; l < kLanes; ++l) std::memcpy(segment + 2 * (lane + l), block + l * row_bytes, 2);
+    CopyDwords<kLanes>(block + 2, row_bytes, 0, row_tile, lane, segment + 2 * row_tile);
+  }
+}
+
 }  // namespace onecopy::kernels

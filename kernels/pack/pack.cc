@@ -26,6 +26,38 @@ const PackFormat* FormatOf(WeightType type) {
       return &kPackQ6K;
     case WeightType::kMXFP4:
       return &kPackMXFP4;
+    case WeightType::kQ5_0:
+      return &kPackQ5_0;
+    case WeightType::kQ4_1:
+      return &kPackQ4_1;
+    case WeightType::kQ5_1:
+      return &kPackQ5_1;
+    case WeightType::kIQ4_NL:
+      return &kPackIQ4NL;
+    case WeightType::kIQ4_XS:
+      return &kPackIQ4XS;
+    case WeightType::kQ3_K:
+      return &kPackQ3K;
+    case WeightType::kQ2_K:
+      return &kPackQ2K;
+    case WeightType::kIQ2_XXS:
+      return &kPackIQ2XXS;
+    case WeightType::kIQ2_XS:
+      return &kPackIQ2XS;
+    case WeightType::kIQ2_S:
+      return &kPackIQ2S;
+    case WeightType::kIQ3_XXS:
+      return &kPackIQ3XXS;
+    case WeightType::kIQ3_S:
+      return &kPackIQ3S;
+    case WeightType::kIQ1_S:
+      return &kPackIQ1S;
+    case WeightType::kIQ1_M:
+      return &kPackIQ1M;
+    case WeightType::kTQ2_0:
+      return &kPackTQ2_0;
+    case WeightType::kNVFP4:
+      return &kPackNVFP4;
     default:
       return nullptr;
   }

@@ -5,18 +5,6 @@
 namespace onecopy::kernels {
 namespace {
 
-constexpr size_t kBlockBytes = 18;
-
-template <size_t kLanes>
-void Pack(const uint8_t* block, uint64_t row_bytes, size_t first_unit, size_t n_units, size_t row_tile,
-          size_t lane, uint8_t* segment) {
-  block += first_unit * kBlockBytes;
-  for (size_t u = 0; u < n_units; ++u, block += kBlockBytes, segment += 18 * row_tile) {
-    for (size_t l = 0; l < kLanes; ++l) std::memcpy(segment + 2 * (lane + l), block + l * row_bytes, 2);
-    CopyDwords<kLanes>(block + 2, row_bytes, 0, row_tile, lane, segment + 2 * row_tile);
-  }
-}
-
 void Unpack(const uint8_t* segment, size_t n_units, size_t row_tile, size_t lane, float* out) {
   for (size_t u = 0; u < n_units; ++u, segment += 18 * row_tile, out += 32) {
     const float d = LoadF16(segment + 2 * lane);
@@ -28,6 +16,6 @@ void Unpack(const uint8_t* segment, size_t n_units, size_t row_tile, size_t lane
 
 }  // namespace
 
-const PackFormat kPackQ4_0 = {0, 18, kSegmentUnits* kBlockBytes, Pack<1>, Pack<4>, Unpack};
+const PackFormat kPackQ4_0 = {0, 18, kSegmentUnits * 18, PackNibbleBlocks<1>, PackNibbleBlocks<4>, Unpack};
 
 }  // namespace onecopy::kernels

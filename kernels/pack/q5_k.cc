@@ -44,11 +44,8 @@ void Unpack(const uint8_t* segment, size_t n_units, size_t row_tile, size_t lane
     const float min = dmin * static_cast<float>(segment[row_tile + lane]);
     uint8_t q[32];
     LoadNibbles(segment + 2 * row_tile, row_tile, lane, q);
-    const uint32_t bits = LoadDword(segment + 2 * row_tile, 4, row_tile, lane);
-    for (size_t c = 0; c < 32; ++c) {
-      const uint32_t bit4 = (bits >> (8 * (c % 4) + c / 4)) & 1;
-      out[c] = scale * static_cast<float>(static_cast<int>(q[c] | (bit4 << 4))) - min;
-    }
+    AddFifthBits(segment + 2 * row_tile, 4, row_tile, lane, q);
+    for (size_t c = 0; c < 32; ++c) out[c] = scale * static_cast<float>(q[c]) - min;
   }
 }
 

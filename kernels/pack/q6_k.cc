@@ -20,14 +20,8 @@ void Pack(const uint8_t* block, uint64_t row_bytes, size_t first_unit, size_t n_
     uint8_t* quants = segment + 2 * row_tile;
     StoreNibbles<kLanes>(block + 64 * half + 32 * (k % 2), row_bytes, 4 * static_cast<int>(k / 2), row_tile,
                          lane, quants);
-    const uint8_t* high = block + 128 + 32 * half;
-    for (size_t h = 0; h < 2; ++h) {
-      Dwords<kLanes> dwords[4], bits = {};
-      LoadDwords<kLanes>(high + 16 * h, row_bytes, dwords);
-      for (size_t i = 0; i < 4; ++i)
-        bits |= ((dwords[i] >> static_cast<uint32_t>(2 * k)) & 0x03030303u) << static_cast<uint32_t>(2 * i);
-      StoreDwords<kLanes>(bits, 4 + h, row_tile, lane, quants);
-    }
+    StoreBitPairs<kLanes>(block + 128 + 32 * half, row_bytes, static_cast<uint32_t>(2 * k), 4, row_tile, lane,
+                          quants);
   }
 }
 
@@ -41,8 +35,7 @@ void Unpack(const uint8_t* segment, size_t n_units, size_t row_tile, size_t lane
     uint8_t q[32];
     LoadNibbles(quants, row_tile, lane, q);
     for (size_t c = 0; c < 32; ++c) {
-      const uint32_t bits = LoadDword(quants, 4 + c / 16, row_tile, lane);
-      const uint32_t high = (bits >> (8 * (c % 4) + 2 * (c / 4 % 4))) & 3;
+      const uint32_t high = BitPair(quants, 4, row_tile, lane, c);
       out[c] = scale[c / 16] * static_cast<float>(static_cast<int>(q[c] | (high << 4)) - 32);
     }
   }

@@ -1,4 +1,4 @@
-// The block decoders, one per file of this folder; types.cc puts them into the table. Each decodes n_cols
+// The block decoders, one per file of this folder (but for the types of units.h); types.cc puts them into the table. Each decodes n_cols
 // values (a multiple of the type's block_cols) from consecutive, possibly unaligned blocks. Re-entrant. The
 // order of the float operations is ggml's (ggml-quants.c, dequantize_row_*), since the results must match its
 // bits.
@@ -18,5 +18,12 @@ void DecodeQ4K(const uint8_t* blocks, float* out, size_t n_cols);
 void DecodeQ5K(const uint8_t* blocks, float* out, size_t n_cols);
 void DecodeQ6K(const uint8_t* blocks, float* out, size_t n_cols);
 void DecodeMXFP4(const uint8_t* blocks, float* out, size_t n_cols);
+void DecodeQ5_0(const uint8_t* blocks, float* out, size_t n_cols);
+void DecodeQ4_1(const uint8_t* blocks, float* out, size_t n_cols);
+void DecodeQ5_1(const uint8_t* blocks, float* out, size_t n_cols);
+void DecodeIQ4NL(const uint8_t* blocks, float* out, size_t n_cols);
+void DecodeIQ4XS(const uint8_t* blocks, float* out, size_t n_cols);
+void DecodeQ3K(const uint8_t* blocks, float* out, size_t n_cols);
+void DecodeQ2K(const uint8_t* blocks, float* out, size_t n_cols);
 
 }  // namespace onecopy::kernels

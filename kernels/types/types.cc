@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/types/decoders.h"
+#include "kernels/types/units.h"
 
 namespace onecopy::kernels {
 namespace {
@@ -22,31 +23,31 @@ constexpr TypeInfo kTypes[] = {
     {"Q5_K", 13, 256, 176, WeightType::kQ5_K, DecodeQ5K},
     {"Q6_K", 14, 256, 210, WeightType::kQ6_K, DecodeQ6K},
     {"MXFP4", 39, 32, 17, WeightType::kMXFP4, DecodeMXFP4},
+    {"Q5_0", 6, 32, 22, WeightType::kQ5_0, DecodeQ5_0},
+    {"Q4_1", 3, 32, 20, WeightType::kQ4_1, DecodeQ4_1},
+    {"Q5_1", 7, 32, 24, WeightType::kQ5_1, DecodeQ5_1},
+    {"IQ4_NL", 20, 32, 18, WeightType::kIQ4_NL, DecodeIQ4NL},
+    {"IQ4_XS", 23, 256, 136, WeightType::kIQ4_XS, DecodeIQ4XS},
+    {"Q3_K", 11, 256, 110, WeightType::kQ3_K, DecodeQ3K},
+    {"Q2_K", 10, 256, 84, WeightType::kQ2_K, DecodeQ2K},
+    {"IQ2_XXS", 16, 256, 66, WeightType::kIQ2_XXS, DecodeByUnit<kUnitsIQ2XXS>},
+    {"IQ2_XS", 17, 256, 74, WeightType::kIQ2_XS, DecodeByUnit<kUnitsIQ2XS>},
+    {"IQ2_S", 22, 256, 82, WeightType::kIQ2_S, DecodeByUnit<kUnitsIQ2S>},
+    {"IQ3_XXS", 18, 256, 98, WeightType::kIQ3_XXS, DecodeByUnit<kUnitsIQ3XXS>},
+    {"IQ3_S", 21, 256, 110, WeightType::kIQ3_S, DecodeByUnit<kUnitsIQ3S>},
+    {"IQ1_S", 19, 256, 50, WeightType::kIQ1_S, DecodeByUnit<kUnitsIQ1S>},
+    {"IQ1_M", 29, 256, 56, WeightType::kIQ1_M, DecodeByUnit<kUnitsIQ1M>},
+    {"TQ2_0", 35, 256, 66, WeightType::kTQ2_0, DecodeByUnit<kUnitsTQ2_0>},
+    {"NVFP4", 40, 64, 36, WeightType::kNVFP4, DecodeByUnit<kUnitsNVFP4>},
     // Known by name and size only.
-    {"Q4_1", 3, 32, 20, kUnknown, nullptr},
-    {"Q5_0", 6, 32, 22, kUnknown, nullptr},
-    {"Q5_1", 7, 32, 24, kUnknown, nullptr},
     {"Q8_1", 9, 32, 36, kUnknown, nullptr},
-    {"Q2_K", 10, 256, 84, kUnknown, nullptr},
-    {"Q3_K", 11, 256, 110, kUnknown, nullptr},
     {"Q8_K", 15, 256, 292, kUnknown, nullptr},
-    {"IQ2_XXS", 16, 256, 66, kUnknown, nullptr},
-    {"IQ2_XS", 17, 256, 74, kUnknown, nullptr},
-    {"IQ3_XXS", 18, 256, 98, kUnknown, nullptr},
-    {"IQ1_S", 19, 256, 50, kUnknown, nullptr},
-    {"IQ4_NL", 20, 32, 18, kUnknown, nullptr},
-    {"IQ3_S", 21, 256, 110, kUnknown, nullptr},
-    {"IQ2_S", 22, 256, 82, kUnknown, nullptr},
-    {"IQ4_XS", 23, 256, 136, kUnknown, nullptr},
     {"I8", 24, 1, 1, kUnknown, nullptr},
     {"I16", 25, 1, 2, kUnknown, nullptr},
     {"I32", 26, 1, 4, kUnknown, nullptr},
     {"I64", 27, 1, 8, kUnknown, nullptr},
     {"F64", 28, 1, 8, kUnknown, nullptr},
-    {"IQ1_M", 29, 256, 56, kUnknown, nullptr},
     {"TQ1_0", 34, 256, 54, kUnknown, nullptr},
-    {"TQ2_0", 35, 256, 66, kUnknown, nullptr},
-    {"NVFP4", 40, 64, 36, kUnknown, nullptr},
     {"Q1_0", 41, 128, 18, kUnknown, nullptr},
 };
 

@@ -38,5 +38,6 @@ Command TemplateCommand();
 Command LogitsCommand();
 Command PerplexityCommand();
 Command DoctorCommand();
+Command QuantizeCommand();
 
 }  // namespace onecopy::cli

@@ -8,9 +8,9 @@
 namespace onecopy::cli {
 
 std::vector<Command> AllCommands() {
-  return {GenerateCommand(),   ChatCommand(),     BenchCommand(),           PlanCommand(),
-          InspectCommand(),    TokenizeCommand(), TemplateCommand(),        LogitsCommand(),
-          PerplexityCommand(), DoctorCommand(),   BenchCollectivesCommand()};
+  return {GenerateCommand(), ChatCommand(),     BenchCommand(),      PlanCommand(),
+          InspectCommand(),  TokenizeCommand(), TemplateCommand(),   LogitsCommand(),
+          QuantizeCommand(), DoctorCommand(),   PerplexityCommand(), BenchCollectivesCommand()};
 }
 
 void OnFirstRank(comm::Communicator& comm, const char* stage, const std::function<void()>& body) {

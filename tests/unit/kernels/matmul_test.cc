@@ -298,16 +298,54 @@ TEST_P(Matmul, NotANumberInAnActivationIsNotANumberInTheResult) {
   }
 }
 
+// Where the quants of a block lie, with the bits beyond the fourth.
+std::pair<size_t, size_t> QuantBytes(WeightType type) {
+  const size_t bytes = Info(type).block_bytes;
+  switch (type) {
+    case WeightType::kMXFP4:
+      return {1, bytes};
+    case WeightType::kQ8_0:
+    case WeightType::kQ4_0:
+    case WeightType::kQ5_0:
+    case WeightType::kIQ4_NL:
+    case WeightType::kIQ2_XXS:
+    case WeightType::kIQ2_XS:
+    case WeightType::kIQ2_S:
+    case WeightType::kIQ3_XXS:
+    case WeightType::kIQ3_S:
+    case WeightType::kIQ1_S:
+      return {2, bytes};
+    case WeightType::kQ4_1:
+    case WeightType::kQ5_1:
+      return {4, bytes};
+    case WeightType::kQ6_K:
+      return {0, 192};
+    case WeightType::kQ3_K:
+      return {0, 96};
+    case WeightType::kQ2_K:
+      return {16, 80};
+    case WeightType::kIQ4_XS:
+      return {8, bytes};
+    case WeightType::kTQ2_0:
+      return {0, 64};
+    case WeightType::kNVFP4:
+      return {4, bytes};
+    case WeightType::kIQ1_M:
+      return {0, 48};
+    default:
+      return {16, bytes};
+  }
+}
+
 // The greatest operands that exist: 16-bit sums inside a kernel must not saturate.
 TEST_P(Matmul, ExtremeQuantsDoNotSaturate) {
   FileMatrix file = RandomMatrix(type_, 8, 256, 13);
   const TypeInfo& info = Info(type_);
   if (info.block_cols == 1) return;
-  // Where the quants of a block begin: after d alone, or after the scales too (Q5_K: the fifth bits).
-  const bool one_scale = type_ == WeightType::kQ8_0 || type_ == WeightType::kQ4_0;
-  const size_t quants = type_ == WeightType::kQ6_K ? 0 : type_ == WeightType::kMXFP4 ? 1 : one_scale ? 2 : 16;
-  const size_t end = type_ == WeightType::kQ6_K ? 192 : info.block_bytes;
-  const uint8_t fill = type_ == WeightType::kQ8_0 ? 0x80 : 0xff;
+  const auto [quants, end] = QuantBytes(type_);
+  // The level of greatest size of IQ4 is the lowest.
+  const bool iq4 = type_ == WeightType::kIQ4_NL || type_ == WeightType::kIQ4_XS;
+  const uint8_t fill = type_ == WeightType::kQ8_0 ? 0x80 : iq4 ? 0 : 0xff;
   for (size_t at = 0; at < file.bytes.size(); at += info.block_bytes) {
     std::memset(file.bytes.data() + at + quants, fill, end - quants);
   }

@@ -91,20 +91,32 @@ inline FileMatrix RandomMatrix(WeightType type, uint32_t rows, uint32_t cols, ui
       case WeightType::kBF16:
         put_half(block, 7, 127);
         break;
-      case WeightType::kF16:
-      case WeightType::kQ8_0:
-      case WeightType::kQ4_0:
+      case WeightType::kQ4_K:
+      case WeightType::kQ5_K:
+      case WeightType::kQ4_1:
+      case WeightType::kQ5_1:
         put_half(block, 10, 15);
+        put_half(block + 2, 10, 15);
+        break;
+      case WeightType::kQ2_K:
+        put_half(block + 80, 10, 15);
+        put_half(block + 82, 10, 15);
         break;
       case WeightType::kQ6_K:
-        put_half(block + 208, 10, 15);
+      case WeightType::kQ3_K:
+      case WeightType::kTQ2_0:
+        put_half(block + info.block_bytes - 2, 10, 15);
         break;
       case WeightType::kMXFP4:
         block[0] = static_cast<uint8_t>(127 - 7 + random() % 3);
         break;
+      case WeightType::kIQ1_M:  // the upper nibbles of four words are d: its exponent, here 9 or 11
+        block[55] = static_cast<uint8_t>((block[55] & 0x0f) | (random() & 1 ? 0xa0 : 0x20));
+        break;
+      case WeightType::kNVFP4:  // bytes are scales of any size
+        break;
       default:
         put_half(block, 10, 15);
-        put_half(block + 2, 10, 15);
     }
   }
   return matrix;

@@ -142,10 +142,10 @@ TEST(Mixtral, RefusesUnsupportedOrAbsurdGguf) {
        {"not supported in this family: blk.0.attn_output.bias"}},
       {"a type that is not computed",
        [](W* w) {
-         w->At("blk.0.attn_v.weight").type = 20;
-         w->At("blk.0.attn_v.weight").data.resize(16 * 18);
+         w->At("blk.0.attn_v.weight").type = 9;
+         w->At("blk.0.attn_v.weight").data.resize(16 * 36);
        },
-       {"blk.0.attn_v.weight is IQ4_NL, expected one of F32", "Q6_K"}},
+       {"blk.0.attn_v.weight is Q8_1, expected one of F32", "Q6_K"}},
       {"a quantised norm",
        [](W* w) {
          w->At("output_norm.weight").type = 8;

@@ -332,7 +332,7 @@ TEST(ModelSpec, ReportsAllTensorProblemsAtOnce) {
       {"4 tensors are missing: model.layers.0.self_attn.k_norm.weight",
        "1 tensor is of wrong shape: model.norm.weight is [31], expected [32]",
        "1 tensor is of unusable type: model.layers.2.mlp.experts.1.up_proj.weight is F8_E4M3, expected one "
-       "of F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q5_K, Q6_K, MXFP4"});
+       "of F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q5_K, Q6_K, MXFP4, Q5_0"});
 }
 
 TEST(ModelSpec, IgnoresTensorsThatNothingNeeds) {

@@ -1,0 +1,42 @@
+// Q5_1 x Q8: as Q5_0, with a minimum of each unit, which meets the sum of the activations.
+#include "kernels/avx2/avx2.h"
+#include "kernels/avx2/five_bits.h"
+
+namespace onecopy::kernels::avx2 {
+namespace {
+
+struct Q5_1 {
+  static constexpr size_t kBlockUnits = 0;
+  static constexpr size_t kHeaderBytes = 0;
+  static constexpr size_t kUnitBytes = 24 * kRowTile;
+
+  template <int T>
+  static void Segment(const uint8_t*, const uint8_t* p, const Q8Row* x, size_t first_unit, size_t n_units,
+                      __m256* acc) {
+    for (size_t u = first_unit; u < first_unit + n_units; ++u, p += kUnitBytes) {
+      PrefetchUnit<kUnitBytes>(p);
+      const __m256 d = LoadScales(p), m = LoadScales(p + 2 * kRowTile);
+      __m256i w[8];
+      DecodeFiveBits(p + 4 * kRowTile, w);
+      for (int t = 0; t < T; ++t) {
+        const __m256 sum = _mm256_mul_ps(FiveBitSum(w, x[t].q + 32 * u), BroadcastF32(x[t].d + u));
+        acc[t] = _mm256_fmadd_ps(m, _mm256_set1_ps(x[t].s0[u] + x[t].s1[u]), acc[t]);
+        acc[t] = _mm256_fmadd_ps(d, sum, acc[t]);
+      }
+    }
+  }
+};
+
+}  // namespace
+
+void matmul_q5_1(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end) {
+  MatmulQ8<Q5_1>(w, x, y, n_tokens, row_begin, row_end);
+}
+
+void matmul_sum_q5_1(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end) {
+  MatmulQ8<Q5_1>(w, x, y, n_tokens, row_begin, row_end);
+}
+
+}  // namespace onecopy::kernels::avx2

@@ -1,0 +1,180 @@
+#include "runtime/model/gguf_writer.h"
+
+#include <fcntl.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include "runtime/base/check.h"
+#include "runtime/model/gguf.h"
+
+namespace onecopy {
+namespace {
+
+constexpr uint32_t kU32 = 4, kString = 8, kArray = 9;  // gguf_metadata_value_type
+constexpr std::array<uint8_t, 13> kScalarBytes = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+constexpr uint32_t kQuantizationVersion = 2;  // ggml's GGML_QNT_VERSION
+
+template <typename T>
+void Put(T value, std::string* out) {
+  out->append(reinterpret_cast<const char*>(&value), sizeof value);
+}
+void PutText(const std::string& text, std::string* out) {
+  Put<uint64_t>(text.size(), out);
+  *out += text;
+}
+
+std::string CopyText(HeaderFile& file, std::string* out) {
+  const std::string text = file.ReadString(file.Read<uint64_t>());
+  PutText(text, out);
+  return text;
+}
+
+// The value of a pair, whose rules ReadGgufMetadata has checked.
+void CopyValue(HeaderFile& file, uint32_t type, std::string* out) {
+  if (type == kString) {
+    CopyText(file, out);
+    return;
+  }
+  if (type != kArray) {
+    *out += file.ReadString(kScalarBytes.at(type));
+    return;
+  }
+  const auto element = file.Read<uint32_t>();
+  const auto count = file.Read<uint64_t>();
+  Put(element, out);
+  Put(count, out);
+  if (element == kString) {
+    for (uint64_t i = 0; i < count; ++i) CopyText(file, out);
+  } else {
+    *out += file.ReadString(count * kScalarBytes.at(element));
+  }
+}
+
+bool IsReplaced(const std::string& key) {
+  return key == "general.file_type" || key == "general.quantization_version" || key.rfind("split.", 0) == 0;
+}
+
+// All pairs but the replaced ones; counts them.
+std::string CopyMetadata(const std::string& path, uint64_t* n_keys) {
+  HeaderFile file(path, kMaxGgufHeaderBytes);
+  file.ReadString(16);  // magic, version, tensor count: checked when the checkpoint was opened
+  const auto count = file.Read<uint64_t>();
+  std::string pairs;
+  *n_keys = 0;
+  for (uint64_t i = 0; i < count; ++i) {
+    std::string pair;
+    const std::string key = CopyText(file, &pair);
+    const auto type = file.Read<uint32_t>();
+    Put(type, &pair);
+    CopyValue(file, type, &pair);
+    if (IsReplaced(key)) continue;
+    pairs += pair;
+    ++*n_keys;
+  }
+  return pairs;
+}
+
+void PutU32Pair(const std::string& key, uint32_t value, std::string* out) {
+  PutText(key, out);
+  Put(kU32, out);
+  Put(value, out);
+}
+
+}  // namespace
+
+GgufLayout LayOutGguf(const Checkpoint& checkpoint, std::vector<GgufOutputTensor> tensors,
+                      uint32_t file_type) {
+  ONECOPY_CHECK(checkpoint.format == CheckpointFormat::kGguf);
+  uint64_t n_keys = 0;
+  std::string pairs = CopyMetadata(checkpoint.files[0], &n_keys);
+  PutU32Pair("general.file_type", file_type, &pairs);
+  PutU32Pair("general.quantization_version", kQuantizationVersion, &pairs);
+  GgufLayout layout;
+  layout.header = "GGUF";
+  Put<uint32_t>(3, &layout.header);
+  Put<uint64_t>(tensors.size(), &layout.header);
+  Put<uint64_t>(n_keys + 2, &layout.header);
+  layout.header += pairs;
+
+  const uint64_t alignment = checkpoint.metadata.value("general.alignment", uint64_t{32});
+  uint64_t in_data = 0;
+  for (GgufOutputTensor& tensor : tensors) {
+    uint64_t rows = 1;
+    for (const uint64_t dim : tensor.source->shape) rows *= dim;
+    rows /= tensor.source->shape.back();
+    tensor.bytes = rows * kernels::RowBytes(*tensor.info, tensor.source->shape.back());
+    tensor.offset = in_data;
+    in_data = RoundUp(in_data + tensor.bytes, alignment);
+    PutText(tensor.source->name, &layout.header);
+    Put<uint32_t>(static_cast<uint32_t>(tensor.source->shape.size()), &layout.header);
+    for (size_t i = tensor.source->shape.size(); i-- > 0;)
+      Put<uint64_t>(tensor.source->shape[i], &layout.header);
+    Put<uint32_t>(tensor.info->ggml_type, &layout.header);
+    Put<uint64_t>(tensor.offset, &layout.header);
+  }
+  layout.header.resize(RoundUp(layout.header.size(), alignment));
+  for (GgufOutputTensor& tensor : tensors) tensor.offset += layout.header.size();
+  layout.file_bytes = layout.header.size() + in_data;
+  layout.tensors = std::move(tensors);
+  return layout;
+}
+
+NewFile::NewFile(std::string path, uint64_t bytes) : path_(std::move(path)), part_(path_ + ".part") {
+  fd_ = open(part_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd_ < 0) Fail(ErrorCode::kBadInput, "{}: cannot be created: {}", part_, std::strerror(errno));
+  struct statvfs file_system;
+  if (fstatvfs(fd_, &file_system) != 0) return;
+  const uint64_t free_bytes = uint64_t{file_system.f_bavail} * file_system.f_frsize;
+  if (free_bytes >= bytes) return;
+  close(fd_);  // the destructor does not run
+  unlink(part_.c_str());
+  Fail(ErrorCode::kBadInput,
+       "{}: {} bytes are needed, but its file system has only {} free; make room or write elsewhere", path_,
+       bytes, free_bytes);
+}
+
+NewFile::~NewFile() {
+  if (fd_ < 0) return;
+  close(fd_);
+  unlink(part_.c_str());
+}
+
+void NewFile::FailToWrite(int error) const {
+  Fail(ErrorCode::kBadInput, "{}: cannot be written at byte {}: {}; what was written is removed", part_,
+       written_, std::strerror(error));
+}
+
+void NewFile::Write(const void* data, uint64_t bytes) {
+  const char* from = static_cast<const char*>(data);
+  while (bytes > 0) {
+    const ssize_t n = write(fd_, from, bytes);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) FailToWrite(errno);
+    from += n;
+    written_ += static_cast<uint64_t>(n);
+    bytes -= static_cast<uint64_t>(n);
+  }
+}
+
+void NewFile::PadTo(uint64_t offset) {
+  ONECOPY_CHECK(offset >= written_);
+  const std::string zeros(offset - written_, '\0');
+  Write(zeros.data(), zeros.size());
+}
+
+void NewFile::Finish() {
+  if (fsync(fd_) != 0) FailToWrite(errno);
+  if (std::rename(part_.c_str(), path_.c_str()) != 0)
+    Fail(ErrorCode::kBadInput, "{}: cannot be put in place of {}: {}", part_, path_, std::strerror(errno));
+  close(fd_);
+  fd_ = -1;
+}
+
+}  // namespace onecopy
