@@ -18,5 +18,10 @@ void DecodeQ4K(const uint8_t* blocks, float* out, size_t n_cols);
 void DecodeQ5K(const uint8_t* blocks, float* out, size_t n_cols);
 void DecodeQ6K(const uint8_t* blocks, float* out, size_t n_cols);
 void DecodeMXFP4(const uint8_t* blocks, float* out, size_t n_cols);
+// Not of GGML: n_cols may end inside a block.
+void DecodeF8E4M3(const uint8_t* blocks, float* out, size_t n_cols);
+void DecodeInt4BF16(const uint8_t* blocks, float* out, size_t n_cols);
+template <size_t kGroup>  // 32, 64, 128
+void DecodeInt4(const uint8_t* blocks, float* out, size_t n_cols);
 
 }  // namespace onecopy::kernels

@@ -1,4 +1,4 @@
-// The table of GGML types: numbers from ggml.h (enum ggml_type), block sizes from ggml-common.h. Immutable.
+// The table of types. Of GGML: numbers from ggml.h (enum ggml_type), block sizes from ggml-common.h. Immutable.
 #include "kernels/types.h"
 
 #include <cassert>
@@ -22,6 +22,11 @@ constexpr TypeInfo kTypes[] = {
     {"Q5_K", 13, 256, 176, WeightType::kQ5_K, DecodeQ5K},
     {"Q6_K", 14, 256, 210, WeightType::kQ6_K, DecodeQ6K},
     {"MXFP4", 39, 32, 17, WeightType::kMXFP4, DecodeMXFP4},
+    {"F8_E4M3", kNotGgml, 128, 132, WeightType::kF8_E4M3, DecodeF8E4M3},
+    {"INT4_BF16", kNotGgml, 32, 18, WeightType::kInt4_BF16, DecodeInt4BF16},
+    {"INT4_32", kNotGgml, 32, 19, WeightType::kInt4_32, DecodeInt4<32>},
+    {"INT4_64", kNotGgml, 64, 35, WeightType::kInt4_64, DecodeInt4<64>},
+    {"INT4_128", kNotGgml, 128, 67, WeightType::kInt4_128, DecodeInt4<128>},
     // Known by name and size only.
     {"Q4_1", 3, 32, 20, kUnknown, nullptr},
     {"Q5_0", 6, 32, 22, kUnknown, nullptr},
@@ -67,7 +72,7 @@ const TypeInfo& Info(WeightType type) {
 
 const TypeInfo* FindGgmlType(uint32_t ggml_type) {
   for (const TypeInfo& info : kTypes) {
-    if (info.ggml_type == ggml_type) return &info;
+    if (info.ggml_type == ggml_type && ggml_type != kNotGgml) return &info;
   }
   return nullptr;
 }

@@ -304,10 +304,17 @@ TEST_P(Matmul, ExtremeQuantsDoNotSaturate) {
   const TypeInfo& info = Info(type_);
   if (info.block_cols == 1) return;
   // Where the quants of a block begin: after d alone, or after the scales too (Q5_K: the fifth bits).
-  const bool one_scale = type_ == WeightType::kQ8_0 || type_ == WeightType::kQ4_0;
-  const size_t quants = type_ == WeightType::kQ6_K ? 0 : type_ == WeightType::kMXFP4 ? 1 : one_scale ? 2 : 16;
+  const bool one_scale =
+      type_ == WeightType::kQ8_0 || type_ == WeightType::kQ4_0 || type_ == WeightType::kInt4_BF16;
+  const bool int4 = type_ >= WeightType::kInt4_32 && type_ <= WeightType::kInt4_128;
+  const size_t quants = type_ == WeightType::kQ6_K      ? 0
+                        : type_ == WeightType::kMXFP4   ? 1
+                        : one_scale                     ? 2
+                        : int4                          ? 3
+                        : type_ == WeightType::kF8_E4M3 ? 4
+                                                        : 16;
   const size_t end = type_ == WeightType::kQ6_K ? 192 : info.block_bytes;
-  const uint8_t fill = type_ == WeightType::kQ8_0 ? 0x80 : 0xff;
+  const uint8_t fill = type_ == WeightType::kQ8_0 ? 0x80 : type_ == WeightType::kF8_E4M3 ? 0xfe : 0xff;
   for (size_t at = 0; at < file.bytes.size(); at += info.block_bytes) {
     std::memset(file.bytes.data() + at + quants, fill, end - quants);
   }
