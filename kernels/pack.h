@@ -8,13 +8,19 @@
 //
 //   tile    = segment*      R rows, the last tile padded with zero rows
 //   segment = header unit+  one per source block; first and last may be partial (cut at 32 columns)
-//   header  = Q4_K Q5_K Q2_K: d f16[R], dmin f16[R] · Q6_K Q3_K IQ4_XS: d f16[R] · types of 32-column blocks: none
+//   header  = Q4_K Q5_K Q2_K: d f16[R], dmin f16[R] · Q6_K Q3_K IQ4_XS: d f16[R] · F8_E4M3: scale f32[R]
+//             · INT4_32 _64 _128: u16[R], u8[R], the first two and the third byte of types/int4.h's header
+//             · types of 32-column blocks: none
 //   unit    = scales quants, for 32 columns of R rows
 //   scales  = Q4_0 Q5_0 Q8_0 IQ4_NL: d f16[R] · Q4_1 Q5_1: d f16[R], m f16[R] · Q4_K Q5_K: sc u8[R], m u8[R] (6-bit
 //             values, widened) · Q6_K Q3_K: s0 i8[R] (columns 0-15), s1 i8[R] (columns 16-31) · Q2_K: u8[R], u8[R] likewise,
 //             a scale in the low and a minimum in the high nibble · IQ4_XS: s i8[R] · MXFP4: e u8[R]
+//             · INT4_BF16: scale bf16[R] · F8_E4M3 INT4_32 _64 _128: none
 //   quants, with q[r][c] the stored unsigned value of row r, column c (Q8_0: the signed byte):
 //     Q8_0  8 groups j = 0..7 of R dwords; byte b of dword r is q[r][4j+b]
+//     F8_E4M3
+//           8 groups j = 0..7 of R dwords; its bytes are the codes of columns 4j, 4j+2, 4j+1, 4j+3, so that those of even
+//           and of odd bytes are neighbours
 //     Q2_K Q3_K
 //           2 groups h = 0,1 of R dwords; bits 2i,2i+1 (i = 0..3) of byte b of dword r are bits 0-1 of
 //           q[r][4(4h+i)+b]; then Q3_K: R dwords; bit j of byte b of dword r is bit 2 of q[r][4j+b]
@@ -28,7 +34,8 @@
 //           q[r][4(4h+i)+b]
 // Value of a weight: Q8_0 d*q · Q4_0 d*(q-8) · Q5_0 d*(q-16) · Q4_1, Q5_1 d*q + m · Q4_K, Q5_K, Q2_K d*sc*q - dmin*m
 //   · Q6_K d*s*(q-32) · Q3_K d*s*(q-4) · MXFP4 2^(e-128) * table[q], table: kDoubledE2M1 in types/mxfp4.h
-//   · IQ4_NL d*level[q], IQ4_XS d*s*level[q], levels: kLevelsIQ4 in types/iq4.h.
+//   · IQ4_NL d*level[q], IQ4_XS d*s*level[q], levels: kLevelsIQ4 in types/iq4.h · F8_E4M3 scale * q, which is never NaN
+//   · INT4_BF16 scale * (q-8) · INT4 scale * (q-zero).
 // The types with a UnitFormat (types/units.h: IQ1, IQ2, IQ3, TQ2_0, NVFP4) have header and units byte after byte: byte k of
 // row r at k * R + r.
 #pragma once
@@ -68,6 +75,12 @@ uint64_t TileBytes(const PackedMatrix& matrix);
 // threads at once.
 void PackRows(const PackedMatrix& matrix, uint8_t* out, uint32_t row_begin, uint32_t n_rows,
               const uint8_t* src, uint64_t src_row_bytes);
+
+// The same for columns [col_begin, col_begin + n_cols) of the full matrix only, of a quantised type: they begin where the
+// shard or a source block does (types without headers: eight of them, counted from the shard's first), and end likewise.
+// src: each row begins at the source block that holds col_begin.
+void PackPart(const PackedMatrix& matrix, uint8_t* out, uint32_t row_begin, uint32_t n_rows,
+              uint32_t col_begin, uint32_t n_cols, const uint8_t* src, uint64_t src_row_bytes);
 
 // Decodes one row of the shard to out[cols]. Bit for bit what the file's blocks decode to.
 void UnpackRow(const PackedMatrix& matrix, uint32_t row, float* out);

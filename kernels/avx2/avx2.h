@@ -64,6 +64,27 @@ void matmul_mxfp4(const PackedMatrix& w, const void* const* x, float* const* y, 
                   uint32_t row_begin, uint32_t row_end);
 void matmul_sum_mxfp4(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
                       uint32_t row_begin, uint32_t row_end);
+void matmul_int4_bf16(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                      uint32_t row_begin, uint32_t row_end);
+void matmul_sum_int4_bf16(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                          uint32_t row_begin, uint32_t row_end);
+void matmul_int4_32(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                    uint32_t row_begin, uint32_t row_end);
+void matmul_sum_int4_32(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                        uint32_t row_begin, uint32_t row_end);
+void matmul_int4_64(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                    uint32_t row_begin, uint32_t row_end);
+void matmul_sum_int4_64(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                        uint32_t row_begin, uint32_t row_end);
+void matmul_int4_128(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                     uint32_t row_begin, uint32_t row_end);
+void matmul_sum_int4_128(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                         uint32_t row_begin, uint32_t row_end);
+// Rows in tiles of eight; activations in float.
+void matmul_f8_e4m3(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
+                    uint32_t row_begin, uint32_t row_end);
+void matmul_sum_f8_e4m3(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
+                        uint32_t row_begin, uint32_t row_end);
 // Rows as in the file; activations in float.
 void matmul_f32(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                 uint32_t row_begin, uint32_t row_end);

@@ -30,6 +30,11 @@ KernelTable Make() {
   set(WeightType::kQ3_K, 8, ActFormat::kQ8, matmul_q3_k, matmul_sum_q3_k);
   set(WeightType::kQ2_K, 8, ActFormat::kQ8, matmul_q2_k, matmul_sum_q2_k);
   set(WeightType::kMXFP4, 8, ActFormat::kQ8, matmul_mxfp4, matmul_sum_mxfp4);
+  set(WeightType::kF8_E4M3, 8, ActFormat::kF32, matmul_f8_e4m3, matmul_sum_f8_e4m3);
+  set(WeightType::kInt4_BF16, 8, ActFormat::kQ8, matmul_int4_bf16, matmul_sum_int4_bf16);
+  set(WeightType::kInt4_32, 8, ActFormat::kQ8, matmul_int4_32, matmul_sum_int4_32);
+  set(WeightType::kInt4_64, 8, ActFormat::kQ8, matmul_int4_64, matmul_sum_int4_64);
+  set(WeightType::kInt4_128, 8, ActFormat::kQ8, matmul_int4_128, matmul_sum_int4_128);
   table.quantize_q8 = quantize_q8;
   table.rms_norm = rms_norm;
   table.rope_neox = rope_neox;

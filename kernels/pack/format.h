@@ -10,15 +10,15 @@
 
 namespace onecopy::kernels {
 
-// Units (32 columns) that the packing code treats at a time: one source block of the K types. The types with
-// blocks of one unit have no headers, so eight blocks in a row lie exactly as one segment would.
+// Units (32 columns) that the packing code treats at a time: one source block where the type has a header. Without
+// headers, and then with blocks of one unit, eight blocks in a row lie exactly as one segment would.
 inline constexpr uint32_t kSegmentUnits = 8;
 inline constexpr uint32_t kSegmentCols = kSegmentUnits * kUnitCols;
 
 struct PackFormat {
   uint32_t header_bytes;   // of a segment, per row
   uint32_t unit_bytes;     // of a unit, per row
-  uint32_t segment_bytes;  // in the file, of kSegmentUnits units of one row
+  uint32_t segment_bytes;  // in the file, of one row: of a source block, or of kSegmentUnits units without headers
   // Writes units [first_unit, first_unit + n_units) of `block` as row `lane` of a tile of `row_tile` rows to `segment`.
   using PackFn = void (*)(const uint8_t* block, uint64_t row_bytes, size_t first_unit, size_t n_units,
                           size_t row_tile, size_t lane, uint8_t* segment);
@@ -52,6 +52,11 @@ extern const PackFormat kPackIQ1S;
 extern const PackFormat kPackIQ1M;
 extern const PackFormat kPackTQ2_0;
 extern const PackFormat kPackNVFP4;
+extern const PackFormat kPackF8E4M3;
+extern const PackFormat kPackInt4BF16;
+extern const PackFormat kPackInt4_32;
+extern const PackFormat kPackInt4_64;
+extern const PackFormat kPackInt4_128;
 
 // The matrix in segments of at most kSegmentCols columns, cut where the source blocks are (float types:
 // everywhere).

@@ -58,6 +58,16 @@ const PackFormat* FormatOf(WeightType type) {
       return &kPackTQ2_0;
     case WeightType::kNVFP4:
       return &kPackNVFP4;
+    case WeightType::kF8_E4M3:
+      return &kPackF8E4M3;
+    case WeightType::kInt4_BF16:
+      return &kPackInt4BF16;
+    case WeightType::kInt4_32:
+      return &kPackInt4_32;
+    case WeightType::kInt4_64:
+      return &kPackInt4_64;
+    case WeightType::kInt4_128:
+      return &kPackInt4_128;
     default:
       return nullptr;
   }
@@ -67,20 +77,26 @@ const PackFormat* FormatOf(WeightType type) {
 struct Cut {
   uint32_t first_unit;  // of the first segment, inside its source block
   uint32_t units;
+  uint32_t segment_units;  // of a whole segment
   uint32_t segments;
 
-  explicit Cut(const PackedMatrix& matrix) {
+  Cut(const PackFormat& format, const PackedMatrix& matrix) {
     assert(matrix.cols % kUnitCols == 0 && matrix.first_col % kUnitCols == 0);
     const uint32_t block_units = Info(matrix.type).block_cols / kUnitCols;
+    segment_units = format.header_bytes > 0 ? block_units : kSegmentUnits;
     first_unit = matrix.first_col / kUnitCols % block_units;
     units = matrix.cols / kUnitCols;
-    segments = units == 0 ? 0 : (first_unit + units + kSegmentUnits - 1) / kSegmentUnits;
+    segments = units == 0 ? 0 : (first_unit + units + segment_units - 1) / segment_units;
   }
   // Units of the shard before segment s, and in it.
   uint32_t UnitsBefore(uint32_t s) const {
-    return s == 0 ? 0 : std::min(units, s * kSegmentUnits - first_unit);
+    return s == 0 ? 0 : std::min(units, s * segment_units - first_unit);
   }
   uint32_t UnitsIn(uint32_t s) const { return UnitsBefore(s + 1) - UnitsBefore(s); }
+  // The segment that begins at a unit of the shard; the number of segments for its end.
+  uint32_t SegmentAt(uint32_t unit) const {
+    return unit == units ? segments : (unit + first_unit) / segment_units;
+  }
 };
 
 uint64_t SegmentOffset(const PackFormat& format, const Cut& cut, uint32_t segment, uint32_t row_tile) {
@@ -110,7 +126,7 @@ uint64_t TileBytes(const PackedMatrix& matrix) {
     assert(matrix.row_tile == 1);
     return RowBytes(Info(matrix.type), matrix.cols);
   }
-  const Cut cut(matrix);
+  const Cut cut(*format, matrix);
   return SegmentOffset(*format, cut, cut.segments, matrix.row_tile);
 }
 
@@ -120,30 +136,39 @@ uint64_t PackedBytes(const PackedMatrix& matrix) {
 
 uint64_t SplitHeaderBytes(const PackedMatrix& matrix) {
   const PackFormat* format = FormatOf(matrix.type);
-  if (format == nullptr || matrix.cols == 0 || Cut(matrix).first_unit == 0) return 0;
+  if (format == nullptr || matrix.cols == 0 || Cut(*format, matrix).first_unit == 0) return 0;
   return TileCount(matrix) * matrix.row_tile * format->header_bytes;
 }
 
 void PackRows(const PackedMatrix& matrix, uint8_t* out, uint32_t row_begin, uint32_t n_rows,
               const uint8_t* src, uint64_t src_row_bytes) {
+  if (FormatOf(matrix.type) == nullptr)
+    return PackFloatRows(matrix, out + row_begin * TileBytes(matrix), n_rows, src, src_row_bytes);
+  PackPart(matrix, out, row_begin, n_rows, matrix.first_col, matrix.cols, src, src_row_bytes);
+}
+
+void PackPart(const PackedMatrix& matrix, uint8_t* out, uint32_t row_begin, uint32_t n_rows,
+              uint32_t col_begin, uint32_t n_cols, const uint8_t* src, uint64_t src_row_bytes) {
+  const PackFormat* format = FormatOf(matrix.type);
   const uint32_t row_tile = matrix.row_tile;
+  assert(format != nullptr);
   assert(row_begin % row_tile == 0 && row_begin + n_rows <= matrix.rows);
   assert(n_rows % row_tile == 0 || row_begin + n_rows == matrix.rows);
   const uint64_t tile_bytes = TileBytes(matrix);
   out += row_begin / row_tile * tile_bytes;
-  const PackFormat* format = FormatOf(matrix.type);
-  if (format == nullptr) {
-    PackFloatRows(matrix, out, n_rows, src, src_row_bytes);
-    return;
-  }
-  const Cut cut(matrix);
+  const Cut cut(*format, matrix);
+  const uint32_t first = cut.SegmentAt((col_begin - matrix.first_col) / kUnitCols);
+  const uint32_t end = cut.SegmentAt((col_begin + n_cols - matrix.first_col) / kUnitCols);
   for (uint32_t row = 0; row < n_rows; row += row_tile, out += tile_bytes) {
     const uint32_t lanes = std::min(row_tile, n_rows - row);
-    if (lanes < row_tile) std::memset(out, 0, tile_bytes);
+    const uint64_t begin_bytes = SegmentOffset(*format, cut, first, row_tile);
+    if (lanes < row_tile)
+      std::memset(out + begin_bytes, 0, SegmentOffset(*format, cut, end, row_tile) - begin_bytes);
     // Segments outside, rows inside: the bytes being written stay in the first-level cache.
-    for (uint32_t s = 0; s < cut.segments; ++s) {
+    for (uint32_t s = first; s < end; ++s) {
       uint8_t* segment = out + SegmentOffset(*format, cut, s, row_tile);
-      const uint8_t* block = src + row * src_row_bytes + static_cast<uint64_t>(s) * format->segment_bytes;
+      const uint8_t* block =
+          src + row * src_row_bytes + static_cast<uint64_t>(s - first) * format->segment_bytes;
       const uint32_t first_unit = s == 0 ? cut.first_unit : 0;
       uint32_t lane = 0;
       for (; lane + 4 <= lanes; lane += 4, block += 4 * src_row_bytes)
@@ -155,8 +180,9 @@ void PackRows(const PackedMatrix& matrix, uint8_t* out, uint32_t row_begin, uint
 }
 
 uint32_t SegmentCount(const PackedMatrix& matrix) {
-  if (FormatOf(matrix.type) == nullptr) return (matrix.cols + kSegmentCols - 1) / kSegmentCols;
-  return Cut(matrix).segments;
+  const PackFormat* format = FormatOf(matrix.type);
+  if (format == nullptr) return (matrix.cols + kSegmentCols - 1) / kSegmentCols;
+  return Cut(*format, matrix).segments;
 }
 
 uint32_t UnpackSegment(const PackedMatrix& matrix, uint32_t row, uint32_t segment, float* out) {
@@ -169,7 +195,7 @@ uint32_t UnpackSegment(const PackedMatrix& matrix, uint32_t row, uint32_t segmen
     info.decode(tile + RowBytes(info, begin), out, cols);
     return cols;
   }
-  const Cut cut(matrix);
+  const Cut cut(*format, matrix);
   format->unpack(tile + SegmentOffset(*format, cut, segment, matrix.row_tile), cut.UnitsIn(segment),
                  matrix.row_tile, row % matrix.row_tile, out);
   return cut.UnitsIn(segment) * kUnitCols;

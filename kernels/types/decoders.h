@@ -25,5 +25,10 @@ void DecodeIQ4NL(const uint8_t* blocks, float* out, size_t n_cols);
 void DecodeIQ4XS(const uint8_t* blocks, float* out, size_t n_cols);
 void DecodeQ3K(const uint8_t* blocks, float* out, size_t n_cols);
 void DecodeQ2K(const uint8_t* blocks, float* out, size_t n_cols);
+// Not of GGML: n_cols may end inside a block.
+void DecodeF8E4M3(const uint8_t* blocks, float* out, size_t n_cols);
+void DecodeInt4BF16(const uint8_t* blocks, float* out, size_t n_cols);
+template <size_t kGroup>  // 32, 64, 128
+void DecodeInt4(const uint8_t* blocks, float* out, size_t n_cols);
 
 }  // namespace onecopy::kernels

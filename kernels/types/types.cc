@@ -1,4 +1,4 @@
-// The table of GGML types: numbers from ggml.h (enum ggml_type), block sizes from ggml-common.h. Immutable.
+// The table of types. Of GGML: numbers from ggml.h (enum ggml_type), block sizes from ggml-common.h. Immutable.
 #include "kernels/types.h"
 
 #include <cassert>
@@ -39,6 +39,11 @@ constexpr TypeInfo kTypes[] = {
     {"IQ1_M", 29, 256, 56, WeightType::kIQ1_M, DecodeByUnit<kUnitsIQ1M>},
     {"TQ2_0", 35, 256, 66, WeightType::kTQ2_0, DecodeByUnit<kUnitsTQ2_0>},
     {"NVFP4", 40, 64, 36, WeightType::kNVFP4, DecodeByUnit<kUnitsNVFP4>},
+    {"F8_E4M3", kNotGgml, 128, 132, WeightType::kF8_E4M3, DecodeF8E4M3},
+    {"INT4_BF16", kNotGgml, 32, 18, WeightType::kInt4_BF16, DecodeInt4BF16},
+    {"INT4_32", kNotGgml, 32, 19, WeightType::kInt4_32, DecodeInt4<32>},
+    {"INT4_64", kNotGgml, 64, 35, WeightType::kInt4_64, DecodeInt4<64>},
+    {"INT4_128", kNotGgml, 128, 67, WeightType::kInt4_128, DecodeInt4<128>},
     // Known by name and size only.
     {"Q8_1", 9, 32, 36, kUnknown, nullptr},
     {"Q8_K", 15, 256, 292, kUnknown, nullptr},
@@ -68,7 +73,7 @@ const TypeInfo& Info(WeightType type) {
 
 const TypeInfo* FindGgmlType(uint32_t ggml_type) {
   for (const TypeInfo& info : kTypes) {
-    if (info.ggml_type == ggml_type) return &info;
+    if (info.ggml_type == ggml_type && ggml_type != kNotGgml) return &info;
   }
   return nullptr;
 }

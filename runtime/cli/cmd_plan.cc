@@ -35,6 +35,7 @@ struct PlanResult {
   proto::ModelSpec spec;
   PlannedRanks planned;
   uint64_t full_copy_bytes = 0;
+  std::map<std::string, uint64_t> bytes_by_type;
   double bytes_per_token = 0;
   std::string machine, basis, source;
   Recommendation recommendation;
@@ -51,6 +52,7 @@ PlanResult MakePlan(const Options& options, const numa::Topology& topology) {
   const int ranks = options.wish.nodes > 0 ? options.wish.nodes : static_cast<int>(machine.nodes().size());
   result.planned = PlanRanks(input, PlanMachine::Layout::kSpread, ranks);
   result.full_copy_bytes = shard::FullCopyBytes(result.spec, table) + result.planned.plan.replicated_bytes();
+  result.bytes_by_type = shard::BytesByType(result.spec, table);
   const shard::TokenCost cost = shard::CostOfToken(result.spec, result.planned.plan, table);
   result.bytes_per_token = cost.weight_bytes + cost.kv_bytes_per_position * options.depth;
   result.machine = machine.name();
@@ -118,6 +120,7 @@ std::string Json(const PlanResult& result) {
   json["fits"] = planned.why_not.empty();
   if (!planned.why_not.empty()) json["why_not"] = planned.why_not;
   json["weight_bytes"] = planned.plan.weight_bytes();
+  json["weight_types"] = result.bytes_by_type;
   json["replicated_bytes"] = planned.plan.replicated_bytes();
   json["one_copy_bytes"] = result.full_copy_bytes;
   json["one_copy_per_node_bytes"] = OneCopyPerNode(result);
@@ -184,7 +187,11 @@ std::string Text(const PlanResult& result, const Options& options) {
                         FormatBytes(shard::TotalNeeds(needs)), FormatBytes(needs.node_available()));
   uint64_t headers = 0;
   for (const auto& totals : planned.plan.totals()) headers += totals.split_header_bytes();
-  text += fmt::format("\none copy in all {}, with one full copy per node it would be {}\n",
+  std::vector<std::string> types;
+  for (const auto& [type, bytes] : result.bytes_by_type)
+    types.push_back(fmt::format("{} {}", FormatBytes(bytes), type));
+  text += fmt::format("\nweights by type: {}\n", fmt::join(types, ", "));
+  text += fmt::format("one copy in all {}, with one full copy per node it would be {}\n",
                       FormatBytes(planned.plan.weight_bytes()), FormatBytes(OneCopyPerNode(result)));
   text += fmt::format("replicated: norms and biases only, {} a node; block headers copied at cuts: {}\n",
                       FormatBytes(planned.plan.replicated_bytes()), FormatBytes(headers));

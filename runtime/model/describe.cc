@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -77,14 +78,18 @@ std::string DescribeAsText(const Checkpoint& checkpoint) {
   out += "\ntensors\n";
   rows = {{"  name", "type", "shape", "bytes", "file", "offset"}};
   uint64_t bytes = 0;
+  std::map<std::string, uint64_t> bytes_by_type;
   for (const TensorInfo& tensor : checkpoint.tensors) {
+    bytes_by_type[tensor.type_name] += tensor.bytes;
     rows.push_back({"  " + Printable(tensor.name, kShownBytes), tensor.type_name,
                     fmt::format("[{}]", fmt::join(tensor.shape, ", ")), std::to_string(tensor.bytes),
                     std::to_string(tensor.file), std::to_string(tensor.offset)});
     bytes += tensor.bytes;
   }
   AppendTable(rows, &out);
-  out += fmt::format("\n{} bytes of weights{}\n", bytes,
+  std::vector<std::string> types;
+  for (const auto& [type, n] : bytes_by_type) types.push_back(fmt::format("{} {}", n, type));
+  out += fmt::format("\n{} bytes of weights: {}{}\n", bytes, fmt::join(types, ", "),
                      checkpoint.data_absent ? ", which are not all there: a file ends with its headers" : "");
   return out;
 }

@@ -10,6 +10,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/printable.h"
 #include "runtime/model/families/families.h"
+#include "runtime/model/quantization.h"
 
 namespace onecopy {
 namespace {
@@ -51,11 +52,13 @@ std::string Filled(std::string pattern, uint32_t layer, uint32_t expert) {
   return pattern;
 }
 
-std::string SupportedTypes(bool vector) {
+// Of a tensor that holds a weight alone.
+std::string SupportedTypes(bool float_only) {
   std::vector<const char*> names;
   for (int type = 0; type < static_cast<int>(kernels::WeightType::kCount); ++type) {
     const kernels::TypeInfo& info = kernels::Info(static_cast<kernels::WeightType>(type));
-    if (!vector || info.block_cols == 1) names.push_back(info.name);
+    if (info.block_cols == 1 || (!float_only && info.ggml_type != kernels::kNotGgml))
+      names.push_back(info.name);
   }
   return fmt::format("{}", fmt::join(names, ", "));
 }
@@ -64,7 +67,11 @@ std::string SupportedTypes(bool vector) {
 class Binder {
  public:
   Binder(const Checkpoint& checkpoint, ModelSpec* spec)
-      : checkpoint_(checkpoint), spec_(spec), used_(checkpoint.tensors.size()) {}
+      : checkpoint_(checkpoint), spec_(spec), used_(checkpoint.tensors.size()) {
+    std::vector<std::string> reported_by_the_family;
+    if (checkpoint.format == CheckpointFormat::kHuggingFace)
+      quantization_ = ReadQuantization(checkpoint.metadata, &reported_by_the_family);
+  }
 
   void Bind(const Family::TensorRow& row) {
     const std::string pattern = checkpoint_.format == CheckpointFormat::kGguf ? row.gguf : row.hf;
@@ -81,7 +88,9 @@ class Binder {
       return;
     for (const uint32_t layer : layers) {
       for (uint32_t expert = 0; expert < (per_expert ? spec_->n_experts() : 1); ++expert) {
-        Place place = {row.role, layer, expert, 0, false, ShapeOfRole(*spec_, row.role)};
+        Place place = {row.role,       layer,    expert, 0, false, ShapeOfRole(*spec_, row.role),
+                       row.interleave, row.phase};
+        if (checkpoint_.format == CheckpointFormat::kGguf) place.interleave = 0;
         if (IsExpertRole(row.role)) {
           place.stacked = !per_expert;
           place.n_experts = per_expert ? 1 : spec_->n_experts();
@@ -96,9 +105,9 @@ class Binder {
     RefuseUnusedOperands();
     std::vector<std::string> reasons;
     for (const auto& [what, list] :
-         {std::pair<const char*, const std::vector<std::string>&>{"missing", missing_},
-          {"of wrong shape", wrong_shape_},
-          {"of unusable type", wrong_type_},
+         {std::pair<const char*, const std::vector<std::string>&>{"missing", problems_.missing},
+          {"of wrong shape", problems_.wrong_shape},
+          {"of unusable type", problems_.wrong_type},
           {"not supported in this family", unsupported_}}) {
       if (list.empty()) continue;
       const size_t shown = std::min(list.size(), kShownProblems);
@@ -117,17 +126,30 @@ class Binder {
     uint32_t layer, first_expert, n_experts;
     bool stacked;     // [n_experts, rows, cols] in one tensor
     RoleShape shape;  // of one expert
+    uint32_t interleave, phase;
   };
 
   void BindOne(const Place& place, const std::string& name) {
+    if (!IsVectorRole(place.role) && HasQuantized(checkpoint_, quantization_, name)) {
+      BindQuantized(checkpoint_, quantization_, name, place.stacked, AddWeight(place, name), &used_,
+                    &problems_);
+      return;
+    }
     const auto at = checkpoint_.index.find(name);
     if (at == checkpoint_.index.end()) {
-      missing_.push_back(name);
+      problems_.missing.push_back(name);
       return;
     }
     used_[at->second] = true;
     const TensorInfo& tensor = checkpoint_.tensors[at->second];
     if (!HasShape(tensor, place) || !HasUsableType(tensor, place)) return;
+    Weight* weight = AddWeight(place, name);
+    weight->set_type(static_cast<uint32_t>(tensor.info->type));
+    weight->set_file(tensor.file);
+    weight->set_offset(tensor.offset);
+  }
+
+  Weight* AddWeight(const Place& place, const std::string& name) {
     Weight* weight = spec_->add_weights();
     weight->set_role(place.role);
     weight->set_layer(place.layer);
@@ -135,21 +157,22 @@ class Binder {
     weight->set_n_experts(place.n_experts);
     weight->set_rows(place.shape.rows);
     weight->set_cols(place.shape.cols);
-    weight->set_type(static_cast<uint32_t>(tensor.info->type));
-    weight->set_file(tensor.file);
-    weight->set_offset(tensor.offset);
     weight->set_name(name);
+    weight->set_interleave(place.interleave);
+    weight->set_phase(place.phase);
+    return weight;
   }
 
   bool HasShape(const TensorInfo& tensor, const Place& place) {
     std::vector<uint64_t> expected = {place.shape.rows, place.shape.cols};
     if (IsVectorRole(place.role)) expected = {place.shape.cols};
+    if (place.interleave != 0) expected[0] *= place.interleave;
     if (const uint64_t heads = HeadsOfShape(*spec_, place.role))
       expected = {heads, place.shape.rows / heads, place.shape.cols};
     if (place.stacked) expected.insert(expected.begin(), place.n_experts);
     if (tensor.shape == expected) return true;
-    wrong_shape_.push_back(fmt::format("{} is [{}], expected [{}]", tensor.name,
-                                       fmt::join(tensor.shape, ", "), fmt::join(expected, ", ")));
+    problems_.wrong_shape.push_back(fmt::format("{} is [{}], expected [{}]", tensor.name,
+                                                fmt::join(tensor.shape, ", "), fmt::join(expected, ", ")));
     return false;
   }
 
@@ -158,8 +181,9 @@ class Binder {
     const kernels::TypeInfo* info = tensor.info;
     if (info != nullptr && info->type != kernels::WeightType::kCount && (!vector || info->block_cols == 1))
       return true;
-    wrong_type_.push_back(
-        fmt::format("{} is {}, expected one of {}", tensor.name, tensor.type_name, SupportedTypes(vector)));
+    problems_.wrong_type.push_back(
+        fmt::format("{} is {}, expected one of {}", tensor.name, tensor.type_name,
+                    SupportedTypes(vector || checkpoint_.format == CheckpointFormat::kHuggingFace)));
     return false;
   }
 
@@ -195,8 +219,10 @@ class Binder {
 
   const Checkpoint& checkpoint_;
   ModelSpec* spec_;
+  Quantization quantization_;
   std::vector<bool> used_;  // by tensor
-  std::vector<std::string> missing_, wrong_shape_, wrong_type_, unsupported_;
+  TensorProblems problems_;
+  std::vector<std::string> unsupported_;
 };
 
 std::string NameOf(const Checkpoint& checkpoint) {

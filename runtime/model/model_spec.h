@@ -26,6 +26,10 @@ struct Family {
     bool optional = false;  // in all layers that have the role, or in none
     // Whether this model has the weight at all, where that depends on its parameters or on the form of the file.
     bool (*applies)(const Checkpoint& checkpoint, const proto::ModelSpec& spec) = nullptr;
+    // Hugging Face: rows (of a vector: elements) of `interleave` weights take turns in the tensor, where it is not 0; this
+    // is number `phase` of them.
+    uint32_t interleave = 0;
+    uint32_t phase = 0;
   };
   std::vector<TensorRow> tensors;
 };

@@ -30,7 +30,8 @@ uint64_t BlockBytes(const proto::ModelSpec& spec, size_t most_ranks_on_host) {
   uint64_t bytes = std::clamp<uint64_t>(kStagingBytes / (kBuffers * most_ranks_on_host), 256 << 10, 8 << 20);
   for (const proto::Weight& w : spec.weights()) {
     const auto& info = kernels::Info(static_cast<kernels::WeightType>(w.type()));
-    bytes = std::max(bytes, kRowStep * kernels::RowBytes(info, w.cols()));
+    bytes = std::max(bytes, IsAssembled(w) ? MinItemBytes(w, LinesAreColumns(w) ? kColStep : kRowStep)
+                                           : kRowStep * kernels::RowBytes(info, w.cols()));
   }
   return bytes;
 }
@@ -265,13 +266,14 @@ class Load {
       if (block == nullptr) continue;
       done_ += block->bytes;
       const uint8_t* data = BlockData(*block, Buffer(i, round));
-      for (const ReadItem& item : block->items) Packer::Split(item, data + item.offset_in_block, &tasks);
+      for (const ReadItem& item : block->items) packer_.Split(item, data, &tasks);
     }
     std::vector<uint8_t*> pages;
     for (const PackTask& task : tasks) first_touch_.Add(packer_.Target(task), &pages);
     crew.Run(pages.size(), [&](size_t p) { first_touch_.Touch(pages[p]); });
     crew.Run(
         tasks.size(), [&](size_t t) { packer_.Pack(tasks[t]); }, first);
+    if (!error_) error_ = packer_.error();
     Progress(done_);
   }
 

@@ -16,6 +16,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <string>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -71,7 +73,9 @@ uint64_t OwnedPositions(const proto::ShardPlan& plan, int rank, uint64_t positio
 kernels::PackedMatrix ShardShape(const proto::ModelSpec& spec, const proto::ShardPlan& plan,
                                  const kernels::KernelTable& table, int weight, uint32_t expert, int rank);
 
-// Bytes of all weight matrices when one rank holds them: what one full copy takes, packed.
+// Bytes of all weight matrices of each type when one rank holds them, packed; by the type's name.
+std::map<std::string, uint64_t> BytesByType(const proto::ModelSpec& spec, const kernels::KernelTable& table);
+// Their sum: what one full copy takes.
 uint64_t FullCopyBytes(const proto::ModelSpec& spec, const kernels::KernelTable& table);
 
 }  // namespace onecopy::shard

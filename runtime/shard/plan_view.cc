@@ -63,8 +63,8 @@ kernels::PackedMatrix ShardShape(const proto::ModelSpec& spec, const proto::Shar
   return m;
 }
 
-uint64_t FullCopyBytes(const proto::ModelSpec& spec, const kernels::KernelTable& table) {
-  uint64_t bytes = 0;
+std::map<std::string, uint64_t> BytesByType(const proto::ModelSpec& spec, const kernels::KernelTable& table) {
+  std::map<std::string, uint64_t> bytes;
   for (const Weight& w : spec.weights()) {
     if (CutOf(w.role()).unit == Unit::kNone) continue;
     kernels::PackedMatrix m;
@@ -72,9 +72,15 @@ uint64_t FullCopyBytes(const proto::ModelSpec& spec, const kernels::KernelTable&
     m.row_tile = TileOf(table, w);
     m.rows = static_cast<uint32_t>(w.rows());
     m.cols = static_cast<uint32_t>(w.cols());
-    bytes += kernels::PackedBytes(m) * std::max(1u, w.n_experts());
+    bytes[kernels::Info(m.type).name] += kernels::PackedBytes(m) * std::max(1u, w.n_experts());
   }
   return bytes;
+}
+
+uint64_t FullCopyBytes(const proto::ModelSpec& spec, const kernels::KernelTable& table) {
+  uint64_t sum = 0;
+  for (const auto& [type, bytes] : BytesByType(spec, table)) sum += bytes;
+  return sum;
 }
 
 }  // namespace onecopy::shard

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 #include <optional>
+#include <span>
 
 #include "kernels/types.h"
 #include "runtime/shard/plan.h"
@@ -51,6 +52,29 @@ class Needs {
     return need;
   }
 
+  // Ranges of rows, or of columns where lines are columns, of a weight that is assembled.
+  std::vector<Range> OfLines(int weight, uint32_t expert) const {
+    const proto::Weight& w = spec_.weights(weight);
+    const bool columns = LinesAreColumns(w);
+    const auto size = static_cast<uint32_t>(columns ? w.cols() : w.rows());
+    const auto axis = plan_.placements(weight).axis();
+    if (axis == WeightPlacement::REPLICATED) return {{0, size}};
+    std::vector<Range> owned = Owned(weight, expert);
+    if (owned.empty()) return {};
+    if ((axis == WeightPlacement::COLS) != columns) return {{0, size}};
+    if (!columns) return owned;
+    std::vector<Range> ranges;
+    for (const Range range : owned) {
+      const uint32_t begin = range.begin / kColStep * kColStep;
+      const auto end = std::min(size, static_cast<uint32_t>(RoundUp(range.end, kColStep)));
+      if (!ranges.empty() && ranges.back().end >= begin)
+        ranges.back().end = end;
+      else
+        ranges.push_back({begin, end});
+    }
+    return ranges;
+  }
+
  private:
   // The ranks' ranges, ascending, those that touch joined. The ranges of a plan ascend with the rank.
   std::vector<Range> Owned(int weight, uint32_t expert) const {
@@ -93,6 +117,31 @@ class Builder {
     block.items.push_back(item);
   }
 
+  // Rows (columns) [begin, end) of an expert's parts; items: of the weights that take turns in them, all but part_offsets.
+  void AddParts(const proto::Weight& weight, uint32_t expert, uint32_t begin, uint32_t end,
+                std::vector<ReadItem> items) {
+    const std::vector<SourcePart> parts = PartsOf(weight);
+    std::vector<size_t> order(parts.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+      return std::pair(parts[a].file, parts[a].offset) < std::pair(parts[b].file, parts[b].offset);
+    });
+    const uint64_t size = LinesAreColumns(weight) ? weight.cols() : weight.rows();
+    for (const size_t p : order) {
+      const LineRange all = LinesOf(weight, parts[p], 0, size), lines = LinesOf(weight, parts[p], begin, end);
+      const uint64_t offset = parts[p].offset + (expert * all.end + lines.first) * parts[p].line_bytes;
+      const bool first = p == order.front();
+      if (first && (blocks_.empty() || blocks_.back().bytes + Gap(parts[p].file, offset).value_or(0) +
+                                               SourceBytes(weight, begin, end) >
+                                           max_block_bytes_))
+        blocks_.emplace_back();
+      const uint64_t at = Append(parts[p].file, offset, (lines.end - lines.first) * parts[p].line_bytes,
+                                 /*may_skip=*/first);
+      for (ReadItem& item : items) item.part_offsets[p] = at;
+    }
+    for (const ReadItem& item : items) blocks_.back().items.push_back(item);
+  }
+
   std::vector<ReadBlock> Take() { return std::move(blocks_); }
 
  private:
@@ -104,10 +153,11 @@ class Builder {
     return offset >= end && offset - end <= kMaxGapBytes ? std::optional(offset - end) : std::nullopt;
   }
 
-  // Returns where in the block the bytes begin.
-  uint64_t Append(uint32_t file, uint64_t offset, uint64_t bytes) {
+  // Returns where in the block the bytes begin. may_skip: the gap to the last piece is accounted for.
+  uint64_t Append(uint32_t file, uint64_t offset, uint64_t bytes, bool may_skip = true) {
     ReadBlock& block = blocks_.back();
-    const std::optional<uint64_t> gap = Gap(file, offset);
+    std::optional<uint64_t> gap = Gap(file, offset);
+    if (gap && *gap > 0 && !may_skip) gap.reset();
     if (gap)
       block.pieces.back().bytes += *gap + bytes;
     else
@@ -120,6 +170,44 @@ class Builder {
   std::vector<ReadBlock> blocks_;
 };
 
+// Rows (columns) of an item of an assembled weight: as many as a block holds.
+uint32_t LinesPerItem(const proto::Weight& weight, uint32_t size, uint64_t max_block_bytes) {
+  const uint32_t step = LinesAreColumns(weight) ? kColStep : kRowStep;
+  // Scales of FP8 cover 128 rows each: an item that begins with one does not read it twice.
+  constexpr uint32_t kWhole = 4 * kRowStep;
+  if (SourceBytes(weight, 0, size) <= max_block_bytes) return size;
+  const uint64_t steps = max_block_bytes / MinItemBytes(weight, step);
+  const auto lines =
+      static_cast<uint32_t>(std::min<uint64_t>(std::max<uint64_t>(1, steps) * step, UINT32_MAX / 2));
+  return lines > kWhole ? lines / kWhole * kWhole : lines;
+}
+
+// Weights that take turns in one tensor: they are cut alike.
+void AddAssembled(const proto::ModelSpec& spec, const Needs& needs, std::span<const int> weights,
+                  uint64_t max_block_bytes, Builder* builder) {
+  const proto::Weight& weight = spec.weights(weights[0]);
+  const bool columns = LinesAreColumns(weight);
+  const uint32_t per_item =
+      LinesPerItem(weight, static_cast<uint32_t>(columns ? weight.cols() : weight.rows()), max_block_bytes);
+  for (uint32_t e = 0; e < std::max(1u, weight.n_experts()); ++e) {
+    for (const Range range : needs.OfLines(weights[0], e)) {
+      for (uint32_t begin = range.begin; begin < range.end; begin += per_item) {
+        const uint32_t end = std::min(range.end, begin + per_item);
+        std::vector<ReadItem> items;
+        for (const int w : weights) {
+          items.push_back({w, e, begin, end, 0, 0, 0, 0, static_cast<uint32_t>(weight.cols())});
+          if (!columns) continue;
+          items.back().row_begin = 0;
+          items.back().row_end = static_cast<uint32_t>(weight.rows());
+          items.back().col_begin = begin;
+          items.back().col_end = end;
+        }
+        builder->AddParts(weight, e, begin, end, std::move(items));
+      }
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<ReadBlock> MakeReadList(const proto::ModelSpec& spec, const proto::ShardPlan& plan,
@@ -127,15 +215,24 @@ std::vector<ReadBlock> MakeReadList(const proto::ModelSpec& spec, const proto::S
                                     uint64_t min_skipped_row_bytes) {
   std::vector<int> order(spec.weights_size());
   std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(), [&](int a, int b) {
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
     const auto &wa = spec.weights(a), &wb = spec.weights(b);
     return std::pair(wa.file(), wa.offset()) < std::pair(wb.file(), wb.offset());
   });
 
   const Needs needs(spec, plan, plan_ranks, min_skipped_row_bytes);
   Builder builder(max_block_bytes);
-  for (const int w : order) {
+  for (size_t i = 0; i < order.size(); ++i) {
+    const int w = order[i];
     const proto::Weight& weight = spec.weights(w);
+    if (IsAssembled(weight)) {
+      const size_t first = i;
+      while (i + 1 < order.size() && spec.weights(order[i + 1]).file() == weight.file() &&
+             spec.weights(order[i + 1]).offset() == weight.offset())
+        ++i;
+      AddAssembled(spec, needs, std::span(order).subspan(first, i + 1 - first), max_block_bytes, &builder);
+      continue;
+    }
     const auto& info = kernels::Info(static_cast<kernels::WeightType>(weight.type()));
     const uint64_t stride = kernels::RowBytes(info, weight.cols());
     for (uint32_t e = 0; e < std::max(1u, weight.n_experts()); ++e) {

@@ -2,11 +2,13 @@
 // the host. Pure: every rank can make the list of any host.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
 #include "proto/model.pb.h"
 #include "proto/plan.pb.h"
+#include "runtime/shard/source.h"
 
 namespace onecopy::shard {
 
@@ -19,6 +21,11 @@ struct ReadItem {
   uint64_t row_bytes;  // of each row in the block, without gaps between rows
   uint64_t
       first_byte;  // of the file's row at which it begins there; not 0 only where a part of the row is left out
+  // Of a weight that is assembled (source.h), in place of the last three: where the lines of each part lie that hold these
+  // rows, or, where lines are columns, columns [col_begin, col_end) of all rows. Weights that take turns in a tensor have
+  // an item each in the same block, over the same bytes.
+  uint32_t col_begin = 0, col_end = 0;
+  std::array<uint64_t, kMaxParts> part_offsets = {};
 };
 
 // `runs` runs of `bytes` bytes, their beginnings `stride` apart: parts of rows. One run otherwise.
@@ -49,7 +56,8 @@ inline constexpr uint64_t kMinSkippedRowBytes = 32 << 10;
 
 // Every row that a rank of `plan_ranks` (the host's, as the plan numbers them) owns some of is in exactly one item, and
 // so is every replicated vector; rows that none of them needs are in none. Of a row in a matrix that is cut by columns
-// the other hosts' part is left out where it is at least min_skipped_row_bytes. Blocks of at most max_block_bytes (more
+// the other hosts' part is left out where it is at least min_skipped_row_bytes; of weights that are assembled whole lines
+// are read. Blocks of at most max_block_bytes (more
 // only where kRowStep rows of a tensor are more), in file order.
 std::vector<ReadBlock> MakeReadList(const proto::ModelSpec& spec, const proto::ShardPlan& plan,
                                     const std::vector<int>& plan_ranks, uint64_t max_block_bytes,

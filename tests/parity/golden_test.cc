@@ -39,6 +39,13 @@ const Case kCases[] = {
     {"deepseek_v3_by_position", kUnpacked + "deepseek_v3", "", kManyPositions},
     {"kimi_k2", kUnpacked + "kimi_k2"},
     {"gpt_oss_gguf", kUnpacked + "gguf/gpt_oss", "/model.gguf"},
+    {"gpt_oss", kUnpacked + "gpt_oss"},
+    {"deepseek_v3_fp8", kUnpacked + "deepseek_v3_fp8"},
+    {"qwen3_moe_fp8_channel", kUnpacked + "qwen3_moe_fp8_channel"},
+    {"qwen3_moe_int4_32", kUnpacked + "qwen3_moe_int4_32"},
+    {"qwen3_moe_int4_128", kUnpacked + "qwen3_moe_int4_128"},
+    {"qwen3_moe_awq", kUnpacked + "qwen3_moe_awq"},
+    {"qwen3_moe_gptq", kUnpacked + "qwen3_moe_gptq"},
 };
 
 using Body = std::function<void(exec::Engine&)>;

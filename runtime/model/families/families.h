@@ -27,7 +27,7 @@ Parameters OpenParameters(const Checkpoint& checkpoint);
 
 // Hidden size, layers, heads, vocabulary, context, norm and rope, in the spelling of the checkpoint's format.
 // Adds a problem for each option that onecopy does not compute: scaled rope, sliding windows, other
-// activations, quantization_config.
+// activations, unknown quantization_config.
 void ReadTransformer(const Checkpoint& checkpoint, Parameters* in, proto::ModelSpec* spec);
 
 // The parts of ReadTransformer, for families of which the rest is not true.
@@ -36,7 +36,7 @@ void ReadSizes(const Checkpoint& checkpoint, Parameters* in, proto::ModelSpec* s
 // The base of the rotation and its scaling; a problem for a scaling that is not supported.
 enum class RopeSupport { kPlain, kYarn };
 void ReadRope(const Checkpoint& checkpoint, RopeSupport support, Parameters* in, proto::ModelSpec* spec);
-// A problem for a config.json with quantization_config.
+// A problem for a quantization_config that is not supported (quantization.h).
 void RefuseHfQuantization(const Checkpoint& checkpoint, Parameters* in);
 
 // Refuses parameters that contradict each other, and all problems found before.

@@ -6,6 +6,7 @@
 
 #include "runtime/base/printable.h"
 #include "runtime/model/families/families.h"
+#include "runtime/model/quantization.h"
 
 namespace onecopy {
 namespace {
@@ -118,13 +119,9 @@ Parameters OpenParameters(const Checkpoint& checkpoint) {
 }
 
 void RefuseHfQuantization(const Checkpoint& checkpoint, Parameters* in) {
-  if (!in->Has("quantization_config")) return;
-  const nlohmann::json& config = checkpoint.metadata.at("quantization_config");
-  const std::string method =
-      config.is_object() && config.contains("quant_method") ? config["quant_method"].dump() : "";
-  in->Problem("quantization_config",
-              fmt::format("{} is not supported yet: expected F32, F16 or BF16 weights, or a GGUF file",
-                          Printable(method)));
+  std::vector<std::string> problems;
+  ReadQuantization(checkpoint.metadata, &problems);
+  for (const std::string& problem : problems) in->Problem("quantization_config", problem);
 }
 
 void ReadSizes(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {

@@ -314,9 +314,15 @@ std::pair<size_t, size_t> QuantBytes(WeightType type) {
     case WeightType::kIQ3_XXS:
     case WeightType::kIQ3_S:
     case WeightType::kIQ1_S:
+    case WeightType::kInt4_BF16:
       return {2, bytes};
+    case WeightType::kInt4_32:
+    case WeightType::kInt4_64:
+    case WeightType::kInt4_128:
+      return {3, bytes};
     case WeightType::kQ4_1:
     case WeightType::kQ5_1:
+    case WeightType::kF8_E4M3:
       return {4, bytes};
     case WeightType::kQ6_K:
       return {0, 192};
@@ -343,9 +349,12 @@ TEST_P(Matmul, ExtremeQuantsDoNotSaturate) {
   const TypeInfo& info = Info(type_);
   if (info.block_cols == 1) return;
   const auto [quants, end] = QuantBytes(type_);
-  // The level of greatest size of IQ4 is the lowest.
+  // The level of greatest size of IQ4 is the lowest; the greatest code of E4M3 that is a number is 0x7e.
   const bool iq4 = type_ == WeightType::kIQ4_NL || type_ == WeightType::kIQ4_XS;
-  const uint8_t fill = type_ == WeightType::kQ8_0 ? 0x80 : iq4 ? 0 : 0xff;
+  const uint8_t fill = type_ == WeightType::kQ8_0      ? 0x80
+                       : type_ == WeightType::kF8_E4M3 ? 0xfe
+                       : iq4                           ? 0
+                                                       : 0xff;
   for (size_t at = 0; at < file.bytes.size(); at += info.block_bytes) {
     std::memset(file.bytes.data() + at + quants, fill, end - quants);
   }

@@ -107,6 +107,17 @@ inline FileMatrix RandomMatrix(WeightType type, uint32_t rows, uint32_t cols, ui
       case WeightType::kTQ2_0:
         put_half(block + info.block_bytes - 2, 10, 15);
         break;
+      case WeightType::kF8_E4M3:
+        for (uint8_t* code = block + 4; code < block + info.block_bytes; ++code)
+          if ((*code & 0x7f) == 0x7f) *code ^= 1;  // not NaN
+        put_half(block + 2, 7, 127 - 3);           // codes reach 448
+        break;
+      case WeightType::kInt4_BF16:
+      case WeightType::kInt4_32:
+      case WeightType::kInt4_64:
+      case WeightType::kInt4_128:
+        put_half(block, 7, 127);
+        break;
       case WeightType::kMXFP4:
         block[0] = static_cast<uint8_t>(127 - 7 + random() % 3);
         break;

@@ -272,7 +272,7 @@ TEST(Deepseek, RefusesOptionsOfDirectoriesByName) {
       {"hidden_act", "gelu"},
       {"scoring_func", "sqrtsoftplus"},
       {"topk_method", "random"},
-      {"quantization_config", {{"quant_method", "fp8"}}},
+      {"quantization_config", {{"quant_method", "hqq"}}},
       {"rope_scaling", {{"type", "dynamic"}, {"factor", 2}}},
       {"kv_lora_rank", nullptr}};
   for (const auto& [key, value] : cases) {

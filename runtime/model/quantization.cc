@@ -1,0 +1,406 @@
+#include "runtime/model/quantization.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "runtime/base/printable.h"
+
+namespace onecopy {
+namespace {
+
+using nlohmann::json;
+using Method = Quantization::Method;
+
+constexpr uint32_t kMaxBlock = 1 << 20;
+
+// Reads one object of the configuration; problems name it by `prefix`.
+class Fields {
+ public:
+  Fields(const json& object, std::string prefix, std::vector<std::string>* problems)
+      : object_(object), prefix_(std::move(prefix)), problems_(*problems) {}
+
+  const json* Find(const char* key) const {
+    const auto found = object_.is_object() ? object_.find(key) : object_.end();
+    return found == object_.end() || found->is_null() ? nullptr : &*found;
+  }
+  // Absent or null: `fallback`. Anything but one of `allowed` is a problem.
+  json OneOf(const char* key, const json& fallback, const std::vector<json>& allowed) {
+    const json* value = Find(key);
+    if (value == nullptr) return fallback;
+    if (std::find(allowed.begin(), allowed.end(), *value) != allowed.end()) return *value;
+    std::vector<std::string> names;
+    for (const json& one : allowed) names.push_back(one.dump());
+    Problem(key, fmt::format("expected {}, found {}", fmt::join(names, " or "), Shown(*value)));
+    return fallback;
+  }
+  // -1 is 0: all columns.
+  uint32_t Columns(const char* key, uint32_t fallback) {
+    const json* value = Find(key);
+    if (value == nullptr) return fallback;
+    if (*value == -1) return 0;
+    return Multiple(key, *value, 32);
+  }
+  // [rows, columns]
+  std::array<uint32_t, 2> Block(const char* key) {
+    const json& block = *Find(key);
+    if (!block.is_array() || block.size() != 2) {
+      Problem(key, fmt::format("expected two numbers, found {}", Shown(block)));
+      return {1, 128};
+    }
+    return {Multiple(key, block[0], 1), Multiple(key, block[1], 32)};
+  }
+  void Problem(const std::string& key, const std::string& reason) {
+    problems_.push_back(fmt::format("{}{}: {}", prefix_, key, reason));
+  }
+  static std::string Shown(const json& value) {
+    return Printable(value.dump(-1, ' ', false, json::error_handler_t::replace), 80);
+  }
+
+ private:
+  uint32_t Multiple(const char* key, const json& value, uint32_t of) {
+    if (value.is_number_integer() && value >= of && value <= kMaxBlock && value.get<uint32_t>() % of == 0)
+      return value.get<uint32_t>();
+    Problem(key, of == 1 ? fmt::format("expected a number above 0, found {}", Shown(value))
+                         : fmt::format("expected a multiple of {}, found {}", of, Shown(value)));
+    return of;
+  }
+
+  const json& object_;
+  std::string prefix_;
+  std::vector<std::string>& problems_;
+};
+
+// DeepSeek's form, and transformers': without a block size there is one scale a tensor.
+void ReadFp8(Fields* in, Quantization* q) {
+  in->OneOf("fmt", "e4m3", {"e4m3"});
+  if (in->Find("weight_block_size") == nullptr) return;
+  const auto [rows, cols] = in->Block("weight_block_size");
+  q->block_rows = rows;
+  q->block_cols = cols;
+}
+
+void ReadCompressedFloat(Fields* in, Quantization* q) {
+  q->method = Method::kF8;
+  const std::string strategy = in->OneOf("strategy", "tensor", {"tensor", "channel", "block"});
+  if (strategy == "channel") q->block_rows = 1;
+  if (strategy != "block") return;
+  if (in->Find("block_structure") == nullptr) return in->Problem("block_structure", "is missing");
+  const auto [rows, cols] = in->Block("block_structure");
+  q->block_rows = rows;
+  q->block_cols = cols;
+}
+
+void ReadCompressedInt(Fields* in, Quantization* q) {
+  q->method = Method::kPacked;
+  const std::string strategy = in->OneOf("strategy", "group", {"group", "channel"});
+  q->block_cols = strategy == "group" ? in->Columns("group_size", 0) : 0;
+  if (strategy == "group" && in->Find("group_size") == nullptr) in->Problem("group_size", "is missing");
+  q->symmetric = in->OneOf("symmetric", true, {true, false});
+  // Any other order of columns is stored beside the weights.
+  in->OneOf("actorder", nullptr, {"weight", "static"});
+}
+
+void ReadCompressedTensors(Fields* in, std::vector<std::string>* problems, Quantization* q) {
+  const std::string format =
+      in->OneOf("format", "", {"pack-quantized", "float-quantized", "naive-quantized"});
+  const json* groups = in->Find("config_groups");
+  if (groups == nullptr || !groups->is_object() || groups->empty())
+    return in->Problem("config_groups", "is missing");
+  const json* weights = nullptr;
+  for (const auto& [name, group] : groups->items()) {
+    const Fields fields(group, "", problems);
+    const json* found = fields.Find("weights");
+    if (found == nullptr || !found->is_object())
+      return in->Problem("config_groups." + Printable(name, 40), "has no weights");
+    if (weights != nullptr && *found != *weights)
+      return in->Problem("config_groups", "groups of different weights are not supported");
+    weights = found;
+  }
+  Fields of_weights(*weights, "config_groups: weights: ", problems);
+  const std::string type = of_weights.OneOf("type", "int", {"int", "float"});
+  const int bits = of_weights.OneOf("num_bits", type == "int" ? 4 : 8, {type == "int" ? 4 : 8});
+  const bool is_packed = format == "pack-quantized";
+  if (bits != (is_packed ? 4 : 8))
+    return in->Problem("format", fmt::format("{} of {} {} bits is not supported", format, bits, type));
+  type == "int" ? ReadCompressedInt(&of_weights, q) : ReadCompressedFloat(&of_weights, q);
+}
+
+void ReadAwq(Fields* in, Quantization* q) {
+  in->OneOf("bits", 4, {4});
+  in->OneOf("version", "gemm", {"gemm", "GEMM"});
+  q->block_cols = in->Columns("group_size", 128);
+  q->symmetric = !in->OneOf("zero_point", true, {true, false}).get<bool>();
+  q->zero_offset = q->symmetric ? 8 : 0;
+}
+
+void ReadGptq(Fields* in, Quantization* q) {
+  in->OneOf("bits", 4, {4});
+  // The columns of groups would have to be gathered.
+  in->OneOf("desc_act", false, {false});
+  q->block_cols = in->Columns("group_size", 128);
+  q->symmetric = false;
+  const std::string format = in->OneOf("checkpoint_format", "gptq", {"gptq", "gptq_v2"});
+  q->zero_offset = format == "gptq" ? 1 : 0;
+}
+
+std::string_view WithoutWeight(std::string_view name) {
+  constexpr std::string_view kEnd = ".weight";
+  if (name.size() > kEnd.size() && name.substr(name.size() - kEnd.size()) == kEnd)
+    name.remove_suffix(kEnd.size());
+  return name;
+}
+
+std::string CodesName(Method method, const std::string& name) {
+  const std::string stem(WithoutWeight(name));
+  switch (method) {
+    case Method::kMxfp4:
+      return stem + "_blocks";
+    case Method::kPacked:
+      return stem + ".weight_packed";
+    case Method::kAwq:
+    case Method::kGptq:
+      return stem + ".qweight";
+    default:
+      return name;
+  }
+}
+
+// Binds the tensors of one matrix.
+class QuantizedBinder {
+ public:
+  QuantizedBinder(const Checkpoint& checkpoint, const Quantization& quantization, const std::string& name,
+                  bool stacked, proto::Weight* weight, std::vector<bool>* used, TensorProblems* problems)
+      : checkpoint_(checkpoint),
+        quantization_(quantization),
+        name_(name),
+        stem_(WithoutWeight(name)),
+        stacked_(stacked),
+        weight_(*weight),
+        used_(*used),
+        problems_(*problems),
+        rows_(weight->rows() * std::max(1u, weight->interleave())),
+        cols_(weight->cols()) {}
+
+  bool Bind() {
+    if (cols_ % 32 != 0) {
+      Problem(&problems_.wrong_shape, name_,
+              fmt::format("has rows of {} columns, expected a multiple of 32", cols_));
+      return false;
+    }
+    switch (quantization_.method) {
+      case Method::kMxfp4:
+        BindMxfp4();
+        break;
+      case Method::kF8:
+        BindF8();
+        break;
+      case Method::kPacked:
+        BindPacked();
+        break;
+      default:
+        BindTransposed();
+    }
+    if (ok_) {
+      weight_.set_file(weight_.parts(0).file());
+      weight_.set_offset(weight_.parts(0).offset());
+    }
+    return ok_;
+  }
+
+ private:
+  using Part = proto::Weight::Part;
+
+  // Rows of the tensors are those of all interleaved weights.
+  void BindMxfp4() {
+    Set(proto::Weight::MXFP4_TENSORS, kernels::WeightType::kMXFP4, 32);
+    Add(Part::CODES, stem_ + "_blocks", {"U8"}, {{rows_, cols_ / 32, 16}}, cols_ / 2, 1);
+    Add(Part::SCALES, stem_ + "_scales", {"U8", "F8_E8M0"}, {{rows_, cols_ / 32}}, cols_ / 32, 1);
+  }
+
+  void BindF8() {
+    Set(proto::Weight::F8_TENSORS, kernels::WeightType::kF8_E4M3, OrAll(quantization_.block_cols, cols_));
+    if (quantization_.block_cols % 128 != 0 && weight_.group_cols() < cols_)
+      return Problem(
+          &problems_.wrong_type, name_,
+          fmt::format("has a scale for {} columns, expected a multiple of 128", quantization_.block_cols));
+    const uint64_t span = OrAll(quantization_.block_rows, rows_);
+    const uint64_t n = DivUp(cols_, weight_.group_cols()), lines = DivUp(rows_, span);
+    Add(Part::CODES, name_, {"F8_E4M3"}, {{rows_, cols_}}, cols_, 1);
+    std::vector<std::vector<uint64_t>> shapes = {{lines, n}};
+    // One scale a row, or one in all, may have no dimension for the columns.
+    if (n == 1) shapes.push_back({lines});
+    if (n == 1 && lines == 1) shapes.emplace_back();
+    const std::string inverse = name_ + "_scale_inv";
+    Add(Part::SCALES, checkpoint_.Find(inverse) != nullptr ? inverse : name_ + "_scale",
+        {"F32", "BF16", "F16"}, shapes, n, span);
+  }
+
+  void BindPacked() {
+    const uint64_t group = OrAll(quantization_.block_cols, cols_), groups = DivUp(cols_, group);
+    Set(proto::Weight::INT4_ROWS, kernels::WeightType::kCount, group);
+    Add(Part::CODES, stem_ + ".weight_packed", {"I32"}, {{rows_, cols_ / 8}}, cols_ / 2, 1);
+    const TensorInfo* scales =
+        Add(Part::SCALES, stem_ + ".weight_scale", {"BF16", "F16"}, {{rows_, groups}}, groups, 1);
+    if (!quantization_.symmetric)
+      Add(Part::ZEROS, stem_ + ".weight_zero_point", {"I32"}, {{DivUp(rows_, 8), groups}}, groups * 4, 8);
+    else
+      weight_.set_zero_offset(8);
+    MarkUsed(stem_ + ".weight_shape");
+    SetInt4Type(group, scales);
+  }
+
+  // AWQ and GPTQ: a line a column, or a group of them.
+  void BindTransposed() {
+    const bool gptq = quantization_.method == Method::kGptq;
+    const uint64_t group = OrAll(quantization_.block_cols, cols_), groups = DivUp(cols_, group);
+    Set(gptq ? proto::Weight::INT4_GPTQ : proto::Weight::INT4_AWQ, kernels::WeightType::kCount, group);
+    if (rows_ % 8 != 0)
+      return Problem(&problems_.wrong_shape, name_,
+                     fmt::format("has {} rows, expected a multiple of 8", rows_));
+    if (gptq)
+      Add(Part::CODES, stem_ + ".qweight", {"I32"}, {{cols_ / 8, rows_}}, rows_ * 4, 8);
+    else
+      Add(Part::CODES, stem_ + ".qweight", {"I32"}, {{cols_, rows_ / 8}}, rows_ / 2, 1);
+    const TensorInfo* scales =
+        Add(Part::SCALES, stem_ + ".scales", {"F16", "BF16"}, {{groups, rows_}}, rows_, group);
+    if (!quantization_.symmetric)
+      Add(Part::ZEROS, stem_ + ".qzeros", {"I32"}, {{groups, rows_ / 8}}, rows_ / 2, group);
+    else
+      MarkUsed(stem_ + ".qzeros");
+    weight_.set_zero_offset(quantization_.zero_offset);
+    if (gptq && checkpoint_.Find(stem_ + ".g_idx") != nullptr)
+      Add(Part::GROUPS, stem_ + ".g_idx", {"I32"}, {{cols_}}, 4, 1);
+    SetInt4Type(group, scales);
+  }
+
+  void Set(proto::Weight::Layout layout, kernels::WeightType type, uint64_t group_cols) {
+    weight_.set_layout(layout);
+    weight_.set_type(static_cast<uint32_t>(type));
+    weight_.set_group_cols(static_cast<uint32_t>(group_cols));
+  }
+
+  // The largest group that divides the file's: scales and zeros are then repeated.
+  void SetInt4Type(uint64_t group, const TensorInfo* scales) {
+    using kernels::WeightType;
+    if (scales == nullptr) return;
+    const bool zero8 = quantization_.method == Method::kPacked && quantization_.symmetric;
+    WeightType type = group % 128 == 0 || group == cols_ ? WeightType::kInt4_128
+                      : group % 64 == 0                  ? WeightType::kInt4_64
+                                                         : WeightType::kInt4_32;
+    // Without zeros to hold there is a smaller form, of f16 the very blocks of Q4_0.
+    if (type == WeightType::kInt4_32 && zero8)
+      type = scales->type_name == "BF16" ? WeightType::kInt4_BF16 : WeightType::kQ4_0;
+    weight_.set_type(static_cast<uint32_t>(type));
+  }
+
+  // units: bytes of a line; of scales: numbers of a line.
+  const TensorInfo* Add(Part::Kind kind, const std::string& name, const std::vector<std::string>& types,
+                        std::vector<std::vector<uint64_t>> shapes, uint64_t units, uint64_t span) {
+    const TensorInfo* tensor = checkpoint_.Find(name);
+    if (tensor == nullptr) {
+      problems_.missing.push_back(name);
+      ok_ = false;
+      return nullptr;
+    }
+    MarkUsed(name);
+    if (stacked_)
+      for (auto& shape : shapes) shape.insert(shape.begin(), weight_.n_experts());
+    if (std::find(types.begin(), types.end(), tensor->type_name) == types.end()) {
+      Problem(&problems_.wrong_type, name,
+              fmt::format("is {}, expected {}", tensor->type_name, fmt::join(types, " or ")));
+      return nullptr;
+    }
+    if (std::find(shapes.begin(), shapes.end(), tensor->shape) == shapes.end()) {
+      Problem(&problems_.wrong_shape, name,
+              fmt::format("is [{}], expected [{}]", fmt::join(tensor->shape, ", "),
+                          fmt::join(shapes.front(), ", ")));
+      return nullptr;
+    }
+    Part* part = weight_.add_parts();
+    part->set_kind(kind);
+    part->set_file(tensor->file);
+    part->set_offset(tensor->offset);
+    part->set_span(static_cast<uint32_t>(span));
+    part->set_line_bytes(units);
+    if (tensor->info != nullptr && kind == Part::SCALES) {
+      part->set_type(static_cast<uint32_t>(tensor->info->type));
+      part->set_line_bytes(units * tensor->info->block_bytes);
+    }
+    return tensor;
+  }
+
+  void MarkUsed(const std::string& name) {
+    const auto at = checkpoint_.index.find(name);
+    if (at != checkpoint_.index.end()) used_[at->second] = true;
+  }
+
+  void Problem(std::vector<std::string>* kind, const std::string& name, const std::string& what) {
+    kind->push_back(fmt::format("{} {}", name, what));
+    ok_ = false;
+  }
+
+  static uint64_t OrAll(uint64_t n, uint64_t all) { return n == 0 ? all : n; }
+  static uint64_t DivUp(uint64_t n, uint64_t d) { return (n + d - 1) / d; }
+
+  const Checkpoint& checkpoint_;
+  const Quantization& quantization_;
+  const std::string& name_;
+  const std::string stem_;
+  const bool stacked_;
+  proto::Weight& weight_;
+  std::vector<bool>& used_;
+  TensorProblems& problems_;
+  const uint64_t rows_, cols_;  // of the tensors
+  bool ok_ = true;
+};
+
+}  // namespace
+
+Quantization ReadQuantization(const json& config, std::vector<std::string>* problems) {
+  Quantization q;
+  const auto found = config.find("quantization_config");
+  if (found == config.end() || found->is_null()) return q;
+  Fields in(*found, "", problems);
+  const json* method = in.Find("quant_method");
+  q.name = method == nullptr     ? "none"
+           : method->is_string() ? method->get<std::string>()
+                                 : Fields::Shown(*method);
+  if (q.name == "mxfp4") {
+    q.method = Method::kMxfp4;
+  } else if (q.name == "fp8") {
+    q.method = Method::kF8;
+    ReadFp8(&in, &q);
+  } else if (q.name == "compressed-tensors") {
+    ReadCompressedTensors(&in, problems, &q);
+  } else if (q.name == "awq") {
+    q.method = Method::kAwq;
+    ReadAwq(&in, &q);
+  } else if (q.name == "gptq") {
+    q.method = Method::kGptq;
+    ReadGptq(&in, &q);
+  } else {
+    problems->push_back(fmt::format(
+        "quant_method: {} is not supported: expected awq, compressed-tensors, fp8, gptq or mxfp4, a model in "
+        "F32, F16 or BF16, or a GGUF file",
+        Printable(q.name, 80)));
+  }
+  return q;
+}
+
+bool HasQuantized(const Checkpoint& checkpoint, const Quantization& quantization, const std::string& name) {
+  if (quantization.method == Method::kNone) return false;
+  const TensorInfo* codes = checkpoint.Find(CodesName(quantization.method, name));
+  if (codes == nullptr) return false;
+  // FP8 codes have the name of the plain matrix, which layers that are not converted have too.
+  return quantization.method != Method::kF8 || codes->type_name == "F8_E4M3";
+}
+
+bool BindQuantized(const Checkpoint& checkpoint, const Quantization& quantization, const std::string& name,
+                   bool stacked, proto::Weight* weight, std::vector<bool>* used, TensorProblems* problems) {
+  return QuantizedBinder(checkpoint, quantization, name, stacked, weight, used, problems).Bind();
+}
+
+}  // namespace onecopy

@@ -1,0 +1,206 @@
+#include "runtime/shard/assemble.h"
+
+#include <bit>
+#include <cstring>
+
+#include "kernels/types.h"
+#include "kernels/types/e4m3.h"
+#include "kernels/types/int4.h"
+#include "runtime/shard/source.h"
+
+namespace onecopy::shard {
+namespace {
+
+using kernels::LoadU32;
+using kernels::WeightType;
+using proto::Weight;
+
+// One part of the item's weight, in memory.
+struct View {
+  const uint8_t* lines = nullptr;  // null: there is no such part
+  uint64_t first_line = 0, line_bytes = 0;
+  uint32_t span = 1;
+  const kernels::TypeInfo* info = nullptr;  // of scales
+
+  // Of a row (column) of the tensor.
+  const uint8_t* Line(uint64_t at) const { return lines + (at / span - first_line) * line_bytes; }
+  float Number(uint64_t at, uint64_t i) const {
+    float value;
+    info->decode(Line(at) + i * info->block_bytes, &value, 1);
+    return value;
+  }
+};
+
+struct Job {
+  const Weight& weight;
+  const kernels::TypeInfo& info;
+  View codes, scales, zeros, groups;
+  uint32_t col_begin, col_end;
+
+  uint64_t TensorRow(uint64_t row) const { return row * LinesPerOwn(weight) + weight.phase(); }
+};
+
+Job MakeJob(const Weight& weight, const ReadItem& item, const uint8_t* block, uint32_t col_begin,
+            uint32_t col_end) {
+  const auto& info = kernels::Info(static_cast<WeightType>(weight.type()));
+  Job job = {weight, info, {}, {}, {}, {}, col_begin, col_end};
+  const std::vector<SourcePart> parts = PartsOf(weight);
+  const uint64_t begin = LinesAreColumns(weight) ? item.col_begin : item.row_begin;
+  for (size_t p = 0; p < parts.size(); ++p) {
+    const auto kind =
+        weight.layout() == Weight::ROWS ? Weight::Part::CODES : weight.parts(static_cast<int>(p)).kind();
+    View& view = kind == Weight::Part::CODES    ? job.codes
+                 : kind == Weight::Part::SCALES ? job.scales
+                 : kind == Weight::Part::ZEROS  ? job.zeros
+                                                : job.groups;
+    view = {block + item.part_offsets[p], LinesOf(weight, parts[p], begin, begin + 1).first,
+            parts[p].line_bytes, parts[p].span, &kernels::Info(static_cast<WeightType>(parts[p].type))};
+  }
+  return job;
+}
+
+// 16 bytes with neighbours in a byte, the first in its low nibble, to columns c in the low and 16 + c in the high nibble
+// of byte c.
+void SplitNeighbours(const uint8_t* in, uint8_t* out) {
+  using Bytes __attribute__((vector_size(16))) = uint8_t;
+  Bytes both;
+  std::memcpy(&both, in, sizeof both);
+  const Bytes even = both & 15, odd = both >> 4;
+  const Bytes first =
+      __builtin_shufflevector(even, odd, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const Bytes second =
+      __builtin_shufflevector(even, odd, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  const Bytes split = first | (second << 4);
+  std::memcpy(out, &split, sizeof split);
+}
+
+// A vector whose elements take turns with others', or whole rows that do.
+void AssembleFloats(const Job& job, uint64_t row, uint8_t* out) {
+  const size_t size = job.info.block_bytes;
+  const bool vector = job.weight.rows() == 1;
+  const uint64_t step = vector ? job.weight.interleave() : 1, first = vector ? job.weight.phase() : 0;
+  const uint8_t* line = job.codes.Line(vector ? row : job.TensorRow(row));
+  for (uint64_t c = job.col_begin; c < job.col_end; ++c, out += size)
+    std::memcpy(out, line + (c * step + first) * size, size);
+}
+
+void AssembleMxfp4(const Job& job, uint64_t row, uint8_t* out) {
+  const uint8_t* codes = job.codes.Line(job.TensorRow(row));
+  const uint8_t* scales = job.scales.Line(job.TensorRow(row));
+  for (uint32_t c = job.col_begin; c < job.col_end; c += 32, out += 17) {
+    out[0] = scales[c / 32];
+    SplitNeighbours(codes + c / 2, out + 1);
+  }
+}
+
+// False where a code is not a number.
+bool AssembleF8(const Job& job, uint64_t row, uint8_t* out) {
+  const uint8_t* codes = job.codes.Line(job.TensorRow(row));
+  uint8_t bad = 0;
+  for (uint32_t c = job.col_begin; c < job.col_end; ++c) bad |= kernels::IsNanE4M3(codes[c]) ? 1 : 0;
+  for (uint32_t c = job.col_begin; c < job.col_end; c += 128, out += 132) {
+    const auto scale =
+        std::bit_cast<uint32_t>(job.scales.Number(job.TensorRow(row), c / job.weight.group_cols()));
+    const uint32_t n = std::min<uint32_t>(128, job.col_end - c);
+    std::memcpy(out, &scale, 4);
+    std::memcpy(out + 4, codes + c, n);
+    std::memset(out + 4 + n, 0, 128 - n);
+  }
+  return bad == 0;
+}
+
+// Where AWQ's words of eight rows have a row's nibble.
+constexpr uint32_t kAwqNibble[8] = {0, 4, 1, 5, 2, 6, 3, 7};
+
+uint32_t Nibble(const uint8_t* words, uint64_t word, uint32_t nibble) {
+  return LoadU32(words + 4 * word) >> (4 * nibble) & 15;
+}
+
+// 32 columns from c on, split as in SplitNeighbours.
+void Int4Codes(const Job& job, uint64_t row, uint32_t c, uint8_t* out) {
+  uint8_t bytes[16];
+  switch (job.weight.layout()) {
+    case Weight::INT4_GPTQ:
+      for (uint32_t j = 0; j < 4; ++j) std::memcpy(bytes + 4 * j, job.codes.Line(c + 8 * j) + 4 * row, 4);
+      return SplitNeighbours(bytes, out);
+    case Weight::INT4_AWQ:
+      for (uint32_t i = 0; i < 16; ++i)
+        out[i] = static_cast<uint8_t>(Nibble(job.codes.Line(c + i), row / 8, kAwqNibble[row % 8]) |
+                                      Nibble(job.codes.Line(c + 16 + i), row / 8, kAwqNibble[row % 8]) << 4);
+      return;
+    default:
+      return SplitNeighbours(job.codes.Line(row) + c / 2, out);
+  }
+}
+
+uint32_t Int4ZeroOf(const Job& job, uint64_t row, uint32_t c) {
+  if (job.zeros.lines == nullptr) return job.weight.zero_offset();
+  const uint32_t group = c / job.weight.group_cols();
+  switch (job.weight.layout()) {
+    case Weight::INT4_GPTQ:
+      return Nibble(job.zeros.Line(c), row / 8, row % 8) + job.weight.zero_offset();
+    case Weight::INT4_AWQ:
+      return Nibble(job.zeros.Line(c), row / 8, kAwqNibble[row % 8]) + job.weight.zero_offset();
+    default:
+      return Nibble(job.zeros.Line(row), group, row % 8) + job.weight.zero_offset();
+  }
+}
+
+void AssembleInt4(const Job& job, uint64_t row, uint8_t* out) {
+  const bool columns = LinesAreColumns(job.weight);
+  const uint32_t block_cols = job.info.block_cols;
+  const auto type = job.info.type;
+  for (uint32_t c = job.col_begin; c < job.col_end; c += block_cols, out += job.info.block_bytes) {
+    const uint32_t group = c / job.weight.group_cols();
+    size_t header = 2;
+    if (type == WeightType::kInt4_BF16 || type == WeightType::kQ4_0) {
+      std::memcpy(out, job.scales.Line(row) + 2 * uint64_t{group}, 2);
+    } else {
+      header = 3;
+      const float scale = columns ? job.scales.Number(c, row) : job.scales.Number(row, group);
+      kernels::StoreInt4Header(scale, Int4ZeroOf(job, row, c), out);
+    }
+    for (uint32_t u = 0; u < block_cols; u += 32) {
+      uint8_t* codes = out + header + u / 2;
+      c + u < job.col_end ? Int4Codes(job, row, c + u, codes) : static_cast<void>(std::memset(codes, 0, 16));
+    }
+  }
+}
+
+// Groups of consecutive columns.
+bool GroupsAreInOrder(const Job& job) {
+  for (uint32_t c = job.col_begin; c < job.col_end && job.groups.lines != nullptr; ++c)
+    if (LoadU32(job.groups.Line(c)) != c / job.weight.group_cols()) return false;
+  return true;
+}
+
+}  // namespace
+
+const char* AssembleRows(const Weight& weight, const ReadItem& item, const uint8_t* block, uint32_t row_begin,
+                         uint32_t row_end, uint32_t col_begin, uint32_t col_end, uint8_t* out) {
+  const Job job = MakeJob(weight, item, block, col_begin, col_end);
+  if (row_begin == item.row_begin && !GroupsAreInOrder(job))
+    return "g_idx: the columns of a group do not follow each other (act-order), which is not supported";
+  const uint64_t row_bytes = kernels::RowBytes(job.info, col_end - col_begin);
+  bool numbers = true;
+  for (uint32_t row = row_begin; row < row_end; ++row, out += row_bytes) {
+    switch (weight.layout()) {
+      case Weight::MXFP4_TENSORS:
+        AssembleMxfp4(job, row, out);
+        break;
+      case Weight::F8_TENSORS:
+        numbers &= AssembleF8(job, row, out);
+        break;
+      case Weight::INT4_ROWS:
+      case Weight::INT4_GPTQ:
+      case Weight::INT4_AWQ:
+        AssembleInt4(job, row, out);
+        break;
+      default:
+        AssembleFloats(job, row, out);
+    }
+  }
+  return numbers ? nullptr : "a weight is not a number (code 0x7F or 0xFF of E4M3)";
+}
+
+}  // namespace onecopy::shard

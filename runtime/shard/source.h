@@ -1,0 +1,83 @@
+// What a weight is in the model's files: one tensor of rows, or several ("parts") of lines, out of which its rows are put
+// together (assemble.h). Pure.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "kernels/types.h"
+#include "proto/model.pb.h"
+#include "runtime/base/check.h"
+
+namespace onecopy::shard {
+
+inline constexpr size_t kMaxParts = 4;
+// Lines that are columns are read in multiples of this, where source blocks of every type begin.
+inline constexpr uint32_t kColStep = 256;
+
+// Line i covers rows (columns, see LinesAreColumns) [i * span, (i + 1) * span) of the tensor.
+struct SourcePart {
+  uint32_t file;
+  uint64_t offset;  // of line 0 of the first expert
+  uint64_t line_bytes;
+  uint32_t span;
+  uint32_t type;  // kernels::WeightType of scales
+};
+
+// Otherwise its rows lie in the file as kernels' packing takes them.
+inline bool IsAssembled(const proto::Weight& weight) {
+  return weight.layout() != proto::Weight::ROWS || weight.interleave() != 0;
+}
+inline bool LinesAreColumns(const proto::Weight& weight) {
+  return weight.layout() == proto::Weight::INT4_GPTQ || weight.layout() == proto::Weight::INT4_AWQ;
+}
+
+// Rows or columns of the tensor for each of the weight's: more than one where weights take turns. A vector is one row.
+inline uint64_t LinesPerOwn(const proto::Weight& weight) {
+  return weight.rows() == 1 ? 1 : std::max(1u, weight.interleave());
+}
+
+// Of an assembled weight.
+inline std::vector<SourcePart> PartsOf(const proto::Weight& weight) {
+  if (weight.layout() == proto::Weight::ROWS) {
+    const auto& info = kernels::Info(static_cast<kernels::WeightType>(weight.type()));
+    const uint64_t per_row = weight.rows() == 1 ? std::max(1u, weight.interleave()) : 1;
+    return {
+        {weight.file(), weight.offset(), kernels::RowBytes(info, weight.cols() * per_row), 1, weight.type()}};
+  }
+  std::vector<SourcePart> parts;
+  for (const auto& part : weight.parts())
+    parts.push_back({part.file(), part.offset(), part.line_bytes(), part.span(), part.type()});
+  return parts;
+}
+
+// Lines [first, end) of a part that hold the weight's own rows (columns) [begin, end).
+struct LineRange {
+  uint64_t first, end;
+};
+inline LineRange LinesOf(const proto::Weight& weight, const SourcePart& part, uint64_t begin, uint64_t end) {
+  const uint64_t per_own = LinesPerOwn(weight);
+  return {begin * per_own / part.span, DivUp(end * per_own, part.span)};
+}
+
+// Bytes of all parts for the weight's own rows (columns) [begin, end).
+inline uint64_t SourceBytes(const proto::Weight& weight, uint64_t begin, uint64_t end) {
+  uint64_t bytes = 0;
+  for (const SourcePart& part : PartsOf(weight)) {
+    const LineRange lines = LinesOf(weight, part, begin, end);
+    bytes += (lines.end - lines.first) * part.line_bytes;
+  }
+  return bytes;
+}
+
+// What the smallest item that can be read takes at most, wherever it begins: `step` rows (columns), and of lines that cover
+// more one on each side.
+inline uint64_t MinItemBytes(const proto::Weight& weight, uint32_t step) {
+  uint64_t bytes = SourceBytes(weight, 0, step);
+  for (const SourcePart& part : PartsOf(weight))
+    if (part.span > 1) bytes += part.line_bytes;
+  return bytes;
+}
+
+}  // namespace onecopy::shard
