@@ -26,8 +26,13 @@ struct Family {
     bool optional = false;  // in all layers that have the role, or in none
     // Whether this model has the weight at all, where that depends on its parameters or on the form of the file.
     bool (*applies)(const Checkpoint& checkpoint, const proto::ModelSpec& spec) = nullptr;
+    // Several matrices stand in one tensor of the directory (in each expert of it), one below the other: this is the
+    // part-th of n_parts.
+    uint32_t part = 0, n_parts = 1;
   };
   std::vector<TensorRow> tensors;
+  // Where several families have an architecture's name: whether it is this one. Null: it is.
+  bool (*answers)(const Checkpoint& checkpoint) = nullptr;
 };
 
 // All families, for messages and `doctor`.

@@ -53,7 +53,7 @@ void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
   }
   Parameters in = OpenParameters(checkpoint);
   ReadSizes(checkpoint, &in, spec);
-  ReadRope(checkpoint, RopeSupport::kYarn, &in, spec);
+  ReadRope(checkpoint, &in, spec);
   // As the published config.json has it; GGUF has no key for it.
   if (spec->rope_scaling().kind() == proto::RopeScaling::YARN)
     spec->mutable_rope_scaling()->set_truncate(false);
