@@ -239,7 +239,7 @@ class ForkedRanks : public testing::Test {
   [[noreturn]] void RunRank(int rank, int ranks, uint8_t* memory, bool idle) {
     std::vector<uint8_t*> regions;
     for (int r = 0; r < ranks; ++r) regions.push_back(memory + r * RegionBytes(kWindow));
-    InitRegion(regions[rank], rank);
+    InitRegion(regions[rank], kWindow, rank);
     for (shared_->attached.fetch_add(1); shared_->attached < ranks;) usleep(100);
     int exit_code = 0;
     try {
