@@ -1,6 +1,7 @@
 #include "runtime/exec/decoder.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "runtime/base/check.h"
 #include "runtime/exec/rope.h"
@@ -18,6 +19,13 @@ Weight::Role HeadRole(const proto::ModelSpec& spec) {
   return spec.tied_embeddings() ? Weight::TOKEN_EMBEDDING : Weight::LM_HEAD;
 }
 
+// x *= a factor of the spec, of which 0 says that there is none.
+template <typename T>
+void Scale(float factor, size_t n, T* x) {
+  if (factor == 0) return;
+  for (size_t i = 0; i < n; ++i) x[i] *= factor;
+}
+
 }  // namespace
 
 Decoder::Decoder(const DecoderContext& context)
@@ -28,7 +36,7 @@ Decoder::Decoder(const DecoderContext& context)
       hidden_(context.spec.hidden_dim()),
       head_dim_(context.spec.head_dim()),
       rope_half_(context.spec.rope_dims() / 2),
-      rope_frequencies_(RopeFrequencies(context.spec)),
+      rope_frequencies_(RopeFrequencies(context.spec, context.store.Vector(Weight::ROPE_FACTORS, 0))),
       attention_(context.spec, context.table, context.team),
       mla_(context, &clock_),
       ffn_(context.spec, context.store, context.table, context.team),
@@ -43,9 +51,15 @@ Decoder::Decoder(const DecoderContext& context)
   const shard::Range layers = shard::LayersOfStage(c_.plan, stage_);
   for (uint32_t l = layers.begin; l < layers.end; ++l) {
     Layout& layout = layouts_[l];
-    if (c_.spec.kv_lora_rank() == 0)
+    if (c_.spec.kv_lora_rank() == 0) {
+      std::vector<uint32_t> heads;
+      if (c_.spec.qk_norm_over_heads()) {
+        heads = RowBounds(c_.spec, c_.plan, Weight::ATTN_Q, l, stage_);
+        for (uint32_t& bound : heads) bound /= static_cast<uint32_t>(head_dim_);
+      }
       layout.kv = {RowBounds(c_.spec, c_.plan, Weight::ATTN_K, l, stage_),
-                   RowBounds(c_.spec, c_.plan, Weight::ATTN_V, l, stage_)};
+                   RowBounds(c_.spec, c_.plan, Weight::ATTN_V, l, stage_), std::move(heads)};
+    }
     if (c_.store.Has(Weight::ROUTER, l))
       layout.router = RowBounds(c_.spec, c_.plan, Weight::ROUTER, l, stage_);
   }
@@ -128,10 +142,12 @@ void Decoder::Embed(const proto::Step& step) {
   const shard::Range mine = {embedding_bounds_[c_.stage.rank()], embedding_bounds_[c_.stage.rank() + 1]};
   c_.team.For(n, [&](size_t t, int) {
     const auto token = static_cast<uint32_t>(step.tokens(static_cast<int>(t)));
-    if (token >= mine.begin && token < mine.end)
+    if (token >= mine.begin && token < mine.end) {
       kernels::UnpackRow(embedding, token - mine.begin, x + t * hidden_);
-    else
+      Scale(c_.spec.embedding_scale(), hidden_, x + t * hidden_);
+    } else {
       std::fill_n(x + t * hidden_, hidden_, 0.0f);
+    }
   });
   clock_.Enter(Phase::kCollective);
   c_.stage.AllReduceSum({x, n * hidden_});
@@ -152,6 +168,10 @@ void Decoder::Norm(const float* x, std::span<const float> weight, size_t n) {
 // rounding to int8, and from there on the ranks' answers would drift apart by the whole noise of 8-bit activations.
 void Decoder::AllReduceAdd(size_t n, std::span<const float> next_norm) {
   auto *x = x_.As<float>(), *normed = normed_.As<float>();
+  if (c_.spec.residual_scale() != 0)
+    c_.team.For(n, [&](size_t t, int) {
+      Scale(c_.spec.residual_scale(), hidden_, partial_.As<double>() + t * hidden_);
+    });
   // Alone, nothing is exchanged: what is left are the sums and norms.
   clock_.Enter(c_.stage.size() == 1 ? Phase::kRest : Phase::kCollective);
   c_.stage.AllReduceRows({partial_.As<double>(), n * hidden_}, hidden_, [&](size_t t, const double* sums) {
@@ -209,8 +229,42 @@ void Decoder::ProjectQkv(uint32_t layer, size_t n, size_t q_cols) {
       {&c_.store.Matrix(Weight::ATTN_K, layer), kv + layout.FirstOf(rank), kv_cols},
       {&c_.store.Matrix(Weight::ATTN_V, layer), kv + layout.SecondOf(rank), kv_cols}};
   Linear(c_.table, c_.team, products, &acts_);
+  if (c_.spec.qk_norm_over_heads()) SumHeadSquares(layer, n);
   clock_.Enter(Phase::kCollective);
   c_.stage.AllGatherColumns(kv, n, layout.bounds);
+}
+
+// Where q is normalised over the heads of all ranks: the sum of squares of each head of this rank goes with its K and V.
+// Summed head by head, the norm does not depend on which rank has which heads.
+void Decoder::SumHeadSquares(uint32_t layer, size_t n) {
+  const GatheredPair& layout = layouts_[layer].kv;
+  const shard::Range heads = shard::OwnedHeads(c_.plan, layer, c_.all.rank());
+  const auto bias = c_.store.Vector(Weight::ATTN_Q_BIAS, layer);
+  auto* sums = kv_.As<float>() + layout.ExtraOf(c_.stage.rank());
+  c_.team.For(n, [&](size_t t, int) {
+    for (uint32_t h = 0; h < heads.size(); ++h) {
+      const float* head = q_.As<float>() + (t * heads.size() + h) * head_dim_;
+      double sum = 0;
+      for (size_t i = 0; i < head_dim_; ++i) {
+        const double q = head[i] + (bias.empty() ? 0.0f : bias[(heads.begin + h) * head_dim_ + i]);
+        sum += q * q;
+      }
+      sums[t * layout.cols() + h] = static_cast<float>(sum);
+    }
+  });
+}
+
+// What q is divided by where it is normalised over all heads.
+float Decoder::QueryNorm(uint32_t layer, size_t token) const {
+  const GatheredPair& layout = layouts_[layer].kv;
+  double sum = 0;
+  for (uint32_t h = 0; h < c_.spec.n_heads(); ++h) {
+    float of_head;
+    layout.CopyExtra(kv_.As<float>() + token * layout.cols(), h, h + 1, &of_head);
+    sum += of_head;
+  }
+  const double width = static_cast<double>(c_.spec.n_heads()) * static_cast<double>(head_dim_);
+  return static_cast<float>(std::sqrt(sum / width + c_.spec.rms_norm_eps()));
 }
 
 // Bias, norm, rotation and the softmax scale, per query head.
@@ -221,11 +275,17 @@ void Decoder::PrepareQ(const proto::Step& step, uint32_t layer) {
   const RopeFn rope = RopeOf(c_.spec, c_.table);
   const float scale = SoftmaxScale(c_.spec);
   auto* q = q_.As<float>();
+  const bool over_heads = c_.spec.qk_norm_over_heads();
   c_.team.For(step.tokens_size(), [&](size_t t, int) {
+    const float divisor = over_heads && heads.size() > 0 ? QueryNorm(layer, t) : 1.0f;
     for (uint32_t h = 0; h < heads.size(); ++h) {
       float* head = q + (t * heads.size() + h) * head_dim_;
-      if (!bias.empty()) c_.table.axpy(1.0f, bias.data() + (heads.begin + h) * head_dim_, head_dim_, head);
-      if (!norm.empty()) c_.table.rms_norm(head, norm.data(), c_.spec.rms_norm_eps(), head_dim_, head);
+      const size_t at = (heads.begin + h) * head_dim_;
+      if (!bias.empty()) c_.table.axpy(1.0f, bias.data() + at, head_dim_, head);
+      if (over_heads)
+        for (size_t i = 0; i < head_dim_; ++i) head[i] = head[i] / divisor * norm[at + i];
+      else if (!norm.empty())
+        c_.table.rms_norm(head, norm.data(), c_.spec.rms_norm_eps(), head_dim_, head);
       rope(head, CosSin(t), rope_half_);
       for (size_t i = 0; i < head_dim_; ++i) head[i] *= scale;
     }
@@ -242,23 +302,46 @@ void Decoder::StoreKv(const proto::Step& step, uint32_t layer) {
   const RopeFn rope = RopeOf(c_.spec, c_.table);
   const auto* kv = kv_.As<float>();
   const auto dim = static_cast<uint32_t>(head_dim_);
-  auto* heads_of_threads = heads_.ReserveAs<float>(c_.team.size() * head_dim_);
+  if (heads.size() == 0) return;
+  // Keys are normalised head by head, or all heads of the model together.
+  const bool over_heads = c_.spec.qk_norm_over_heads();
+  const shard::Range normed = over_heads ? shard::Range{0, c_.spec.n_kv_heads()} : heads;
+  const size_t key_floats = normed.size() * head_dim_;
+  auto* keys_of_threads = heads_.ReserveAs<float>(c_.team.size() * (key_floats + head_dim_));
   c_.team.For(step.tokens_size(), [&](size_t t, int thread) {
-    float* head = heads_of_threads + thread * head_dim_;
+    float* keys = keys_of_threads + thread * (key_floats + head_dim_);
+    float* value = keys + key_floats;
     const int token = static_cast<int>(t);
     const float* row = kv + t * layout.cols();
+    layout.CopyFirst(row, normed.begin * dim, normed.end * dim, keys);
+    if (!k_bias.empty()) c_.table.axpy(1.0f, k_bias.data() + normed.begin * dim, key_floats, keys);
+    if (over_heads) c_.table.rms_norm(keys, k_norm.data(), c_.spec.rms_norm_eps(), key_floats, keys);
     for (uint32_t h = heads.begin; h < heads.end; ++h) {
-      layout.CopyFirst(row, h * dim, (h + 1) * dim, head);
-      if (!k_bias.empty()) c_.table.axpy(1.0f, k_bias.data() + h * dim, dim, head);
-      if (!k_norm.empty()) c_.table.rms_norm(head, k_norm.data(), c_.spec.rms_norm_eps(), dim, head);
+      float* head = keys + (h - normed.begin) * head_dim_;
+      if (!over_heads && !k_norm.empty())
+        c_.table.rms_norm(head, k_norm.data(), c_.spec.rms_norm_eps(), dim, head);
       rope(head, CosSin(t), rope_half_);
       const uint32_t slot = step.slots(token), position = step.positions(token);
       c_.table.store_kv(head, dim, c_.cache.Key(layer, h - heads.begin, slot, position));
-      layout.CopySecond(row, h * dim, (h + 1) * dim, head);
-      if (!v_bias.empty()) c_.table.axpy(1.0f, v_bias.data() + h * dim, dim, head);
-      c_.table.store_kv(head, dim, c_.cache.Value(layer, h - heads.begin, slot, position));
+      layout.CopySecond(row, h * dim, (h + 1) * dim, value);
+      if (!v_bias.empty()) c_.table.axpy(1.0f, v_bias.data() + h * dim, dim, value);
+      c_.table.store_kv(value, dim, c_.cache.Value(layer, h - heads.begin, slot, position));
     }
   });
+}
+
+// The logits of the shared expert's gate, where it has one; every rank computes all of them.
+std::span<const float> Decoder::SharedGates(uint32_t layer, size_t n) {
+  const auto gate = c_.store.Vector(Weight::SHARED_INPUT_GATE, layer);
+  if (gate.empty()) return {};
+  auto* logits = shared_gates_.ReserveAs<float>(n);
+  c_.team.For(n, [&](size_t t, int) {
+    const float* x = normed_.As<float>() + t * hidden_;
+    double sum = 0;
+    for (size_t i = 0; i < hidden_; ++i) sum += double{gate[i]} * x[i];
+    logits[t] = static_cast<float>(sum);
+  });
+  return {logits, n};
 }
 
 void Decoder::FeedForward(uint32_t layer, size_t n) {
@@ -282,7 +365,7 @@ void Decoder::FeedForward(uint32_t layer, size_t n) {
         {c_.store.Vector(Weight::ROUTER_LOGIT_BIAS, layer), c_.store.Vector(Weight::ROUTER_BIAS, layer)},
         scores, n, &routing_);
     counter_.CountExperts(layer, routing_);
-    if (c_.store.Has(Weight::SHARED_GATE, layer)) RouteShared(n, {}, &routing_);
+    if (c_.store.Has(Weight::SHARED_GATE, layer)) RouteShared(n, SharedGates(layer, n), &routing_);
     clock_.Enter(Phase::kExperts);
     ffn_.Run(Ffn::kExperts, layer, routing_, &acts_, partial, hidden_);
   }
@@ -303,6 +386,9 @@ std::span<const float> Decoder::Logits(const proto::Step& step) {
     Norm(rows, c_.store.Vector(Weight::OUTPUT_NORM, 0), n);
     Linear(c_.table, c_.team, c_.store.Matrix(HeadRole(c_.spec), 0), &acts_,
            logits.data() + logit_bounds_[c_.stage.rank()], vocab);
+    const shard::Range mine = {logit_bounds_[c_.stage.rank()], logit_bounds_[c_.stage.rank() + 1]};
+    for (size_t i = 0; i < n; ++i)
+      Scale(c_.spec.logit_scale(), mine.size(), logits.data() + i * vocab + mine.begin);
     clock_.Enter(Phase::kCollective);
     c_.stage.AllGatherColumns(logits.data(), n, logit_bounds_);
     if (last_stage_ != 0) SendRows(logits, 0);

@@ -60,8 +60,11 @@ class Decoder {
   void Attention(const proto::Step& step, uint32_t layer);
   const float* AttendGqa(const proto::Step& step, uint32_t layer);
   void ProjectQkv(uint32_t layer, size_t n, size_t q_cols);
+  void SumHeadSquares(uint32_t layer, size_t n);
+  float QueryNorm(uint32_t layer, size_t token) const;
   void StoreKv(const proto::Step& step, uint32_t layer);
   void PrepareQ(const proto::Step& step, uint32_t layer);
+  std::span<const float> SharedGates(uint32_t layer, size_t n);
   void FeedForward(uint32_t layer, size_t n);
   std::span<const float> Logits(const proto::Step& step);
 
@@ -83,7 +86,8 @@ class Decoder {
   StepCounter counter_;
   Observer observer_;
   struct Layout {
-    GatheredPair kv;               // K and V, not with multi-head latent attention
+    // K and V, not with multi-head latent attention; with qk_norm_over_heads also the squares of each head of q.
+    GatheredPair kv;
     std::vector<uint32_t> router;  // bounds of the router's rows by rank; empty in a dense layer
   };
   std::vector<Layout> layouts_;                            // by layer; empty ones for those of other stages
@@ -91,7 +95,7 @@ class Decoder {
   std::vector<uint8_t> message_;
   Activations acts_;
   Routing routing_;
-  AlignedBuffer x_, normed_, partial_, q_, kv_, attended_, scores_, logits_, cos_sin_, heads_;
+  AlignedBuffer x_, normed_, partial_, q_, kv_, attended_, scores_, logits_, cos_sin_, heads_, shared_gates_;
 };
 
 }  // namespace onecopy::exec

@@ -10,10 +10,12 @@
 
 namespace onecopy::exec {
 
-// Radians per position of each pair of dimensions: [rope_dims / 2].
-std::vector<float> RopeFrequencies(const proto::ModelSpec& spec);
+// Radians per position of each pair of dimensions: [rope_dims / 2]. factors: the weight ROPE_FACTORS, or empty.
+std::vector<float> RopeFrequencies(const proto::ModelSpec& spec, std::span<const float> factors = {});
 
-// cos_sin: [frequencies][2] = {cos, sin} of the angles at `position`, multiplied by the scaling's attention factor.
+// cos_sin: [frequencies][2] = {cos, sin} of the angles at `position`, multiplied by the scaling's attention factor. With
+// DYNAMIC_NTK a position beyond the original context has a base of its own, that of a sequence which ends there: what is
+// cached stays as it was, and no angle depends on how a prompt was cut into steps.
 void RopeAngles(const proto::ModelSpec& spec, std::span<const float> frequencies, uint32_t position,
                 float* cos_sin);
 

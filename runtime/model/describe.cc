@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/base/printable.h"
+#include "runtime/model/summary.h"
 
 namespace onecopy {
 namespace {
@@ -65,10 +66,10 @@ void AppendTable(const std::vector<std::vector<std::string>>& rows, std::string*
 }  // namespace
 
 std::string DescribeAsText(const Checkpoint& checkpoint) {
-  std::string out =
-      fmt::format("{}: {}, {} file{}, {} tensors\n\nmetadata\n", Printable(checkpoint.path, 4096),
-                  FormatName(checkpoint.format), checkpoint.files.size(),
-                  checkpoint.files.size() == 1 ? "" : "s", checkpoint.tensors.size());
+  std::string out = fmt::format("{}: {}, {} file{}, {} tensors\n", Printable(checkpoint.path, 4096),
+                                FormatName(checkpoint.format), checkpoint.files.size(),
+                                checkpoint.files.size() == 1 ? "" : "s", checkpoint.tensors.size());
+  out += SummaryAsText(Summarize(checkpoint)) + "\nmetadata\n";
   std::vector<std::vector<std::string>> rows;
   for (const auto& [key, value] : checkpoint.metadata.items()) {
     rows.push_back({"  " + Printable(key, kShownBytes), Shortened(value)});
@@ -108,11 +109,9 @@ json DescribeAsJson(const Checkpoint& checkpoint) {
                        {"file", tensor.file},
                        {"offset", tensor.offset}});
   }
-  return {{"path", checkpoint.path},
-          {"format", FormatName(checkpoint.format)},
-          {"files", std::move(files)},
-          {"data_absent", checkpoint.data_absent},
-          {"metadata", ShortenedJson(checkpoint.metadata)},
+  return {{"path", checkpoint.path},          {"format", FormatName(checkpoint.format)},
+          {"files", std::move(files)},        {"data_absent", checkpoint.data_absent},
+          {"summary", Summarize(checkpoint)}, {"metadata", ShortenedJson(checkpoint.metadata)},
           {"tensors", std::move(tensors)}};
 }
 

@@ -36,12 +36,16 @@ const Family& FamilyOf(const Checkpoint& checkpoint) {
   std::vector<const char*> known;
   for (const Family& family : AllFamilies()) {
     for (const char* architecture : Architectures(family, checkpoint.format)) {
-      if (*found == architecture) return family;
-      known.push_back(architecture);
+      if (*found == architecture && (family.answers == nullptr || family.answers(checkpoint))) return family;
+      if (known.empty() || std::string_view(known.back()) != architecture) known.push_back(architecture);
     }
   }
+  const auto& name = found->get_ref<const std::string&>();
+  if (const char* missing = WhatFamilyNeeds(name))
+    Fail(ErrorCode::kBadInput, "{}: {}: \"{}\" is not supported yet: it needs {}", file, key, Printable(name),
+         missing);
   Fail(ErrorCode::kBadInput, "{}: {}: \"{}\" is not supported yet: expected one of {}", file, key,
-       Printable(found->get_ref<const std::string&>()), fmt::join(known, ", "));
+       Printable(name), fmt::join(known, ", "));
 }
 
 std::string Filled(std::string pattern, uint32_t layer, uint32_t expert) {
@@ -88,9 +92,9 @@ class Binder {
       return;
     for (const uint32_t layer : layers) {
       for (uint32_t expert = 0; expert < (per_expert ? spec_->n_experts() : 1); ++expert) {
-        Place place = {row.role,       layer,    expert, 0, false, ShapeOfRole(*spec_, row.role),
-                       row.interleave, row.phase};
-        if (checkpoint_.format == CheckpointFormat::kGguf) place.interleave = 0;
+        Place place = {row.role,    layer,     expert, 0, false, ShapeOfRole(*spec_, row.role), row.part,
+                       row.n_parts, row.turns};
+        if (checkpoint_.format == CheckpointFormat::kGguf) place.n_parts = 1;
         if (IsExpertRole(row.role)) {
           place.stacked = !per_expert;
           place.n_experts = per_expert ? 1 : spec_->n_experts();
@@ -126,11 +130,17 @@ class Binder {
     uint32_t layer, first_expert, n_experts;
     bool stacked;     // [n_experts, rows, cols] in one tensor
     RoleShape shape;  // of one expert
-    uint32_t interleave, phase;
+    uint32_t part, n_parts;
+    bool turns;
   };
 
   void BindOne(const Place& place, const std::string& name) {
     if (!IsVectorRole(place.role) && HasQuantized(checkpoint_, quantization_, name)) {
+      if (place.n_parts > 1 && !place.turns) {
+        problems_.wrong_type.push_back(
+            fmt::format("{} is quantised and holds {} matrices, expected plain floats", name, place.n_parts));
+        return;
+      }
       BindQuantized(checkpoint_, quantization_, name, place.stacked, AddWeight(place, name), &used_,
                     &problems_);
       return;
@@ -143,10 +153,21 @@ class Binder {
     used_[at->second] = true;
     const TensorInfo& tensor = checkpoint_.tensors[at->second];
     if (!HasShape(tensor, place) || !HasUsableType(tensor, place)) return;
-    Weight* weight = AddWeight(place, name);
+    if (place.n_parts == 1 || place.turns) return SetSource(AddWeight(place, name), tensor, 0);
+    // The parts of an expert follow each other, so that the experts of one part do not.
+    const uint64_t rows = place.shape.rows;
+    for (uint32_t e = 0; e < std::max(1u, place.n_experts); ++e) {
+      Place one = place;
+      one.first_expert += e;
+      one.n_experts = std::min(1u, place.n_experts);
+      SetSource(AddWeight(one, name), tensor, (uint64_t{e} * place.n_parts + place.part) * rows);
+    }
+  }
+
+  void SetSource(Weight* weight, const TensorInfo& tensor, uint64_t first_row) {
     weight->set_type(static_cast<uint32_t>(tensor.info->type));
     weight->set_file(tensor.file);
-    weight->set_offset(tensor.offset);
+    weight->set_offset(tensor.offset + first_row * kernels::RowBytes(*tensor.info, weight->cols()));
   }
 
   Weight* AddWeight(const Place& place, const std::string& name) {
@@ -158,15 +179,20 @@ class Binder {
     weight->set_rows(place.shape.rows);
     weight->set_cols(place.shape.cols);
     weight->set_name(name);
-    weight->set_interleave(place.interleave);
-    weight->set_phase(place.phase);
+    if (place.n_parts > 1 && place.turns) {
+      weight->set_interleave(place.n_parts);
+      weight->set_phase(place.part);
+    }
     return weight;
   }
 
   bool HasShape(const TensorInfo& tensor, const Place& place) {
-    std::vector<uint64_t> expected = {place.shape.rows, place.shape.cols};
-    if (IsVectorRole(place.role)) expected = {place.shape.cols};
-    if (place.interleave != 0) expected[0] *= place.interleave;
+    std::vector<uint64_t> expected = {place.shape.rows * place.n_parts, place.shape.cols};
+    if (IsVectorRole(place.role)) {
+      // Some vectors are written as matrices of one row.
+      if (!place.stacked && tensor.shape == std::vector<uint64_t>{1, place.shape.cols}) return true;
+      expected = {place.shape.cols * place.n_parts};
+    }
     if (const uint64_t heads = HeadsOfShape(*spec_, place.role))
       expected = {heads, place.shape.rows / heads, place.shape.cols};
     if (place.stacked) expected.insert(expected.begin(), place.n_experts);
@@ -197,7 +223,8 @@ class Binder {
       const auto ends_with = [&](std::string_view end) {
         return name.size() >= end.size() && std::string_view(name).substr(name.size() - end.size()) == end;
       };
-      if (ends_with(".bias") || ends_with(".scale") || name == "rope_freqs.weight") {
+      if (ends_with(".bias") || ends_with(".scale") || ends_with("norm.weight") ||
+          ends_with("correction_bias") || name.substr(0, 5) == "rope_") {
         unsupported_.push_back(Printable(name));
       } else if (unused++ < kShownProblems) {
         log::debug("{}: tensor \"{}\" is not used", checkpoint_.path, Printable(name));
@@ -251,8 +278,11 @@ void CheckVocabulary(const Checkpoint& checkpoint, const ModelSpec& spec) {
 }  // namespace
 
 const std::vector<Family>& AllFamilies() {
-  static const std::vector<Family> families = {Qwen3MoeFamily(), MixtralFamily(), DeepseekFamily(),
-                                               GptOssFamily()};
+  // Llama before Mixtral, which has the rest of GGUF's architecture llama.
+  static const std::vector<Family> families = {
+      Qwen3MoeFamily(),   Qwen2MoeFamily(), LlamaFamily(),     MixtralFamily(), DeepseekFamily(),
+      GptOssFamily(),     Glm4MoeFamily(),  MiniMaxM2Family(), OlmoeFamily(),   GraniteFamily(),
+      Ernie45MoeFamily(), Qwen2Family(),    Qwen3Family()};
   return families;
 }
 

@@ -26,12 +26,14 @@ struct Family {
     bool optional = false;  // in all layers that have the role, or in none
     // Whether this model has the weight at all, where that depends on its parameters or on the form of the file.
     bool (*applies)(const Checkpoint& checkpoint, const proto::ModelSpec& spec) = nullptr;
-    // Hugging Face: rows (of a vector: elements) of `interleave` weights take turns in the tensor, where it is not 0; this
-    // is number `phase` of them.
-    uint32_t interleave = 0;
-    uint32_t phase = 0;
+    // Hugging Face: the rows (of a vector: elements) of n_parts weights stand in one tensor, in each expert of it: one weight
+    // below the other, or in turns. This is the part-th.
+    uint32_t part = 0, n_parts = 1;
+    bool turns = false;
   };
   std::vector<TensorRow> tensors;
+  // Where several families have an architecture's name: whether it is this one. Null: it is.
+  bool (*answers)(const Checkpoint& checkpoint) = nullptr;
 };
 
 // All families, for messages and `doctor`.

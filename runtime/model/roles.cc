@@ -20,6 +20,7 @@ RoleShape ShapeOfRole(const proto::ModelSpec& spec, Weight::Role role) {
     case Weight::OUTPUT_NORM:
     case Weight::ATTN_NORM:
     case Weight::FFN_NORM:
+    case Weight::SHARED_INPUT_GATE:
       return {1, hidden};
     case Weight::ATTN_Q:
       return {q, hidden};
@@ -29,8 +30,11 @@ RoleShape ShapeOfRole(const proto::ModelSpec& spec, Weight::Role role) {
     case Weight::ATTN_O:
       return {hidden, spec.kv_lora_rank() > 0 ? heads * spec.v_head_dim() : q};
     case Weight::ATTN_Q_NORM:
+      return {1, spec.qk_norm_over_heads() ? q : spec.head_dim()};
     case Weight::ATTN_K_NORM:
-      return {1, spec.head_dim()};
+      return {1, spec.qk_norm_over_heads() ? kv : spec.head_dim()};
+    case Weight::ROPE_FACTORS:
+      return {1, spec.rope_dims() / 2};
     case Weight::ATTN_Q_BIAS:
       return {1, q};
     case Weight::ATTN_K_BIAS:
@@ -107,6 +111,8 @@ bool IsVectorRole(Weight::Role role) {
     case Weight::EXPERT_GATE_BIAS:
     case Weight::EXPERT_UP_BIAS:
     case Weight::EXPERT_DOWN_BIAS:
+    case Weight::SHARED_INPUT_GATE:
+    case Weight::ROPE_FACTORS:
       return true;
     default:
       return false;
@@ -140,10 +146,12 @@ bool LayerHasRole(const proto::ModelSpec& spec, Weight::Role role, uint32_t laye
     case Weight::ROUTER:
     case Weight::ROUTER_BIAS:
     case Weight::ROUTER_LOGIT_BIAS:
+      return !IsDenseLayer(spec, layer);
     case Weight::SHARED_GATE:
     case Weight::SHARED_UP:
     case Weight::SHARED_DOWN:
-      return !IsDenseLayer(spec, layer);
+    case Weight::SHARED_INPUT_GATE:
+      return !IsDenseLayer(spec, layer) && spec.shared_intermediate_dim() > 0;
     default:
       return !IsExpertRole(role) || !IsDenseLayer(spec, layer);
   }

@@ -10,10 +10,22 @@
 
 namespace onecopy {
 
+const Family& Qwen2Family();
+const Family& Qwen3Family();
+const Family& Qwen2MoeFamily();
 const Family& Qwen3MoeFamily();
+const Family& LlamaFamily();
 const Family& MixtralFamily();
+const Family& OlmoeFamily();
+const Family& Glm4MoeFamily();
+const Family& MiniMaxM2Family();
+const Family& GraniteFamily();
+const Family& Ernie45MoeFamily();
 const Family& DeepseekFamily();
 const Family& GptOssFamily();
+
+// What onecopy lacks for an architecture or model_type that it knows and cannot run; null for others.
+const char* WhatFamilyNeeds(const std::string& architecture);
 
 // Far above any model, and small enough that a product of two fits into 64 bits with room to spare.
 inline constexpr uint32_t kMaxLayers = 10'000;
@@ -25,24 +37,87 @@ inline constexpr uint32_t kMaxContext = 1 << 30;
 // Metadata of the checkpoint: keys behind "ARCHITECTURE." in GGUF, of config.json otherwise.
 Parameters OpenParameters(const Checkpoint& checkpoint);
 
-// Hidden size, layers, heads, vocabulary, context, norm and rope, in the spelling of the checkpoint's format.
-// Adds a problem for each option that onecopy does not compute: scaled rope, sliding windows, other
-// activations, unknown quantization_config.
-void ReadTransformer(const Checkpoint& checkpoint, Parameters* in, proto::ModelSpec* spec);
+// What a family's class in transformers takes for granted, where config.json does not say; and what it has beyond others.
+struct HfDefaults {
+  float rope_theta = 0;    // 0: it must be there
+  float rotary_share = 1;  // of a head's dimensions: partial_rotary_factor
+  bool kv_heads = false;   // as many as query heads
+  // What the key sliding_window means: nothing that is computed; a window of every layer; or, where use_sliding_window
+  // says so, one of the layers from max_window_layers on (28 of them have none), or of every layer.
+  enum class Window { kNone, kEveryLayer, kSwitchedUpperLayers, kSwitchedEveryLayer };
+  Window window = Window::kNone;
+  bool factors = false;  // of embedding, attention, residual stream and logits, which the family reads itself
+};
+
+// Hidden size, layers, heads, vocabulary, context, norm, rope and sliding windows, in the spelling of the checkpoint's
+// format. Adds a problem for each option that onecopy does not compute: other activations, lengths of values other than
+// of keys, quantization_config.
+void ReadTransformer(const Checkpoint& checkpoint, const HfDefaults& defaults, Parameters* in,
+                     proto::ModelSpec* spec);
 
 // The parts of ReadTransformer, for families of which the rest is not true.
 // Hidden size, layers, numbers of heads, vocabulary, context, norm.
-void ReadSizes(const Checkpoint& checkpoint, Parameters* in, proto::ModelSpec* spec);
-// The base of the rotation and its scaling; a problem for a scaling that is not supported.
-enum class RopeSupport { kPlain, kYarn };
-void ReadRope(const Checkpoint& checkpoint, RopeSupport support, Parameters* in, proto::ModelSpec* spec);
-// A problem for a quantization_config that is not supported (quantization.h).
+void ReadSizes(const Checkpoint& checkpoint, Parameters* in, proto::ModelSpec* spec,
+               bool kv_heads_default = false);
+// The base of the rotation and its scaling; a problem for a scaling that is not computed. hf_theta: of a config.json
+// that has none; 0: it must be there.
+void ReadRope(const Checkpoint& checkpoint, Parameters* in, proto::ModelSpec* spec, float hf_theta = 0);
+// The model's share of dimensions that are rotated, from config.json; 1 in GGUF, which counts them.
+double HfRotaryShare(const Checkpoint& checkpoint, Parameters* in, double fallback);
+// A problem for a quantization_config that is not supported (quantization.h), or a hidden_act that is not silu.
 void RefuseHfQuantization(const Checkpoint& checkpoint, Parameters* in);
+void RequireSilu(Parameters* in);
+// config.json's flag for biases of attention must say what the tensors say.
+void CheckHfBias(const Checkpoint& checkpoint, const char* key, bool fallback, Parameters* in);
+
+// experts.cc
+// What llama.cpp takes for granted of an architecture where a file has no such key.
+struct GgufExperts {
+  proto::ModelSpec::Gating gating = proto::ModelSpec::SOFTMAX;
+  bool norm_topk_prob = true;
+  bool shared = false;         // the family has shared experts
+  bool leading_dense = false;  // and dense layers first
+};
+// Experts, gating, shared experts and leading dense layers of a GGUF file, and the dense width where all layers are dense;
+// a problem for what the family does not have.
+void ReadGgufExperts(const GgufExperts& defaults, Parameters* in, proto::ModelSpec* spec);
+
+// What a class in transformers takes for granted of the experts of DeepSeek's kind.
+struct HfFineGrained {
+  const char* scoring = "sigmoid";
+  const char* topk_method = "noaux_tc";
+  bool norm_topk_prob = true;
+  float routed_scaling_factor = 1;
+  uint32_t first_k_dense = 0;
+};
+// n_routed_experts, n_shared_experts, groups, first_k_dense_replace or mlp_layer_types, … of config.json.
+void ReadHfFineGrainedExperts(const Checkpoint& checkpoint, const HfFineGrained& defaults, Parameters* in,
+                              proto::ModelSpec* spec);
+// num_experts, … and the dense layers by decoder_sparse_step and mlp_only_layers (Qwen).
+void ReadHfQwenExperts(const Checkpoint& checkpoint, Parameters* in, proto::ModelSpec* spec);
+// Every layer is dense: the width in both formats.
+void ReadDense(const Checkpoint& checkpoint, Parameters* in, proto::ModelSpec* spec);
+// Layers for multi-token prediction that a GGUF file counts among its blocks.
+void ReadGgufNextn(Parameters* in, proto::ModelSpec* spec);
+// A problem where groups and experts do not fit together.
+void CheckGroups(bool gguf, Parameters* in, const proto::ModelSpec& spec);
 
 // Refuses parameters that contradict each other, and all problems found before.
 void CheckTransformer(Parameters* in, const proto::ModelSpec& spec);
 
-// Embedding, norms and attention, the same tensors in every family; q/k norms are not among them.
+// Rows of tensors that several families share. Embedding, norms and attention; q/k norms are not among them.
 std::vector<Family::TensorRow> AttentionRows();
+Family::TensorRow OutputBiasRow();
+// Of GGUF files of Llama 3.1 and later.
+Family::TensorRow RopeFactorsRow();
+std::vector<Family::TensorRow> QkNormRows();
+// mlp.{gate,up,down}_proj
+std::vector<Family::TensorRow> DenseRows();
+// mlp.gate and mlp.experts.{E}.{gate,up,down}_proj; or block_sparse_moe.gate and its experts.{E}.{w1,w3,w2}
+std::vector<Family::TensorRow> ExpertRows();
+std::vector<Family::TensorRow> SparseMoeExpertRows();
+// mlp.shared_experts.{gate,up,down}_proj
+std::vector<Family::TensorRow> SharedExpertRows();
+std::vector<Family::TensorRow> Joined(std::initializer_list<std::vector<Family::TensorRow>> parts);
 
 }  // namespace onecopy

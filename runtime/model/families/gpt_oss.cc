@@ -80,7 +80,7 @@ void ReadHf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
 void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
   Parameters in = OpenParameters(checkpoint);
   ReadSizes(checkpoint, &in, spec);
-  ReadRope(checkpoint, RopeSupport::kYarn, &in, spec);
+  ReadRope(checkpoint, &in, spec);
   spec->set_rope_style(ModelSpec::NEOX);
   checkpoint.format == CheckpointFormat::kGguf ? ReadGguf(&in, spec) : ReadHf(checkpoint, &in, spec);
   // A softmax over the chosen logits is the softmax over all, divided by the sum of the chosen.
@@ -102,11 +102,11 @@ std::vector<Family::TensorRow> Rows() {
            {Weight::ATTN_SINKS, "blk.{L}.attn_sinks.weight", "model.layers.{L}.self_attn.sinks"},
            {Weight::ROUTER, "blk.{L}.ffn_gate_inp.weight", "model.layers.{L}.mlp.router.weight"},
            {Weight::ROUTER_LOGIT_BIAS, "blk.{L}.ffn_gate_inp.bias", "model.layers.{L}.mlp.router.bias"},
-           {Weight::EXPERT_GATE, "blk.{L}.ffn_gate_exps.weight", kGateUp, false, nullptr, 2, 0},
-           {Weight::EXPERT_UP, "blk.{L}.ffn_up_exps.weight", kGateUp, false, nullptr, 2, 1},
+           {Weight::EXPERT_GATE, "blk.{L}.ffn_gate_exps.weight", kGateUp, false, nullptr, 0, 2, true},
+           {Weight::EXPERT_UP, "blk.{L}.ffn_up_exps.weight", kGateUp, false, nullptr, 1, 2, true},
            {Weight::EXPERT_DOWN, "blk.{L}.ffn_down_exps.weight", "model.layers.{L}.mlp.experts.down_proj"},
-           {Weight::EXPERT_GATE_BIAS, "blk.{L}.ffn_gate_exps.bias", kGateUpBias, false, nullptr, 2, 0},
-           {Weight::EXPERT_UP_BIAS, "blk.{L}.ffn_up_exps.bias", kGateUpBias, false, nullptr, 2, 1},
+           {Weight::EXPERT_GATE_BIAS, "blk.{L}.ffn_gate_exps.bias", kGateUpBias, false, nullptr, 0, 2, true},
+           {Weight::EXPERT_UP_BIAS, "blk.{L}.ffn_up_exps.bias", kGateUpBias, false, nullptr, 1, 2, true},
            {Weight::EXPERT_DOWN_BIAS, "blk.{L}.ffn_down_exps.bias",
             "model.layers.{L}.mlp.experts.down_proj_bias"},
        }) {

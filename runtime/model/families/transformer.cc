@@ -20,6 +20,16 @@ uint32_t HeadDim(const char* key, Parameters* in, const ModelSpec& spec) {
   return spec.hidden_dim() % spec.n_heads() == 0 ? spec.hidden_dim() / spec.n_heads() : 0;
 }
 
+// One as long as the context hides nothing.
+template <typename IsSliding>
+void SetWindow(uint32_t window, IsSliding is_sliding, ModelSpec* spec) {
+  if (window == 0 || window >= spec->context_length()) return;
+  for (uint32_t layer = 0; layer < spec->n_layers(); ++layer) {
+    if (is_sliding(layer)) spec->add_sliding_layers(layer);
+  }
+  if (spec->sliding_layers_size() > 0) spec->set_sliding_window(window);
+}
+
 // Rows of the embedding, or the tokens when it is missing, which is reported with the other missing tensors.
 uint32_t GgufVocabulary(const Checkpoint& checkpoint, Parameters* in) {
   uint64_t rows = 0;
@@ -36,20 +46,21 @@ uint32_t GgufVocabulary(const Checkpoint& checkpoint, Parameters* in) {
   return static_cast<uint32_t>(rows);
 }
 
-void RefuseGgufOptions(Parameters* in) {
-  const double window = in->NumberOr("attention.sliding_window", 0);
-  if (window > 0 && window < in->NumberOr("context_length", 0)) {
-    in->Problem("attention.sliding_window", fmt::format("{} is not supported yet", window));
-  }
-  if (in->NumberOr("expert_shared_count", 0) > 0)
-    in->Problem("expert_shared_count", "is not supported in this family");
-  if (in->NumberOr("expert_group_count", 0) > 1)
-    in->Problem("expert_group_count", "is not supported in this family");
-  const double scale = in->NumberOr("expert_weights_scale", 0);
-  if (scale != 0 && scale != 1) in->Problem("expert_weights_scale", "is not supported in this family");
-  constexpr double kSoftmaxGate = 1;
-  if (in->NumberOr("expert_gating_func", kSoftmaxGate) != kSoftmaxGate) {
-    in->Problem("expert_gating_func", "only softmax (1) is supported in this family");
+// Files that say nothing of a pattern have the window in every layer.
+void ReadGgufWindow(Parameters* in, ModelSpec* spec) {
+  const uint32_t window = in->CountOr("attention.sliding_window", 0, 0, kMaxContext);
+  if (in->Has("attention.sliding_window_pattern"))
+    in->Problem("attention.sliding_window_pattern", "is not supported in this family");
+  SetWindow(
+      window, [](uint32_t) { return true; }, spec);
+}
+
+// Factors of Granite and others, which no plain transformer has.
+void RefuseGgufFactors(Parameters* in) {
+  for (const char* key : {"attention.scale", "embedding_scale", "residual_scale", "logit_scale",
+                          "attn_logit_softcapping", "final_logit_softcapping", "attention.max_alibi_bias",
+                          "attention.clamp_kqv", "attention.temperature_scale"}) {
+    if (in->NumberOr(key, 0) != 0) in->Problem(key, "is not supported in this family");
   }
 }
 
@@ -73,39 +84,53 @@ void ReadGgufHeads(Parameters* in, ModelSpec* spec) {
   spec->set_rope_dims(in->CountOr("rope.dimension_count", spec->head_dim(), 1, kMaxDim));
 }
 
-void RefuseHfOptions(const Checkpoint& checkpoint, Parameters* in) {
-  const std::string activation = in->TextOr("hidden_act", "silu");
-  if (activation != "silu") {
-    in->Problem("hidden_act", fmt::format("expected silu, found {}", Printable(activation)));
+void ReadHfWindow(const Checkpoint& checkpoint, HfDefaults::Window meaning, Parameters* in, ModelSpec* spec) {
+  using Window = HfDefaults::Window;
+  constexpr uint32_t kDefaultWindow = 4096, kDefaultFirst = 28;
+  const bool switched = meaning == Window::kSwitchedUpperLayers || meaning == Window::kSwitchedEveryLayer;
+  if (switched && !in->FlagOr("use_sliding_window", false)) return;
+  const uint32_t window = in->CountOr("sliding_window", switched ? kDefaultWindow : 0, 1, kMaxContext);
+  if (window == 0 || window >= spec->context_length()) return;
+  if (meaning == Window::kNone)
+    return in->Problem(in->Has("use_sliding_window") ? "use_sliding_window" : "sliding_window",
+                       "is not supported in this family");
+  if (const auto types = checkpoint.metadata.find("layer_types");
+      types != checkpoint.metadata.end() && !types->is_null()) {
+    if (!types->is_array() || types->size() != spec->n_layers())
+      return in->Problem("layer_types", fmt::format("expected a list of {} layers", spec->n_layers()));
+    for (const nlohmann::json& type : *types) {
+      if (type != "sliding_attention" && type != "full_attention")
+        return in->Problem("layer_types",
+                           fmt::format("{} is not supported in this family", Printable(type.dump())));
+    }
+    return SetWindow(
+        window, [&](uint32_t layer) { return (*types)[layer] == "sliding_attention"; }, spec);
   }
-  RefuseHfQuantization(checkpoint, in);
-  // Qwen has a switch for the window; Mixtral applies it where it is not null.
-  const double window = in->NumberOr("sliding_window", 0);
-  if (in->FlagOr("use_sliding_window", window > 0 && window < in->NumberOr("max_position_embeddings", 0))) {
-    in->Problem(in->Has("use_sliding_window") ? "use_sliding_window" : "sliding_window",
-                "is not supported yet");
-  }
+  const uint32_t first = meaning == Window::kSwitchedUpperLayers
+                             ? in->CountOr("max_window_layers", kDefaultFirst, 0, kMaxLayers)
+                             : 0;
+  SetWindow(
+      window, [&](uint32_t layer) { return layer >= first; }, spec);
 }
 
-void ReadHfSizes(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
+void ReadHfSizes(const Checkpoint& checkpoint, bool kv_heads_default, Parameters* in, ModelSpec* spec) {
   spec->set_n_layers(in->Count("num_hidden_layers", 1, kMaxLayers));
   spec->set_context_length(in->Count("max_position_embeddings", 1, kMaxContext));
   spec->set_hidden_dim(in->Count("hidden_size", 1, kMaxDim));
   spec->set_n_heads(in->Count("num_attention_heads", 1, kMaxHeads));
-  // null means as many as query heads; absent means a default of the class, which is not guessed here.
-  const bool heads_are_null =
-      checkpoint.metadata.contains("num_key_value_heads") && !in->Has("num_key_value_heads");
-  spec->set_n_kv_heads(heads_are_null ? spec->n_heads() : in->Count("num_key_value_heads", 1, kMaxHeads));
+  // null means as many as query heads; absent means a default of the class.
+  const bool as_many = !in->Has("num_key_value_heads") &&
+                       (kv_heads_default || checkpoint.metadata.contains("num_key_value_heads"));
+  spec->set_n_kv_heads(as_many ? spec->n_heads() : in->Count("num_key_value_heads", 1, kMaxHeads));
   spec->set_rms_norm_eps(in->Positive("rms_norm_eps"));
   spec->set_vocab_size(in->Count("vocab_size", 1, kMaxDim));
   spec->set_tied_embeddings(in->FlagOr("tie_word_embeddings", false));
 }
 
-void ReadHfHeads(Parameters* in, ModelSpec* spec) {
+void ReadHfHeads(const Checkpoint& checkpoint, double rotary_share, Parameters* in, ModelSpec* spec) {
   spec->set_head_dim(HeadDim("head_dim", in, *spec));
-  spec->set_rope_dims(spec->head_dim());
-  if (in->NumberOr("partial_rotary_factor", 1) != 1)
-    in->Problem("partial_rotary_factor", "is not supported yet");
+  const double share = HfRotaryShare(checkpoint, in, rotary_share);
+  spec->set_rope_dims(static_cast<uint32_t>(spec->head_dim() * share));
 }
 
 }  // namespace
@@ -124,17 +149,41 @@ void RefuseHfQuantization(const Checkpoint& checkpoint, Parameters* in) {
   for (const std::string& problem : problems) in->Problem("quantization_config", problem);
 }
 
-void ReadSizes(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
+void ReadSizes(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec, bool kv_heads_default) {
   checkpoint.format == CheckpointFormat::kGguf ? ReadGgufSizes(checkpoint, in, spec)
-                                               : ReadHfSizes(checkpoint, in, spec);
+                                               : ReadHfSizes(checkpoint, kv_heads_default, in, spec);
 }
 
-void ReadTransformer(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
+void RequireSilu(Parameters* in) {
+  const std::string activation = in->TextOr("hidden_act", "silu");
+  if (activation != "silu")
+    in->Problem("hidden_act", fmt::format("expected silu, found {}", Printable(activation)));
+}
+
+void CheckHfBias(const Checkpoint& checkpoint, const char* key, bool fallback, Parameters* in) {
+  if (checkpoint.format != CheckpointFormat::kHuggingFace) return;
+  const bool has_bias = checkpoint.Find("model.layers.0.self_attn.q_proj.bias") != nullptr;
+  if (in->FlagOr(key, fallback) == has_bias) return;
+  in->Problem(key, fmt::format("is {}, but model.layers.0.self_attn.q_proj.bias is {}",
+                               has_bias ? "false" : "true", has_bias ? "there" : "missing"));
+}
+
+void ReadTransformer(const Checkpoint& checkpoint, const HfDefaults& defaults, Parameters* in,
+                     ModelSpec* spec) {
   const bool gguf = checkpoint.format == CheckpointFormat::kGguf;
-  ReadSizes(checkpoint, in, spec);
-  gguf ? ReadGgufHeads(in, spec) : ReadHfHeads(in, spec);
-  ReadRope(checkpoint, RopeSupport::kPlain, in, spec);
-  gguf ? RefuseGgufOptions(in) : RefuseHfOptions(checkpoint, in);
+  ReadSizes(checkpoint, in, spec, defaults.kv_heads);
+  gguf ? ReadGgufHeads(in, spec) : ReadHfHeads(checkpoint, defaults.rotary_share, in, spec);
+  ReadRope(checkpoint, in, spec, defaults.rope_theta);
+  // Only DeepSeek's attention has a temperature for the softmax.
+  spec->mutable_rope_scaling()->clear_softmax_factor();
+  if (gguf) {
+    ReadGgufWindow(in, spec);
+    if (!defaults.factors) RefuseGgufFactors(in);
+    return;
+  }
+  RequireSilu(in);
+  RefuseHfQuantization(checkpoint, in);
+  ReadHfWindow(checkpoint, defaults.window, in, spec);
 }
 
 void CheckTransformer(Parameters* in, const ModelSpec& spec) {
@@ -163,23 +212,6 @@ void CheckTransformer(Parameters* in, const ModelSpec& spec) {
                 fmt::format("{} experts are chosen of only {}", spec.n_experts_used(), spec.n_experts()));
   }
   in->Check();
-}
-
-std::vector<Family::TensorRow> AttentionRows() {
-  return {
-      {Weight::TOKEN_EMBEDDING, "token_embd.weight", "model.embed_tokens.weight"},
-      {Weight::LM_HEAD, "output.weight", "lm_head.weight"},
-      {Weight::OUTPUT_NORM, "output_norm.weight", "model.norm.weight"},
-      {Weight::ATTN_NORM, "blk.{L}.attn_norm.weight", "model.layers.{L}.input_layernorm.weight"},
-      {Weight::ATTN_Q, "blk.{L}.attn_q.weight", "model.layers.{L}.self_attn.q_proj.weight"},
-      {Weight::ATTN_K, "blk.{L}.attn_k.weight", "model.layers.{L}.self_attn.k_proj.weight"},
-      {Weight::ATTN_V, "blk.{L}.attn_v.weight", "model.layers.{L}.self_attn.v_proj.weight"},
-      {Weight::ATTN_O, "blk.{L}.attn_output.weight", "model.layers.{L}.self_attn.o_proj.weight"},
-      {Weight::ATTN_Q_BIAS, "blk.{L}.attn_q.bias", "model.layers.{L}.self_attn.q_proj.bias", true},
-      {Weight::ATTN_K_BIAS, "blk.{L}.attn_k.bias", "model.layers.{L}.self_attn.k_proj.bias", true},
-      {Weight::ATTN_V_BIAS, "blk.{L}.attn_v.bias", "model.layers.{L}.self_attn.v_proj.bias", true},
-      {Weight::FFN_NORM, "blk.{L}.ffn_norm.weight", "model.layers.{L}.post_attention_layernorm.weight"},
-  };
 }
 
 }  // namespace onecopy

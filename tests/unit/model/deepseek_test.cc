@@ -165,8 +165,9 @@ TEST(Deepseek, ParametersThatContradictEachOtherAreRefused) {
       {"leading_dense_block_count", 62,
        "leading_dense_block_count: expected an integer from 0 to 61, found 62"},
       {"nextn_predict_layers", 61, "nextn_predict_layers: expected an integer from 0 to 60, found 61"},
-      {"expert_gating_func", 3, "expert_gating_func: expected an integer from 1 to 2, found 3"},
-      {"rope.scaling.type", "longrope", "rope.scaling: longrope by 40 is not supported yet"},
+      {"expert_gating_func", 4,
+       "expert_gating_func: expected softmax (1), sigmoid (2) or softmax of the chosen (3), found 4"},
+      {"rope.scaling.type", "longrope", "rope.scaling.type: longrope is not supported yet"},
       {"expert_shared_count", 1 << 20,
        "expert_shared_count: expected an integer from 0 to 8192, found 1048576"},
   };
@@ -273,7 +274,7 @@ TEST(Deepseek, RefusesOptionsOfDirectoriesByName) {
       {"scoring_func", "sqrtsoftplus"},
       {"topk_method", "random"},
       {"quantization_config", {{"quant_method", "hqq"}}},
-      {"rope_scaling", {{"type", "dynamic"}, {"factor", 2}}},
+      {"rope_scaling", {{"type", "longrope"}, {"factor", 2}}},
       {"kv_lora_rank", nullptr}};
   for (const auto& [key, value] : cases) {
     nlohmann::json config = SmallV2Config();

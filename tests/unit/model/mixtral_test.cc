@@ -61,10 +61,8 @@ TEST(Mixtral, RefusesUnsupportedOrAbsurdGguf) {
   const float nan = std::numeric_limits<float>::quiet_NaN(),
               infinity = std::numeric_limits<float>::infinity();
   const std::vector<Case> cases = {
-      {"dense",
-       [](W* w) { w->Drop("llama.expert_count"); },
-       {"llama.expert_count", "dense llama", "not supported yet"}},
-      {"no experts", [](W* w) { w->U32("llama.expert_count", 0); }, {"dense llama", "not supported yet"}},
+      {"dense", [](W* w) { w->Drop("llama.expert_count"); }, {"blk.0.ffn_gate.weight"}},
+      {"no experts", [](W* w) { w->U32("llama.expert_count", 0); }, {"blk.0.ffn_gate.weight"}},
       {"no architecture",
        [](W* w) { w->Drop("general.architecture"); },
        {"general.architecture: is missing"}},
@@ -112,15 +110,22 @@ TEST(Mixtral, RefusesUnsupportedOrAbsurdGguf) {
       {"eps negative",
        [](W* w) { w->F32("llama.attention.layer_norm_rms_epsilon", -1e-5f); },
        {"llama.attention.layer_norm_rms_epsilon", "above 0"}},
-      {"yarn", [](W* w) { w->Text("llama.rope.scaling.type", "yarn"); }, {"llama.rope.scaling", "yarn"}},
-      {"linear scaling",
-       [](W* w) { w->F32("llama.rope.scaling.factor", 4); },
-       {"llama.rope.scaling", "linear by 4"}},
-      {"window",
-       [](W* w) { w->U32("llama.attention.sliding_window", 32); },
-       {"llama.attention.sliding_window"}},
+      {"yarn without factor",
+       [](W* w) { w->Text("llama.rope.scaling.type", "yarn"); },
+       {"llama.rope.scaling.factor: is missing", "llama.rope.scaling.original_context_length: is missing"}},
+      {"unknown scaling",
+       [](W* w) { w->Text("llama.rope.scaling.type", "longrope"); },
+       {"llama.rope.scaling.type: longrope is not supported yet"}},
+      {"a pattern of windows",
+       [](W* w) { w->U32("llama.attention.sliding_window_pattern", 4); },
+       {"llama.attention.sliding_window_pattern"}},
+      {"a factor of Granite",
+       [](W* w) { w->F32("llama.residual_scale", 0.2f); },
+       {"llama.residual_scale: is not supported in this family"}},
       {"shared expert", [](W* w) { w->U32("llama.expert_shared_count", 1); }, {"llama.expert_shared_count"}},
-      {"sigmoid gate", [](W* w) { w->U32("llama.expert_gating_func", 2); }, {"llama.expert_gating_func"}},
+      {"unknown gate",
+       [](W* w) { w->U32("llama.expert_gating_func", 4); },
+       {"llama.expert_gating_func: expected softmax (1)", "found 4"}},
       {"vocabulary larger than the embedding",
        [](W* w) {
          w->Texts("tokenizer.ggml.tokens", std::vector<std::string>(33, "t"));
@@ -132,14 +137,19 @@ TEST(Mixtral, RefusesUnsupportedOrAbsurdGguf) {
        {"token_embd.weight is [32, 32], expected [64, 32]"}},
       {"rope factors",
        [](W* w) {
-         w->Add({"rope_freqs.weight", {8}, 0, std::string(32, '\0')});
+         w->Add({"rope_freqs.weight", {7}, 0, std::string(28, '\0')});
        },
-       {"not supported in this family: rope_freqs.weight"}},
+       {"rope_freqs.weight is [7], expected [8]"}},
+      {"a norm of another family",
+       [](W* w) {
+         w->Add({"blk.0.post_ffw_norm.weight", {32}, 0, std::string(128, '\0')});
+       },
+       {"not supported in this family: blk.0.post_ffw_norm.weight"}},
       {"a bias",
        [](W* w) {
-         w->Add({"blk.0.attn_output.bias", {32}, 0, std::string(128, '\0')});
+         w->Add({"blk.0.ffn_gate_inp.bias", {4}, 0, std::string(16, '\0')});
        },
-       {"not supported in this family: blk.0.attn_output.bias"}},
+       {"not supported in this family: blk.0.ffn_gate_inp.bias"}},
       {"a type that is not computed",
        [](W* w) {
          w->At("blk.0.attn_v.weight").type = 9;
@@ -176,7 +186,7 @@ TEST(Mixtral, GgufBiasesAreOptionalButOfAllLayers) {
   ExpectBadInput([&] { LoadGguf(gguf); }, {"13 tensors are missing"});
 }
 
-TEST(Mixtral, DirectoryWithAWindowAsLongAsItsContextIsFine) {
+TEST(Mixtral, DirectoryHasAWindowWhereItIsShorterThanTheContext) {
   const auto load = [](const json& window) {
     const TempDir dir;
     std::filesystem::copy(DataPath("goldens/malformed/valid"), dir.path(),
@@ -186,9 +196,13 @@ TEST(Mixtral, DirectoryWithAWindowAsLongAsItsContextIsFine) {
     WriteFile(dir / "config.json", config.dump());
     return Load(dir.path());
   };
-  ExpectCompleteAndShaped(load(nullptr), {});
-  ExpectCompleteAndShaped(load(64), {});
-  ExpectBadInput([&] { load(63); }, {"config.json", "sliding_window", "not supported yet"});
+  for (const json& none : {json(nullptr), json(64)}) {
+    EXPECT_EQ(load(none).sliding_window(), 0u);
+    EXPECT_EQ(load(none).sliding_layers_size(), 0);
+  }
+  const ModelSpec windowed = load(63);
+  EXPECT_EQ(windowed.sliding_window(), 63u);
+  EXPECT_EQ(static_cast<uint32_t>(windowed.sliding_layers_size()), windowed.n_layers());
 }
 
 }  // namespace

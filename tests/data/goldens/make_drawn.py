@@ -1,0 +1,391 @@
+#!/usr/bin/env python3
+"""Write goldens of tiny models whose weights are not stored: every element is drawn by a counter.
+
+    make_drawn.py OUT [--only NAME ...]
+
+For each model of MODELS, OUT/NAME gets config.json, golden.json and golden.safetensors as make_goldens.py writes them
+(without router_*), drawn.json, which says how to draw each tensor of the Hugging Face directory, and, for most, gguf.json,
+which says how llama.cpp's converter would make a GGUF file of them: metadata, and the tensors by name, type and parts.
+Both hold the same values, so one golden serves for both. tests/support/drawn_model.h makes the files.
+
+The integer k of element i of a tensor is drawn from splitmix64(fnv1a64(key) + (i + 1) * 0x9e3779b97f4a7c15): the sum of the
+low 6 bits of its four lowest bytes, less 126. The element is k * 2^exponent; in a norm, 1 + (k >> 2) * 2^-7. BF16 and F16
+hold these exactly. Needs torch, transformers, safetensors, gguf.
+"""
+import argparse
+import json
+import math
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import gguf
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from transformers import AutoConfig, AutoModelForCausalLM
+
+import make_goldens
+
+BASE = dict(hidden_size=128, num_hidden_layers=3, vocab_size=512, max_position_embeddings=1024, hidden_act="silu",
+            rms_norm_eps=1e-6, tie_word_embeddings=False, torch_dtype="bfloat16")
+QWEN2_MOE = dict(BASE, model_type="qwen2_moe", architectures=["Qwen2MoeForCausalLM"], intermediate_size=192,
+                 moe_intermediate_size=96, shared_expert_intermediate_size=160, num_attention_heads=4,
+                 num_key_value_heads=2, num_experts=6, num_experts_per_tok=3, norm_topk_prob=False,
+                 decoder_sparse_step=1, mlp_only_layers=[], qkv_bias=True, use_sliding_window=False,
+                 sliding_window=32768, max_window_layers=21, rope_theta=1000000.0)
+GRANITE_MOE = dict(BASE, model_type="granitemoe", architectures=["GraniteMoeForCausalLM"], intermediate_size=96,
+                   num_attention_heads=4, num_key_value_heads=1, num_local_experts=6, num_experts_per_tok=3,
+                   attention_bias=False, embedding_multiplier=3.0, attention_multiplier=0.125,
+                   residual_multiplier=0.5, logits_scaling=2.0, rope_theta=10000.0,
+                   rope_scaling=None, rms_norm_eps=1e-6)
+GLM4_MOE = dict(BASE, model_type="glm4_moe", architectures=["Glm4MoeForCausalLM"], num_hidden_layers=5,
+                intermediate_size=192, moe_intermediate_size=96, num_attention_heads=4, num_key_value_heads=1,
+                head_dim=80, partial_rotary_factor=0.5, use_qk_norm=True, attention_bias=True, n_routed_experts=6,
+                n_shared_experts=1, num_experts_per_tok=3, n_group=1, topk_group=1, norm_topk_prob=True,
+                routed_scaling_factor=2.5, first_k_dense_replace=2, num_nextn_predict_layers=1, rms_norm_eps=1e-5,
+                rope_theta=1000000.0, rope_scaling=None)
+
+# seed: chosen so that no expert or greedy token is chosen by a hair. gguf: llama.cpp's architecture. nextn: a layer for
+# multi-token prediction stands behind the others. Prompts as in make_goldens.
+MODELS = {
+    "qwen2_moe": dict(seed=1, gguf="qwen2moe", config=QWEN2_MOE),
+    "qwen2_moe_dense": dict(seed=1, config=dict(QWEN2_MOE, num_hidden_layers=4, decoder_sparse_step=2,
+                                                mlp_only_layers=[1])),
+    "qwen2": dict(seed=1, gguf="qwen2", config=dict(
+        BASE, model_type="qwen2", architectures=["Qwen2ForCausalLM"], intermediate_size=768, num_attention_heads=6,
+        num_key_value_heads=2, hidden_size=192, use_sliding_window=False, sliding_window=131072,
+        max_window_layers=28, rope_theta=1000000.0, tie_word_embeddings=True,
+        rope_scaling=dict(type="yarn", factor=4.0, original_max_position_embeddings=64))),
+    "qwen2_window": dict(seed=1, prompts=[1, 50, 300], config=dict(
+        BASE, model_type="qwen2", architectures=["Qwen2ForCausalLM"], intermediate_size=192, num_attention_heads=4,
+        num_key_value_heads=2, use_sliding_window=True, sliding_window=40, max_window_layers=1,
+        rope_theta=1000000.0)),
+    "qwen3": dict(seed=1, gguf="qwen3", config=dict(
+        BASE, model_type="qwen3", architectures=["Qwen3ForCausalLM"], num_hidden_layers=5, intermediate_size=192,
+        num_attention_heads=4, num_key_value_heads=1, head_dim=80, attention_bias=False, use_sliding_window=False,
+        sliding_window=None, max_window_layers=36, tie_word_embeddings=True, rope_theta=1000000.0, rope_scaling=None)),
+    "llama": dict(seed=1, gguf="llama", config=dict(
+        BASE, model_type="llama", architectures=["LlamaForCausalLM"], intermediate_size=192, num_attention_heads=4,
+        num_key_value_heads=2, attention_bias=False, mlp_bias=False, rms_norm_eps=1e-5, rope_theta=500000.0,
+        rope_scaling=dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                          original_max_position_embeddings=64))),
+    "llama2": dict(seed=1, gguf="llama", config=dict(  # as Llama-2's config.json: no rope_theta
+        BASE, model_type="llama", architectures=["LlamaForCausalLM"], intermediate_size=192, num_attention_heads=4,
+        num_key_value_heads=4, pretraining_tp=1, rms_norm_eps=1e-5, rope_scaling=dict(type="linear", factor=2.0))),
+    "mistral": dict(seed=1, prompts=[1, 50, 300], config=dict(
+        BASE, model_type="mistral", architectures=["MistralForCausalLM"], intermediate_size=192,
+        num_attention_heads=4, num_key_value_heads=2, sliding_window=96, rms_norm_eps=1e-5, rope_theta=10000.0)),
+    "mixtral": dict(seed=1, gguf="llama", config=dict(
+        BASE, model_type="mixtral", architectures=["MixtralForCausalLM"], intermediate_size=96,
+        num_attention_heads=4, num_key_value_heads=2, num_local_experts=6, num_experts_per_tok=3,
+        rms_norm_eps=1e-5, sliding_window=None, rope_theta=1000000.0)),
+    "olmoe": dict(seed=1, gguf="olmoe", config=dict(
+        BASE, model_type="olmoe", architectures=["OlmoeForCausalLM"], intermediate_size=96, num_attention_heads=6,
+        num_key_value_heads=2, hidden_size=192, num_experts=6, num_experts_per_tok=3, norm_topk_prob=False,
+        attention_bias=False, clip_qkv=None, rms_norm_eps=1e-5, rope_theta=10000.0, rope_scaling=None)),
+    "glm4_moe": dict(seed=1, gguf="glm4moe", nextn=1, config=GLM4_MOE),
+    "glm4_moe_air": dict(seed=1, config=dict(GLM4_MOE, num_hidden_layers=3, use_qk_norm=False,
+                                             first_k_dense_replace=1, num_nextn_predict_layers=0, n_shared_experts=2,
+                                             routed_scaling_factor=1.0)),
+    "glm4_moe_lite": dict(seed=1, gguf="deepseek2", config=dict(
+        BASE, model_type="glm4_moe_lite", architectures=["Glm4MoeLiteForCausalLM"], intermediate_size=192,
+        moe_intermediate_size=96, num_attention_heads=5, num_key_value_heads=5, q_lora_rank=48, kv_lora_rank=64,
+        qk_nope_head_dim=32, qk_rope_head_dim=32, v_head_dim=64, n_routed_experts=6, n_shared_experts=1,
+        num_experts_per_tok=3, n_group=1, topk_group=1, topk_method="noaux_tc", norm_topk_prob=True,
+        routed_scaling_factor=1.8, first_k_dense_replace=1, num_nextn_predict_layers=0, attention_bias=False,
+        rope_interleave=True, partial_rotary_factor=1.0, rope_theta=1000000, rope_scaling=None, rms_norm_eps=1e-5)),
+    "minimax_m2": dict(seed=1, gguf="minimax-m2", config=dict(
+        BASE, model_type="minimax_m2", architectures=["MiniMaxM2ForCausalLM"], intermediate_size=96,
+        num_attention_heads=6, num_key_value_heads=2, head_dim=48, rotary_dim=24, num_local_experts=6,
+        num_experts_per_tok=3, scoring_func="sigmoid", use_routing_bias=True, use_qk_norm=True,
+        qk_norm_type="per_layer", shared_intermediate_size=0, use_mtp=True, num_mtp_modules=3, attn_type_list=[1, 1, 1],
+        rope_theta=5000000)),
+    "granitemoe": dict(seed=1, gguf="granitemoe", config=GRANITE_MOE),
+    "granitemoeshared": dict(seed=1, gguf="granitemoe", config=dict(
+        GRANITE_MOE, model_type="granitemoeshared", architectures=["GraniteMoeSharedForCausalLM"],
+        shared_intermediate_size=160, num_key_value_heads=2, embedding_multiplier=12.0, residual_multiplier=0.22,
+        logits_scaling=6.0, tie_word_embeddings=True)),
+    "ernie4_5_moe": dict(seed=1, gguf="ernie4_5-moe", config=dict(
+        BASE, model_type="ernie4_5_moe", architectures=["Ernie4_5_MoeForCausalLM"], intermediate_size=192,
+        moe_intermediate_size=96, num_attention_heads=4, num_key_value_heads=1, moe_num_experts=6, moe_k=3,
+        moe_num_shared_experts=2, moe_layer_start_index=1, moe_layer_end_index=2, moe_layer_interval=1,
+        moe_norm_min=1e-12, use_bias=False, tie_word_embeddings=True, rope_theta=500000.0, rope_scaling=None,
+        rms_norm_eps=1e-5)),
+}
+TIED_GAIN = 4.0  # of what writes to the residual stream, or a model with tied embeddings repeats its input
+
+# ------------------------------------------------------------------------------------------------ drawing
+
+
+def draw(name, n):
+    """The integers k of a tensor's first n elements."""
+    h = 0xcbf29ce484222325
+    for byte in name.encode():
+        h = (h ^ byte) * 0x100000001b3 % 2**64
+    with np.errstate(over="ignore"):
+        z = np.uint64(h) + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9e3779b97f4a7c15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xbf58476d1ce4e5b9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94d049bb133111eb)
+        z = z ^ (z >> np.uint64(31))
+    return sum(((z >> np.uint64(8 * b)) & np.uint64(63)).astype(np.int64) for b in range(4)) - 126
+
+
+def spread(name, shape, tied):
+    """Standard deviation that keeps activations near unit variance, routers decided and logits well spread."""
+    root = math.sqrt(shape[-1])
+    if "correction_bias" in name:
+        return 0.05
+    if name.endswith("bias"):
+        return 0.2
+    if "embed_tokens" in name and not tied:
+        return 1.0
+    if "embed_tokens" in name or "lm_head" in name:
+        return 2.5 / root
+    if re.search(r"\.(gate|router\.layer)\.weight$", name) or re.search(r"q(_b)?_proj", name):
+        return 2.0 / root
+    if tied and re.search(r"(o_proj|down_proj|output_linear)", name):
+        return TIED_GAIN / root
+    return 1.0 / root
+
+
+def recipe(name, tensor, seed, tied):
+    shape = list(tensor.shape)
+    entry = dict(name=name, shape=shape, dtype="F32" if "correction_bias" in name else "BF16", key=f"{seed}:{name}")
+    if "norm" not in name:
+        entry["exponent"] = round(math.log2(spread(name, shape, tied) / 36.9))
+    return entry
+
+
+def values(entry):
+    k = draw(entry["key"], math.prod(entry["shape"]))
+    v = k * 2.0 ** entry["exponent"] if "exponent" in entry else 1 + (k >> 2) * 2.0**-7
+    return torch.from_numpy(v.astype(np.float32)).reshape(entry["shape"])
+
+
+def published_tensors(config_dir):
+    """Names and shapes of the checkpoint as the model is published."""
+    model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(config_dir), dtype=torch.float32)
+    with tempfile.TemporaryDirectory() as tmp:
+        model.save_pretrained(tmp, max_shard_size="10GB")
+        from safetensors.torch import load_file
+        return load_file(Path(tmp) / "model.safetensors")
+
+
+def nextn_tensors(tensors, layers):
+    """A further layer like the last one, with the tensors that join it to the model."""
+    last, new = f"model.layers.{layers - 1}.", f"model.layers.{layers}."
+    more = {new + n[len(last):]: t for n, t in tensors.items() if n.startswith(last)}
+    hidden = tensors["model.norm.weight"].shape[0]
+    more.update({new + "enorm.weight": torch.empty(hidden), new + "hnorm.weight": torch.empty(hidden),
+                 new + "eh_proj.weight": torch.empty(hidden, 2 * hidden),
+                 new + "shared_head.norm.weight": torch.empty(hidden)})
+    return more
+
+# ------------------------------------------------------------------------------------------------ GGUF
+
+
+class Recorder(gguf.GGUFWriter):
+    """Keeps the metadata that the writer's own functions add."""
+
+    def __init__(self, arch):
+        super().__init__(None, arch)
+
+    def metadata(self):
+        out = []
+        for key, value in self.kv_data[0].items():
+            assert value.type in (gguf.GGUFValueType.STRING, gguf.GGUFValueType.UINT32, gguf.GGUFValueType.FLOAT32,
+                                  gguf.GGUFValueType.BOOL), (key, value.type)
+            out.append([key, value.type.name, value.value])
+        return out
+
+
+def metadata(c, arch, nextn):
+    w = Recorder(arch)
+    w.add_name("drawn")
+    w.add_block_count(c["num_hidden_layers"] + nextn)
+    w.add_context_length(c["max_position_embeddings"])
+    w.add_embedding_length(c["hidden_size"])
+    w.add_feed_forward_length(c["intermediate_size"])
+    w.add_head_count(c["num_attention_heads"])
+    w.add_layer_norm_rms_eps(c["rms_norm_eps"])
+    w.add_rope_freq_base(c.get("rope_theta", 10000.0))
+    w.add_vocab_size(c["vocab_size"])
+    mla = "kv_lora_rank" in c
+    w.add_head_count_kv(1 if mla else c["num_key_value_heads"])
+    head = c.get("head_dim", c["hidden_size"] // c["num_attention_heads"])
+    if mla:
+        w.add_q_lora_rank(c["q_lora_rank"])
+        w.add_kv_lora_rank(c["kv_lora_rank"])
+        w.add_key_length(c["kv_lora_rank"] + c["qk_rope_head_dim"])
+        w.add_value_length(c["kv_lora_rank"])
+        w.add_key_length_mla(c["qk_nope_head_dim"] + c["qk_rope_head_dim"])
+        w.add_value_length_mla(c["v_head_dim"])
+        w.add_rope_dimension_count(c["qk_rope_head_dim"])
+    else:
+        if "head_dim" in c:
+            w.add_key_length(head)
+            w.add_value_length(head)
+        w.add_rope_dimension_count(c.get("rotary_dim", int(head * c.get("partial_rotary_factor", 1))))
+    rope = c.get("rope_scaling") or {}
+    if rope.get("type") == "yarn":
+        w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        w.add_rope_scaling_factor(rope["factor"])
+        w.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+    if rope.get("type") == "linear":
+        w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        w.add_rope_scaling_factor(rope["factor"])
+    experts = next((c[k] for k in ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+                    if k in c), 0)
+    if experts:
+        w.add_expert_count(experts)
+        w.add_expert_used_count(c.get("num_experts_per_tok", c.get("moe_k")))
+        if "moe_intermediate_size" in c:
+            w.add_expert_feed_forward_length(c["moe_intermediate_size"])
+    if arch == "qwen2moe":
+        w.add_expert_shared_feed_forward_length(c["shared_expert_intermediate_size"])
+    if arch == "granitemoe":
+        w.add_attention_scale(c["attention_multiplier"])
+        w.add_embedding_scale(c["embedding_multiplier"])
+        w.add_residual_scale(c["residual_multiplier"])
+        w.add_logit_scale(c["logits_scaling"])
+        if c.get("shared_intermediate_size"):
+            w.add_expert_shared_feed_forward_length(c["shared_intermediate_size"])
+    if arch == "minimax-m2":
+        w.add_expert_feed_forward_length(c["intermediate_size"])
+        w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+    if arch == "ernie4_5-moe":
+        w.add_leading_dense_block_count(c["moe_layer_start_index"])
+        w.add_interleave_moe_layer_step(c["moe_layer_interval"])
+        w.add_expert_shared_count(c["moe_num_shared_experts"])
+    if arch in ("glm4moe", "deepseek2"):
+        w.add_leading_dense_block_count(c["first_k_dense_replace"])
+        w.add_expert_shared_count(c["n_shared_experts"])
+        w.add_expert_weights_scale(c["routed_scaling_factor"])
+        w.add_expert_weights_norm(c["norm_topk_prob"])
+        w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+    if nextn:
+        w.add_nextn_predict_layers(nextn)
+    return w.metadata()
+
+
+def llama3_factors(c):
+    """What llama.cpp's converter writes as rope_freqs.weight."""
+    r, dim = c["rope_scaling"], c.get("head_dim", c["hidden_size"] // c["num_attention_heads"])
+    factors = []
+    for i in range(0, dim, 2):
+        wavelength = 2 * math.pi * c["rope_theta"] ** (i / dim)
+        low = r["original_max_position_embeddings"] / r["low_freq_factor"]
+        high = r["original_max_position_embeddings"] / r["high_freq_factor"]
+        if wavelength < high:
+            factors.append(1.0)
+        elif wavelength > low:
+            factors.append(r["factor"])
+        else:
+            smooth = (r["original_max_position_embeddings"] / wavelength - r["low_freq_factor"]) / (
+                r["high_freq_factor"] - r["low_freq_factor"])
+            factors.append(1 / ((1 - smooth) / r["factor"] + smooth))
+    return factors
+
+
+def gguf_tensors(c, arch, recipes, nextn):
+    """[{name, type, dims, parts: [[tensor, first row, rows]], heads}]: heads: the rows' halves are interleaved per head."""
+    enum = next(a for a, n in gguf.MODEL_ARCH_NAMES.items() if n == arch)
+    names = gguf.get_tensor_name_map(enum, c["num_hidden_layers"] + nextn)
+    stacked, out = {}, []
+
+    def put(hf_name, entry, parts, shape, heads=0):
+        stem, suffix = hf_name.rsplit(".", 1)
+        if suffix == "e_score_correction_bias":
+            stem, suffix = hf_name[:-len("_bias")], "bias"
+        name = names.get_name(stem)
+        assert name, hf_name
+        vector = len(shape) == 1 or ("ffn_gate_inp" in name)
+        out.append(dict(name=f"{name}.{suffix}", type="F32" if vector else "F16", shape=shape, parts=parts, heads=heads))
+
+    for e in recipes:
+        name, shape = e["name"], e["shape"]
+        one = re.search(r"experts\.(\d+)\.", name)
+        if one:
+            stacked.setdefault(name.replace(f"experts.{one[1]}.", "experts."), []).append(e)
+        elif name.endswith("_mlp.input_linear.weight") or name.endswith("moe.input_linear.weight"):
+            rows = shape[-2] // 2
+            at, shared = name.rsplit(".", 3)[0], "shared_mlp" in name
+            for n, part in enumerate(("gate", "up")):
+                hf = f"{at}.shared_mlp.{part}" if shared else f"{at}.block_sparse_moe.input_linear.{part}"
+                count = 1 if shared else shape[0]
+                parts = [[name, i * 2 * rows + n * rows, rows] for i in range(count)]
+                layer = re.search(r"layers\.(\d+)", at)[1]
+                gguf_name = f"blk.{layer}.ffn_{part}_" + ("shexp" if shared else "exps") + ".weight"
+                out.append(dict(name=gguf_name, type="F16", shape=[rows, shape[-1]] if shared else
+                                [count, rows, shape[-1]], parts=parts, heads=0))
+        elif name.endswith("kv_b_proj.weight"):
+            heads, nope, v = c["num_attention_heads"], c["qk_nope_head_dim"], c["v_head_dim"]
+            layer = re.search(r"layers\.(\d+)", name)[1]
+            out.append(dict(name=f"blk.{layer}.attn_k_b.weight", type="F16", shape=[heads, shape[1], nope],
+                            parts=[[name, h * (nope + v), nope] for h in range(heads)], heads=0, transposed=True))
+            out.append(dict(name=f"blk.{layer}.attn_v_b.weight", type="F16", shape=[heads, v, shape[1]],
+                            parts=[[name, h * (nope + v) + nope, v] for h in range(heads)], heads=0))
+        else:
+            rows = math.prod(shape[:-1]) if len(shape) > 1 else 1
+            heads = 0
+            if arch in ("llama", "granitemoe") and re.search(r"self_attn\.(q|k)_proj", name):
+                heads = c["num_attention_heads" if "q_proj" in name else "num_key_value_heads"]
+            squeezed = shape[1:] if len(shape) == 2 and shape[0] == 1 else shape
+            put(name, e, [[name, 0, rows]], squeezed, heads)
+    for name, entries in stacked.items():
+        entries.sort(key=lambda e: int(re.search(r"experts\.(\d+)\.", e["name"])[1]))
+        shape = entries[0]["shape"]
+        put(name, entries[0], [[e["name"], 0, shape[0]] for e in entries], [len(entries)] + shape)
+    if (c.get("rope_scaling") or {}).get("rope_type") == "llama3":
+        factors = llama3_factors(c)
+        out.append(dict(name="rope_freqs.weight", type="F32", shape=[len(factors)], values=factors))
+    return out
+
+# ------------------------------------------------------------------------------------------------ making
+
+
+def make(name, spec, root):
+    out = root / name
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    c = spec["config"]
+    (out / "config.json").write_text(json.dumps(c) + "\n")
+    published = published_tensors(out)
+    if "nextn" in spec:
+        published.update(nextn_tensors(published, c["num_hidden_layers"]))
+    recipes = [recipe(n, t, spec["seed"], c["tie_word_embeddings"]) for n, t in sorted(published.items())]
+    with tempfile.TemporaryDirectory() as tmp:
+        tmp = Path(tmp)
+        (tmp / "config.json").write_text(json.dumps(c))
+        save_file({e["name"]: values(e).to(torch.float32 if e["dtype"] == "F32" else torch.bfloat16) for e in recipes},
+                  tmp / "model.safetensors", metadata=dict(format="pt"))
+        facts, tensors = make_goldens.run(tmp, spec)
+    (out / "golden.json").write_text(json.dumps(dict(model=name, seed=spec["seed"], **facts)) + "\n")
+    save_file({k: t[-2:].contiguous() if k.startswith("logits") else t.contiguous() for k, t in tensors.items()
+               if not k.startswith("router")}, out / "golden.safetensors")
+    (out / "golden.safetensors").chmod(0o644)
+    (out / "drawn.json").write_text(json.dumps(recipes) + "\n")
+    if "gguf" in spec:
+        nextn = spec.get("nextn", 0)
+        (out / "gguf.json").write_text(json.dumps(dict(
+            metadata=metadata(c, spec["gguf"], nextn), tensors=gguf_tensors(c, spec["gguf"], recipes, nextn))) + "\n")
+    return facts
+
+
+def main():
+    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args.add_argument("out", type=Path)
+    args.add_argument("--only", nargs="+")
+    args = args.parse_args()
+    for name, spec in MODELS.items():
+        if args.only and name not in args.only:
+            continue
+        facts = make(name, spec, args.out)
+        routing = facts["routing"] or {}
+        print(name, dict(margin=routing.get("min_margin"), gap=facts["min_greedy_gap"], **facts["tolerance"]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
