@@ -127,6 +127,12 @@ struct Sum8 {
   __m256d low, high;
 };
 
+// Adds one float term to each row.
+inline void AddTerm(__m256 term, Sum8* sum) {
+  sum->low = _mm256_add_pd(sum->low, _mm256_cvtps_pd(_mm256_castps256_ps128(term)));
+  sum->high = _mm256_add_pd(sum->high, _mm256_cvtps_pd(_mm256_extractf128_ps(term, 1)));
+}
+
 inline void StoreRows(double* y, size_t n_rows, const Sum8& rows) {
   double all[kRowTile];
   _mm256_storeu_pd(all, rows.low);
@@ -171,10 +177,7 @@ void TileTokens(const uint8_t* tile, const TileShape& shape, const void* const* 
       __m256 term[T];
       for (int t = 0; t < T; ++t) term[t] = _mm256_setzero_ps();
       Kernel::template Segment<T>(tile, p, rows, u, 1, term);
-      for (int t = 0; t < T; ++t) {
-        sum[t].low = _mm256_add_pd(sum[t].low, _mm256_cvtps_pd(_mm256_castps256_ps128(term[t])));
-        sum[t].high = _mm256_add_pd(sum[t].high, _mm256_cvtps_pd(_mm256_extractf128_ps(term[t], 1)));
-      }
+      for (int t = 0; t < T; ++t) AddTerm(term[t], &sum[t]);
     }
     tile = p;
   }

@@ -1,0 +1,316 @@
+// Integer matmul for many tokens: a block of tokens against a block of rows, one source block (segment) at a time. Activations
+// of the segment are copied side by side, weights are decoded once for all tokens, and tiles of 16 rows x 4 tokens do the
+// products, so that what is loaded serves four or two times (Goto & van de Geijn 2008, section 4). A type of q8_matmul.h
+// takes part by being made of parts (Q4_K is the example):
+//   kGroup              vectors whose products one 16-bit sum holds; 0: Unit::w are int16, 16 vectors of two columns
+//   Unit LoadUnit       a decoded unit; Scale(unit, group): what the 16-bit sums of a group are multiplied with
+//   AddProducts         a unit's integer sum into the running sum of one token
+//   where blocks have headers: Header LoadHeader, AddOffsets (of what is proportional to the activations' sums), and
+//   Finish, which makes a segment's two sums part of the result
+// Integers are exact and the float operations of a token the same as in SegmentOfParts, so the bits are too.
+#pragma once
+
+#include "kernels/avx2/q8_matmul.h"
+
+namespace onecopy::kernels::avx2 {
+namespace {
+
+constexpr size_t kPanelTiles = 8;  // row tiles of a block: 64 rows, as the tasks of exec have for many tokens
+constexpr size_t kPanelTokens = 32;  // of a block: the activations of a segment stay in the first-level cache
+
+// Four tokens' activations of a unit.
+template <size_t kBytes>
+struct alignas(32) XUnit {
+  int8_t q[kTokenTile][kBytes];
+  float d[kTokenTile], s0[kTokenTile], s1[kTokenTile], s[kTokenTile];
+};
+
+// What a unit's quants take, and how many units are taken at a time.
+template <class Kernel>
+constexpr size_t kXBytes = Kernel::kGroup == 0 ? 64 : 32;
+template <class Kernel>
+constexpr size_t kPanelUnits = Kernel::kBlockUnits == 0 ? 4 : Kernel::kBlockUnits;
+
+template <size_t kBytes>
+inline void GatherToken(const Q8Row& x, size_t u, size_t t, XUnit<kBytes>* out) {
+  const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x.q + 32 * u));
+  auto* to = reinterpret_cast<__m256i*>(out->q[t]);
+  if constexpr (kBytes == 32) {
+    _mm256_store_si256(to, q);
+  } else {
+    _mm256_store_si256(to, _mm256_cvtepi8_epi16(_mm256_castsi256_si128(q)));
+    _mm256_store_si256(to + 1, _mm256_cvtepi8_epi16(_mm256_extracti128_si256(q, 1)));
+  }
+  out->d[t] = x.d[u];
+  out->s0[t] = x.s0[u];
+  out->s1[t] = x.s1[u];
+  out->s[t] = x.s0[u] + x.s1[u];
+}
+
+// Keeps a running sum in its register: g++ 12 else puts all products of a unit on the stack first and adds them up later,
+// at half the speed.
+inline void KeepInRegister(__m256i* sum) {
+  asm volatile("" : "+x"(*sum));
+}
+
+// The integer sums of a unit for two row tiles and four tokens: out[r][t].
+template <class Kernel>
+inline void UnitSums(const typename Kernel::Unit* unit, const XUnit<kXBytes<Kernel>>& x, __m256i* out) {
+  constexpr size_t kVectors = sizeof(unit->w) / sizeof(unit->w[0]);
+  constexpr size_t kGroup = Kernel::kGroup == 0 ? kVectors : Kernel::kGroup;
+#pragma GCC unroll 4
+  for (size_t g = 0; g < kVectors / kGroup; ++g) {
+    __m256i sum[2][kTokenTile];
+#pragma GCC unroll 16
+    for (size_t j = g * kGroup; j < (g + 1) * kGroup; ++j) {
+#pragma GCC unroll 4
+      for (size_t t = 0; t < kTokenTile; ++t) {
+        const __m256i q = Broadcast4(x.q[t] + 4 * j);
+#pragma GCC unroll 2
+        for (size_t r = 0; r < 2; ++r) {
+          if constexpr (Kernel::kGroup == 0) {
+            const __m256i product = _mm256_madd_epi16(unit[r].w[j], q);
+            sum[r][t] = j == 0 ? product : _mm256_add_epi32(sum[r][t], product);
+          } else {
+            const __m256i product = _mm256_maddubs_epi16(unit[r].w[j], q);
+            sum[r][t] = j == g * kGroup ? product : _mm256_add_epi16(sum[r][t], product);
+          }
+          KeepInRegister(&sum[r][t]);
+        }
+      }
+    }
+#pragma GCC unroll 2
+    for (size_t r = 0; r < 2; ++r) {
+#pragma GCC unroll 4
+      for (size_t t = 0; t < kTokenTile; ++t) {
+        __m256i* to = out + r * kTokenTile + t;
+        if constexpr (Kernel::kGroup == 0) {
+          _mm256_store_si256(to, sum[r][t]);
+        } else {
+          const __m256i scaled = _mm256_madd_epi16(sum[r][t], Kernel::Scale(unit[r], g));
+          _mm256_store_si256(to, g == 0 ? scaled : _mm256_add_epi32(_mm256_load_si256(to), scaled));
+        }
+      }
+    }
+  }
+}
+
+// Of one token, in every lane.
+struct TokenScales {
+  __m256 d, s0, s1, s;
+};
+template <size_t kBytes>
+inline TokenScales ScalesOf(const XUnit<kBytes>& x, size_t t) {
+  return {BroadcastF32(x.d + t), BroadcastF32(x.s0 + t), BroadcastF32(x.s1 + t), BroadcastF32(x.s + t)};
+}
+
+// What is left of a segment's header; blocks of one unit have none.
+template <class Kernel, bool kHasHeader = Kernel::kHeaderBytes != 0>
+struct HeaderOf {
+  explicit HeaderOf(const uint8_t*) {}
+  static constexpr bool kFromAcc = true;
+  __m256 Finish(__m256 products, __m256, __m256) const { return products; }
+};
+template <class Kernel>
+struct HeaderOf<Kernel, true> {
+  explicit HeaderOf(const uint8_t* p) : header(Kernel::LoadHeader(p)) {}
+  static constexpr bool kFromAcc = false;
+  __m256 Finish(__m256 products, __m256 offsets, __m256 acc) const {
+    return Kernel::Finish(header, products, offsets, acc);
+  }
+  typename Kernel::Header header;
+};
+
+// A segment's sums into acc[r * acc_stride + t], for two row tiles and four tokens. sums: [n_units][2][kTokenTile];
+// units: [n_units][2]. Both tiles together, so that a token's scale is loaded once for them.
+template <class Kernel>
+inline void AddSums(const HeaderOf<Kernel>* headers, const typename Kernel::Unit* units,
+                    const XUnit<kXBytes<Kernel>>* x, const __m256i* sums, size_t n_units, __m256* acc,
+                    size_t acc_stride) {
+  constexpr bool kFromAcc = HeaderOf<Kernel>::kFromAcc;
+  __m256 products[2][kTokenTile], offsets[2][kTokenTile] = {};
+  for (size_t r = 0; r < 2; ++r)
+    for (size_t t = 0; t < kTokenTile; ++t)
+      products[r][t] = kFromAcc ? acc[r * acc_stride + t] : _mm256_setzero_ps();
+  for (size_t u = 0; u < n_units; ++u) {
+#pragma GCC unroll 4
+    for (size_t t = 0; t < kTokenTile; ++t) {
+      const TokenScales scales = ScalesOf(x[u], t);
+#pragma GCC unroll 2
+      for (size_t r = 0; r < 2; ++r)
+        Kernel::AddProducts(units[2 * u + r], sums[(2 * u + r) * kTokenTile + t], scales, &products[r][t]);
+    }
+  }
+  if constexpr (!kFromAcc) {
+    for (size_t u = 0; u < n_units; ++u) {
+#pragma GCC unroll 4
+      for (size_t t = 0; t < kTokenTile; ++t) {
+        const TokenScales scales = ScalesOf(x[u], t);
+#pragma GCC unroll 2
+        for (size_t r = 0; r < 2; ++r) Kernel::AddOffsets(units[2 * u + r], scales, &offsets[r][t]);
+      }
+    }
+  }
+  for (size_t r = 0; r < 2; ++r)
+    for (size_t t = 0; t < kTokenTile; ++t) {
+      __m256* sum = acc + r * acc_stride + t;
+      *sum = headers[r].Finish(products[r][t], offsets[r][t], *sum);
+    }
+}
+
+// The float term of one unit, for MatmulSumFn.
+template <class Kernel>
+inline __m256 UnitTerm(const HeaderOf<Kernel>& header, const typename Kernel::Unit& unit, __m256i sum,
+                       const TokenScales& x) {
+  __m256 products = _mm256_setzero_ps(), offsets = _mm256_setzero_ps();
+  Kernel::AddProducts(unit, sum, x, &products);
+  if constexpr (!HeaderOf<Kernel>::kFromAcc) Kernel::AddOffsets(unit, x, &offsets);
+  return header.Finish(products, offsets, _mm256_setzero_ps());
+}
+
+template <class Kernel>
+inline void AddSums(const HeaderOf<Kernel>* headers, const typename Kernel::Unit* units,
+                    const XUnit<kXBytes<Kernel>>* x, const __m256i* sums, size_t n_units, Sum8* acc,
+                    size_t acc_stride) {
+  for (size_t r = 0; r < 2; ++r) {
+    Sum8 total[kTokenTile];
+    for (size_t t = 0; t < kTokenTile; ++t) total[t] = acc[r * acc_stride + t];
+    for (size_t u = 0; u < n_units; ++u) {
+#pragma GCC unroll 4
+      for (size_t t = 0; t < kTokenTile; ++t)
+        AddTerm(UnitTerm<Kernel>(headers[r], units[2 * u + r], sums[(2 * u + r) * kTokenTile + t],
+                                 ScalesOf(x[u], t)),
+                &total[t]);
+    }
+    for (size_t t = 0; t < kTokenTile; ++t) acc[r * acc_stride + t] = total[t];
+  }
+}
+
+inline void Clear(__m256* acc) {
+  *acc = _mm256_setzero_ps();
+}
+inline void Clear(Sum8* acc) {
+  *acc = {_mm256_setzero_pd(), _mm256_setzero_pd()};
+}
+template <class Y>
+struct RowSums;
+template <>
+struct RowSums<float> {
+  using Type = __m256;
+};
+template <>
+struct RowSums<double> {
+  using Type = Sum8;
+};
+
+// At most kPanelTokens tokens, at most kPanelTiles tiles from `tile` on, whose first row is `row`; row_end as in MatmulFn.
+template <class Kernel, class Y>
+void PanelBlock(const uint8_t* tile, size_t tile_bytes, const TileShape& shape, const void* const* x,
+                Y* const* y, size_t n_tokens, size_t row, size_t row_end) {
+  constexpr size_t kMostUnits = kPanelUnits<Kernel>;
+  const size_t n_groups = (n_tokens + kTokenTile - 1) / kTokenTile;
+  const size_t n_tiles = (row_end - row + kRowTile - 1) / kRowTile;
+  typename RowSums<Y>::Type acc[kPanelTiles][kPanelTokens];
+  for (size_t i = 0; i < (n_tiles + 1) / 2 * 2; ++i)
+    for (size_t t = 0; t < n_groups * kTokenTile; ++t) Clear(&acc[i][t]);
+  XUnit<kXBytes<Kernel>> x_units[kPanelTokens / kTokenTile][kMostUnits];
+  if (n_tokens % kTokenTile != 0) std::memset(&x_units[n_groups - 1], 0, sizeof x_units[0]);
+  typename Kernel::Unit units[kMostUnits][2];
+  __m256i sums[kMostUnits][2][kTokenTile];
+
+  size_t n = shape.head_units < kMostUnits ? shape.head_units : kMostUnits;
+  for (size_t unit = 0, at = 0; unit < shape.units; unit += n, n = kMostUnits) {
+    if (n > shape.units - unit) n = shape.units - unit;
+    for (size_t t = 0; t < n_tokens; ++t) {
+      const Q8Row token = MakeQ8Row(x[t], shape.units);
+      for (size_t u = 0; u < n; ++u)
+        GatherToken(token, unit + u, t % kTokenTile, &x_units[t / kTokenTile][u]);
+    }
+    const size_t segment_bytes = Kernel::kHeaderBytes + n * Kernel::kUnitBytes;
+    for (size_t i = 0; i < n_tiles; i += 2) {
+      // An odd last tile stands in for its missing neighbour too.
+      const uint8_t* first = tile + i * tile_bytes + at;
+      const uint8_t* second = n_tiles - i < 2 ? first : first + tile_bytes;
+      const HeaderOf<Kernel> headers[2] = {HeaderOf<Kernel>(first), HeaderOf<Kernel>(second)};
+      for (size_t u = 0; u < n; ++u) {
+        const size_t offset = Kernel::kHeaderBytes + u * Kernel::kUnitBytes;
+        Kernel::LoadUnit(first + offset, &units[u][0]);
+        Kernel::LoadUnit(second + offset, &units[u][1]);
+      }
+      for (size_t b = 0; b < segment_bytes; b += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(first + 2 * tile_bytes + b), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(second + 2 * tile_bytes + b), _MM_HINT_T0);
+      }
+      for (size_t g = 0; g < n_groups; ++g) {
+        for (size_t u = 0; u < n; ++u) UnitSums<Kernel>(units[u], x_units[g][u], sums[u][0]);
+        AddSums<Kernel>(headers, units[0], x_units[g], sums[0][0], n, acc[i] + g * kTokenTile, kPanelTokens);
+      }
+    }
+    at += segment_bytes;
+  }
+  for (size_t i = 0; i < n_tiles; ++i) {
+    const size_t first = row + i * kRowTile, n_rows = row_end - first < kRowTile ? row_end - first : kRowTile;
+    for (size_t t = 0; t < n_tokens; ++t) StoreRows(y[t] + first, n_rows, acc[i][t]);
+  }
+}
+
+template <class Kernel, class Y>
+void MatmulPanels(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_tokens,
+                  uint32_t row_begin, uint32_t row_end) {
+  const TileShape shape = MakeTileShape<Kernel>(w);
+  const size_t tile_bytes = TileBytes(w);
+  constexpr size_t kRows = kPanelTiles * kRowTile;
+  for (size_t row = row_begin; row < row_end; row += kRows) {
+    const size_t end = row_end - row < kRows ? row_end : row + kRows;
+    for (size_t t = 0; t < n_tokens; t += kPanelTokens) {
+      const size_t n = n_tokens - t < kPanelTokens ? n_tokens - t : kPanelTokens;
+      PanelBlock<Kernel>(w.data + row / kRowTile * tile_bytes, tile_bytes, shape, x + t, y + t, n, row, end);
+    }
+  }
+}
+
+// Fewer tokens do not repay the copies.
+constexpr size_t kLeastPanelTokens = 4;
+
+template <class Kernel, class Y>
+void MatmulParts(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end) {
+  if (n_tokens >= kLeastPanelTokens) return MatmulPanels<Kernel>(w, x, y, n_tokens, row_begin, row_end);
+  MatmulQ8<Kernel>(w, x, y, n_tokens, row_begin, row_end);
+}
+
+// Segment of q8_matmul.h for a type that is made of parts.
+template <class Kernel, int T>
+inline void SegmentOfParts(const uint8_t* header, const uint8_t* p, const Q8Row* x, size_t first_unit,
+                           size_t n_units, __m256* acc) {
+  constexpr bool kFromAcc = HeaderOf<Kernel>::kFromAcc;
+  __m256 products[T], offsets[T];
+  for (int t = 0; t < T; ++t) {
+    products[t] = kFromAcc ? acc[t] : _mm256_setzero_ps();
+    offsets[t] = _mm256_setzero_ps();
+  }
+  for (size_t u = first_unit; u < first_unit + n_units; ++u, p += Kernel::kUnitBytes) {
+    PrefetchUnit<Kernel::kUnitBytes>(p);
+    typename Kernel::Unit unit;
+    Kernel::LoadUnit(p, &unit);
+    for (int t = 0; t < T; ++t) {
+      __m256i sum = _mm256_setzero_si256();
+#pragma GCC unroll 4
+      for (size_t g = 0; g < 8 / Kernel::kGroup; ++g) {
+        const __m256i pairs =
+            PairSums<Kernel::kGroup>(unit.w + g * Kernel::kGroup, x[t].q + 32 * u + 4 * g * Kernel::kGroup);
+        const __m256i scaled = _mm256_madd_epi16(pairs, Kernel::Scale(unit, g));
+        sum = g == 0 ? scaled : _mm256_add_epi32(sum, scaled);
+      }
+      const TokenScales scales = {BroadcastF32(x[t].d + u), BroadcastF32(x[t].s0 + u),
+                                  BroadcastF32(x[t].s1 + u), _mm256_set1_ps(x[t].s0[u] + x[t].s1[u])};
+      Kernel::AddProducts(unit, sum, scales, &products[t]);
+      if constexpr (!kFromAcc) Kernel::AddOffsets(unit, scales, &offsets[t]);
+    }
+  }
+  const HeaderOf<Kernel> loaded(header);
+  for (int t = 0; t < T; ++t) acc[t] = loaded.Finish(products[t], offsets[t], acc[t]);
+}
+
+}  // namespace
+}  // namespace onecopy::kernels::avx2
