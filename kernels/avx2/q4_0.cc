@@ -12,25 +12,16 @@ struct Q4_0 {
   static constexpr size_t kUnitBytes = 18 * kRowTile;
   static constexpr size_t kGroup = 8;
 
-  struct Unit {
-    __m256i w[8];
+  struct Scales {
     __m256 d;
   };
-  static void LoadUnit(const uint8_t* p, Unit* unit) {
-    unit->d = LoadScales(p);
-    DecodeNibbles(p + 2 * kRowTile, unit->w);
-  }
-  static __m256i Scale(const Unit&, size_t) { return _mm256_set1_epi16(1); }
-  static void AddProducts(const Unit& unit, __m256i sum, const TokenScales& x, __m256* acc) {
+  static Scales ScalesAt(const uint8_t* p) { return {LoadScales(p)}; }
+  static __m256i Weights(const uint8_t* p, size_t j) { return Nibbles(p + 2 * kRowTile, j); }
+  static __m256i Scale(const Scales&, size_t) { return _mm256_set1_epi16(1); }
+  static void AddProducts(const Scales& scales, __m256i sum, const TokenScales& x, __m256* acc) {
     const __m256 offset = _mm256_mul_ps(_mm256_set1_ps(8.0f), x.s);
     const __m256 term = _mm256_fmsub_ps(_mm256_cvtepi32_ps(sum), x.d, offset);
-    *acc = _mm256_fmadd_ps(unit.d, term, *acc);
-  }
-
-  template <int T>
-  static void Segment(const uint8_t* header, const uint8_t* p, const Q8Row* x, size_t first_unit,
-                      size_t n_units, __m256* acc) {
-    SegmentOfParts<Q4_0, T>(header, p, x, first_unit, n_units, acc);
+    *acc = _mm256_fmadd_ps(scales.d, term, *acc);
   }
 };
 

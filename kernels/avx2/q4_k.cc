@@ -15,30 +15,19 @@ struct Q4K {
   struct Header {
     __m256 d, dmin;
   };
-  struct Unit {
-    __m256i w[8];
-    UnitScales scales;
-  };
   static Header LoadHeader(const uint8_t* p) { return {LoadScales(p), LoadScales(p + 2 * kRowTile)}; }
-  static void LoadUnit(const uint8_t* p, Unit* unit) {
-    unit->scales = LoadUnitScales(p);
-    DecodeNibbles(p + 2 * kRowTile, unit->w);
-  }
-  static __m256i Scale(const Unit& unit, size_t) { return unit.scales.scale; }
-  static void AddProducts(const Unit&, __m256i sum, const TokenScales& x, __m256* products) {
+  using Scales = UnitScales;
+  static Scales ScalesAt(const uint8_t* p) { return LoadUnitScales(p); }
+  static __m256i Weights(const uint8_t* p, size_t j) { return Nibbles(p + 2 * kRowTile, j); }
+  static __m256i Scale(const Scales& scales, size_t) { return scales.scale; }
+  static void AddProducts(const Scales&, __m256i sum, const TokenScales& x, __m256* products) {
     *products = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), x.d, *products);
   }
-  static void AddOffsets(const Unit& unit, const TokenScales& x, __m256* mins) {
-    *mins = _mm256_fmadd_ps(unit.scales.min, x.s, *mins);
+  static void AddOffsets(const Scales& scales, const TokenScales& x, __m256* mins) {
+    *mins = _mm256_fmadd_ps(scales.min, x.s, *mins);
   }
   static __m256 Finish(const Header& header, __m256 products, __m256 mins, __m256 acc) {
     return _mm256_fnmadd_ps(header.dmin, mins, _mm256_fmadd_ps(header.d, products, acc));
-  }
-
-  template <int T>
-  static void Segment(const uint8_t* header, const uint8_t* p, const Q8Row* x, size_t first_unit,
-                      size_t n_units, __m256* acc) {
-    SegmentOfParts<Q4K, T>(header, p, x, first_unit, n_units, acc);
   }
 };
 

@@ -14,26 +14,22 @@ struct Q8_0 {
   // For many tokens the weights become int16: then the products of 32 columns take 16 multiplications and 16 additions,
   // against 8 each of sign, maddubs and madd, which compete for the same units, and 8 additions.
   static constexpr size_t kGroup = 0;
-  struct Unit {
-    __m256i w[16];  // columns 2j and 2j + 1 of every row
+  struct Scales {
     __m256 d;
   };
-  static void LoadUnit(const uint8_t* p, Unit* unit) {
-    unit->d = LoadScales(p);
-    for (size_t j = 0; j < 8; ++j) {
-      const __m256i w = LoadWeights(p + 2 * kRowTile + 32 * j);
-      // {w0 w1 w2 w3} of a row to {w0 w1} and {w2 w3}, each byte above a zero one, then back down with its sign.
-      const __m256i first = _mm256_setr_epi8(-1, 0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1, 0,
-                                             -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13);
-      const __m256i last = _mm256_setr_epi8(-1, 2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15, -1, 2,
-                                            -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15);
-      unit->w[2 * j] = _mm256_srai_epi16(_mm256_shuffle_epi8(w, first), 8);
-      unit->w[2 * j + 1] = _mm256_srai_epi16(_mm256_shuffle_epi8(w, last), 8);
-    }
+  static Scales ScalesAt(const uint8_t* p) { return {LoadScales(p)}; }
+  // Columns 2j and 2j + 1 of every row: each byte goes above a zero one, then back down with its sign.
+  static __m256i Weights(const uint8_t* p, size_t j) {
+    const auto b = static_cast<char>(2 * (j % 2));
+    const __m256i row = _mm256_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12);
+    const __m256i bytes = _mm256_set1_epi32((b + 1) << 24 | 0x80 << 16 | b << 8 | 0x80);
+    const __m256i index =
+        _mm256_add_epi8(_mm256_or_si256(_mm256_slli_epi32(row, 8), _mm256_slli_epi32(row, 24)), bytes);
+    return _mm256_srai_epi16(_mm256_shuffle_epi8(LoadWeights(p + 2 * kRowTile + 32 * (j / 2)), index), 8);
   }
-  static void AddProducts(const Unit& unit, __m256i sum, const TokenScales& x, __m256* acc) {
+  static void AddProducts(const Scales& scales, __m256i sum, const TokenScales& x, __m256* acc) {
     const __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), x.d);
-    *acc = _mm256_fmadd_ps(unit.d, scaled, *acc);
+    *acc = _mm256_fmadd_ps(scales.d, scaled, *acc);
   }
 
   template <int T>

@@ -53,6 +53,12 @@ inline __m256 LoadScales(const uint8_t* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 
+// Columns 4j … 4j + 3 of 8 rows, of the 32 whose nibbles are at p.
+inline __m256i Nibbles(const uint8_t* p, size_t j) {
+  const __m256i both = LoadWeights(p + 32 * (j % 4));
+  return _mm256_and_si256(j < 4 ? both : _mm256_srli_epi16(both, 4), _mm256_set1_epi8(15));
+}
+
 // The 32 columns of 8 rows whose nibbles fill 4 vectors: w[j] columns 4j.., w[4 + j] columns 16 + 4j...
 inline void DecodeNibbles(const uint8_t* p, __m256i* w) {
   const __m256i low = _mm256_set1_epi8(15);

@@ -3,7 +3,8 @@
 // products, so that what is loaded serves four or two times (Goto & van de Geijn 2008, section 4). A type of q8_matmul.h
 // takes part by being made of parts (Q4_K is the example):
 //   kGroup              vectors whose products one 16-bit sum holds; 0: Unit::w are int16, 16 vectors of two columns
-//   Unit LoadUnit       a decoded unit; Scale(unit, group): what the 16-bit sums of a group are multiplied with
+//   Weights(p, j)       vector j of the unit at p, decoded
+//   Scales ScalesAt     the rest of the unit; Scale(scales, group): what the 16-bit sums of a group are multiplied with
 //   AddProducts         a unit's integer sum into the running sum of one token
 //   where blocks have headers: Header LoadHeader, AddOffsets (of what is proportional to the activations' sums), and
 //   Finish, which makes a segment's two sums part of the result
@@ -31,6 +32,21 @@ constexpr size_t kXBytes = Kernel::kGroup == 0 ? 64 : 32;
 template <class Kernel>
 constexpr size_t kPanelUnits = Kernel::kBlockUnits == 0 ? 4 : Kernel::kBlockUnits;
 
+// A decoded unit.
+template <class Kernel>
+constexpr size_t kVectors = Kernel::kGroup == 0 ? 16 : 8;
+template <class Kernel>
+struct Unit {
+  __m256i w[kVectors<Kernel>];
+  typename Kernel::Scales scales;
+};
+template <class Kernel>
+inline void LoadUnit(const uint8_t* p, Unit<Kernel>* unit) {
+  unit->scales = Kernel::ScalesAt(p);
+#pragma GCC unroll 16
+  for (size_t j = 0; j < kVectors<Kernel>; ++j) unit->w[j] = Kernel::Weights(p, j);
+}
+
 template <size_t kBytes>
 inline void GatherToken(const Q8Row& x, size_t u, size_t t, XUnit<kBytes>* out) {
   const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x.q + 32 * u));
@@ -55,11 +71,10 @@ inline void KeepInRegister(__m256i* sum) {
 
 // The integer sums of a unit for two row tiles and four tokens: out[r][t].
 template <class Kernel>
-inline void UnitSums(const typename Kernel::Unit* unit, const XUnit<kXBytes<Kernel>>& x, __m256i* out) {
-  constexpr size_t kVectors = sizeof(unit->w) / sizeof(unit->w[0]);
-  constexpr size_t kGroup = Kernel::kGroup == 0 ? kVectors : Kernel::kGroup;
+inline void UnitSums(const Unit<Kernel>* unit, const XUnit<kXBytes<Kernel>>& x, __m256i* out) {
+  constexpr size_t kGroup = Kernel::kGroup == 0 ? kVectors<Kernel> : Kernel::kGroup;
 #pragma GCC unroll 4
-  for (size_t g = 0; g < kVectors / kGroup; ++g) {
+  for (size_t g = 0; g < kVectors<Kernel> / kGroup; ++g) {
     __m256i sum[2][kTokenTile];
 #pragma GCC unroll 16
     for (size_t j = g * kGroup; j < (g + 1) * kGroup; ++j) {
@@ -87,7 +102,7 @@ inline void UnitSums(const typename Kernel::Unit* unit, const XUnit<kXBytes<Kern
         if constexpr (Kernel::kGroup == 0) {
           _mm256_store_si256(to, sum[r][t]);
         } else {
-          const __m256i scaled = _mm256_madd_epi16(sum[r][t], Kernel::Scale(unit[r], g));
+          const __m256i scaled = _mm256_madd_epi16(sum[r][t], Kernel::Scale(unit[r].scales, g));
           _mm256_store_si256(to, g == 0 ? scaled : _mm256_add_epi32(_mm256_load_si256(to), scaled));
         }
       }
@@ -124,7 +139,7 @@ struct HeaderOf<Kernel, true> {
 // A segment's sums into acc[r * acc_stride + t], for two row tiles and four tokens. sums: [n_units][2][kTokenTile];
 // units: [n_units][2]. Both tiles together, so that a token's scale is loaded once for them.
 template <class Kernel>
-inline void AddSums(const HeaderOf<Kernel>* headers, const typename Kernel::Unit* units,
+inline void AddSums(const HeaderOf<Kernel>* headers, const Unit<Kernel>* units,
                     const XUnit<kXBytes<Kernel>>* x, const __m256i* sums, size_t n_units, __m256* acc,
                     size_t acc_stride) {
   constexpr bool kFromAcc = HeaderOf<Kernel>::kFromAcc;
@@ -138,7 +153,8 @@ inline void AddSums(const HeaderOf<Kernel>* headers, const typename Kernel::Unit
       const TokenScales scales = ScalesOf(x[u], t);
 #pragma GCC unroll 2
       for (size_t r = 0; r < 2; ++r)
-        Kernel::AddProducts(units[2 * u + r], sums[(2 * u + r) * kTokenTile + t], scales, &products[r][t]);
+        Kernel::AddProducts(units[2 * u + r].scales, sums[(2 * u + r) * kTokenTile + t], scales,
+                            &products[r][t]);
     }
   }
   if constexpr (!kFromAcc) {
@@ -147,7 +163,7 @@ inline void AddSums(const HeaderOf<Kernel>* headers, const typename Kernel::Unit
       for (size_t t = 0; t < kTokenTile; ++t) {
         const TokenScales scales = ScalesOf(x[u], t);
 #pragma GCC unroll 2
-        for (size_t r = 0; r < 2; ++r) Kernel::AddOffsets(units[2 * u + r], scales, &offsets[r][t]);
+        for (size_t r = 0; r < 2; ++r) Kernel::AddOffsets(units[2 * u + r].scales, scales, &offsets[r][t]);
       }
     }
   }
@@ -160,16 +176,16 @@ inline void AddSums(const HeaderOf<Kernel>* headers, const typename Kernel::Unit
 
 // The float term of one unit, for MatmulSumFn.
 template <class Kernel>
-inline __m256 UnitTerm(const HeaderOf<Kernel>& header, const typename Kernel::Unit& unit, __m256i sum,
+inline __m256 UnitTerm(const HeaderOf<Kernel>& header, const typename Kernel::Scales& of_unit, __m256i sum,
                        const TokenScales& x) {
   __m256 products = _mm256_setzero_ps(), offsets = _mm256_setzero_ps();
-  Kernel::AddProducts(unit, sum, x, &products);
-  if constexpr (!HeaderOf<Kernel>::kFromAcc) Kernel::AddOffsets(unit, x, &offsets);
+  Kernel::AddProducts(of_unit, sum, x, &products);
+  if constexpr (!HeaderOf<Kernel>::kFromAcc) Kernel::AddOffsets(of_unit, x, &offsets);
   return header.Finish(products, offsets, _mm256_setzero_ps());
 }
 
 template <class Kernel>
-inline void AddSums(const HeaderOf<Kernel>* headers, const typename Kernel::Unit* units,
+inline void AddSums(const HeaderOf<Kernel>* headers, const Unit<Kernel>* units,
                     const XUnit<kXBytes<Kernel>>* x, const __m256i* sums, size_t n_units, Sum8* acc,
                     size_t acc_stride) {
   for (size_t r = 0; r < 2; ++r) {
@@ -178,7 +194,7 @@ inline void AddSums(const HeaderOf<Kernel>* headers, const typename Kernel::Unit
     for (size_t u = 0; u < n_units; ++u) {
 #pragma GCC unroll 4
       for (size_t t = 0; t < kTokenTile; ++t)
-        AddTerm(UnitTerm<Kernel>(headers[r], units[2 * u + r], sums[(2 * u + r) * kTokenTile + t],
+        AddTerm(UnitTerm<Kernel>(headers[r], units[2 * u + r].scales, sums[(2 * u + r) * kTokenTile + t],
                                  ScalesOf(x[u], t)),
                 &total[t]);
     }
@@ -215,7 +231,7 @@ void PanelBlock(const uint8_t* tile, size_t tile_bytes, const TileShape& shape, 
     for (size_t t = 0; t < n_groups * kTokenTile; ++t) Clear(&acc[i][t]);
   XUnit<kXBytes<Kernel>> x_units[kPanelTokens / kTokenTile][kMostUnits];
   if (n_tokens % kTokenTile != 0) std::memset(&x_units[n_groups - 1], 0, sizeof x_units[0]);
-  typename Kernel::Unit units[kMostUnits][2];
+  Unit<Kernel> units[kMostUnits][2];
   __m256i sums[kMostUnits][2][kTokenTile];
 
   size_t n = shape.head_units < kMostUnits ? shape.head_units : kMostUnits;
@@ -234,8 +250,8 @@ void PanelBlock(const uint8_t* tile, size_t tile_bytes, const TileShape& shape, 
       const HeaderOf<Kernel> headers[2] = {HeaderOf<Kernel>(first), HeaderOf<Kernel>(second)};
       for (size_t u = 0; u < n; ++u) {
         const size_t offset = Kernel::kHeaderBytes + u * Kernel::kUnitBytes;
-        Kernel::LoadUnit(first + offset, &units[u][0]);
-        Kernel::LoadUnit(second + offset, &units[u][1]);
+        LoadUnit<Kernel>(first + offset, &units[u][0]);
+        LoadUnit<Kernel>(second + offset, &units[u][1]);
       }
       for (size_t b = 0; b < segment_bytes; b += 64) {
         _mm_prefetch(reinterpret_cast<const char*>(first + 2 * tile_bytes + b), _MM_HINT_T0);
@@ -269,47 +285,153 @@ void MatmulPanels(const PackedMatrix& w, const void* const* x, Y* const* y, size
   }
 }
 
-// Fewer tokens do not repay the copies.
-constexpr size_t kLeastPanelTokens = 4;
+// Running sums of a row tile and token for few tokens.
+struct FloatSums {
+  __m256 acc, products, offsets;
+};
+inline void Clear(FloatSums* sums) {
+  sums->acc = _mm256_setzero_ps();
+}
+template <class Kernel>
+inline void BeginSegment(FloatSums* sums) {
+  sums->products = HeaderOf<Kernel>::kFromAcc ? sums->acc : _mm256_setzero_ps();
+  sums->offsets = _mm256_setzero_ps();
+}
+template <class Kernel>
+inline void AddUnit(const HeaderOf<Kernel>&, const typename Kernel::Scales& of_unit, __m256i sum,
+                    const TokenScales& x, FloatSums* sums) {
+  Kernel::AddProducts(of_unit, sum, x, &sums->products);
+  if constexpr (!HeaderOf<Kernel>::kFromAcc) Kernel::AddOffsets(of_unit, x, &sums->offsets);
+}
+template <class Kernel>
+inline void EndSegment(const HeaderOf<Kernel>& header, FloatSums* sums) {
+  sums->acc = header.Finish(sums->products, sums->offsets, sums->acc);
+}
+template <class Kernel>
+inline void BeginSegment(Sum8*) {}
+template <class Kernel>
+inline void AddUnit(const HeaderOf<Kernel>& header, const typename Kernel::Scales& of_unit, __m256i sum,
+                    const TokenScales& x, Sum8* sums) {
+  AddTerm(UnitTerm<Kernel>(header, of_unit, sum, x), sums);
+}
+template <class Kernel>
+inline void EndSegment(const HeaderOf<Kernel>&, Sum8*) {}
+inline void StoreRows(float* y, size_t n_rows, const FloatSums& sums) {
+  StoreRows(y, n_rows, sums.acc);
+}
+template <class Y>
+struct FewSums {
+  using Type = FloatSums;
+};
+template <>
+struct FewSums<double> {
+  using Type = Sum8;
+};
+
+// R row tiles, tile_distance bytes apart, for T tokens; weights are decoded where they are used.
+template <class Kernel, int R, int T, class Y>
+void FewTokens(const uint8_t* tile, size_t tile_distance, const TileShape& shape, const void* const* x,
+               Y* const* y, const size_t* first_row, const size_t* n_rows) {
+  typename FewSums<Y>::Type total[R][T];
+  Q8Row rows[T];
+  for (int t = 0; t < T; ++t) rows[t] = MakeQ8Row(x[t], shape.units);
+  for (int r = 0; r < R; ++r)
+    for (int t = 0; t < T; ++t) Clear(&total[r][t]);
+  size_t n = shape.head_units;
+  for (size_t unit = 0; unit < shape.units; unit += n, n = Kernel::kBlockUnits) {
+    if (n > shape.units - unit) n = shape.units - unit;
+    const HeaderOf<Kernel> headers[2] = {HeaderOf<Kernel>(tile),
+                                         HeaderOf<Kernel>(tile + (R - 1) * tile_distance)};
+    tile += Kernel::kHeaderBytes;
+    for (int r = 0; r < R; ++r)
+      for (int t = 0; t < T; ++t) BeginSegment<Kernel>(&total[r][t]);
+    for (size_t u = unit; u < unit + n; ++u, tile += Kernel::kUnitBytes) {
+      __m256i sum[R][T];
+#pragma GCC unroll 4
+      for (size_t g = 0; g < 8 / Kernel::kGroup; ++g) {
+        __m256i pairs[R][T];
+#pragma GCC unroll 8
+        for (size_t j = g * Kernel::kGroup; j < (g + 1) * Kernel::kGroup; ++j) {
+#pragma GCC unroll 2
+          for (int r = 0; r < R; ++r) {
+            const __m256i w = Kernel::Weights(tile + r * tile_distance, j);
+#pragma GCC unroll 3
+            for (int t = 0; t < T; ++t) {
+              const __m256i product = _mm256_maddubs_epi16(w, Broadcast4(rows[t].q + 32 * u + 4 * j));
+              pairs[r][t] = j == g * Kernel::kGroup ? product : _mm256_add_epi16(pairs[r][t], product);
+              KeepInRegister(&pairs[r][t]);
+            }
+          }
+        }
+        for (int r = 0; r < R; ++r) {
+          const typename Kernel::Scales scales = Kernel::ScalesAt(tile + r * tile_distance);
+          for (int t = 0; t < T; ++t) {
+            const __m256i scaled = _mm256_madd_epi16(pairs[r][t], Kernel::Scale(scales, g));
+            sum[r][t] = g == 0 ? scaled : _mm256_add_epi32(sum[r][t], scaled);
+          }
+        }
+      }
+      for (int t = 0; t < T; ++t) {
+        const TokenScales scales = {BroadcastF32(rows[t].d + u), BroadcastF32(rows[t].s0 + u),
+                                    BroadcastF32(rows[t].s1 + u),
+                                    _mm256_set1_ps(rows[t].s0[u] + rows[t].s1[u])};
+        for (int r = 0; r < R; ++r)
+          AddUnit<Kernel>(headers[r], Kernel::ScalesAt(tile + r * tile_distance), sum[r][t], scales,
+                          &total[r][t]);
+      }
+      for (int r = 0; r < R; ++r) PrefetchUnit<Kernel::kUnitBytes>(tile + r * tile_distance);
+    }
+    for (int r = 0; r < R; ++r)
+      for (int t = 0; t < T; ++t) EndSegment<Kernel>(headers[r], &total[r][t]);
+  }
+  for (int r = 0; r < R; ++r)
+    for (int t = 0; t < T; ++t) StoreRows(y[t] + first_row[r], n_rows[r], total[r][t]);
+}
+
+// The tiles' first half and second half side by side: activations are loaded once for two tiles, and each half is read
+// from front to back.
+template <class Kernel, int T, class Y>
+void MatmulFew(const PackedMatrix& w, const void* const* x, Y* const* y, uint32_t row_begin,
+               uint32_t row_end) {
+  const TileShape shape = MakeTileShape<Kernel>(w);
+  const size_t tile_bytes = TileBytes(w);
+  const size_t n_tiles = (row_end - row_begin + kRowTile - 1) / kRowTile, half = n_tiles / 2;
+  const uint8_t* tiles = w.data + row_begin / kRowTile * tile_bytes;
+  for (size_t i = 0; i < n_tiles - half; ++i) {
+    // Of an odd number of tiles, the second half has one more, and its last is alone.
+    const bool alone = i == half;
+    const size_t index[2] = {alone ? n_tiles - 1 : i, i + half};
+    size_t first[2], n_rows[2];
+    for (size_t r = 0; r < 2; ++r) {
+      first[r] = row_begin + index[r] * kRowTile;
+      n_rows[r] = row_end - first[r] < kRowTile ? row_end - first[r] : kRowTile;
+    }
+    if (alone) {
+      FewTokens<Kernel, 1, T>(tiles + index[0] * tile_bytes, 0, shape, x, y, first, n_rows);
+    } else {
+      FewTokens<Kernel, 2, T>(tiles + index[0] * tile_bytes, half * tile_bytes, shape, x, y, first, n_rows);
+    }
+  }
+}
 
 template <class Kernel, class Y>
 void MatmulParts(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_tokens,
                  uint32_t row_begin, uint32_t row_end) {
-  if (n_tokens >= kLeastPanelTokens) return MatmulPanels<Kernel>(w, x, y, n_tokens, row_begin, row_end);
-  MatmulQ8<Kernel>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-// Segment of q8_matmul.h for a type that is made of parts.
-template <class Kernel, int T>
-inline void SegmentOfParts(const uint8_t* header, const uint8_t* p, const Q8Row* x, size_t first_unit,
-                           size_t n_units, __m256* acc) {
-  constexpr bool kFromAcc = HeaderOf<Kernel>::kFromAcc;
-  __m256 products[T], offsets[T];
-  for (int t = 0; t < T; ++t) {
-    products[t] = kFromAcc ? acc[t] : _mm256_setzero_ps();
-    offsets[t] = _mm256_setzero_ps();
-  }
-  for (size_t u = first_unit; u < first_unit + n_units; ++u, p += Kernel::kUnitBytes) {
-    PrefetchUnit<Kernel::kUnitBytes>(p);
-    typename Kernel::Unit unit;
-    Kernel::LoadUnit(p, &unit);
-    for (int t = 0; t < T; ++t) {
-      __m256i sum = _mm256_setzero_si256();
-#pragma GCC unroll 4
-      for (size_t g = 0; g < 8 / Kernel::kGroup; ++g) {
-        const __m256i pairs =
-            PairSums<Kernel::kGroup>(unit.w + g * Kernel::kGroup, x[t].q + 32 * u + 4 * g * Kernel::kGroup);
-        const __m256i scaled = _mm256_madd_epi16(pairs, Kernel::Scale(unit, g));
-        sum = g == 0 ? scaled : _mm256_add_epi32(sum, scaled);
-      }
-      const TokenScales scales = {BroadcastF32(x[t].d + u), BroadcastF32(x[t].s0 + u),
-                                  BroadcastF32(x[t].s1 + u), _mm256_set1_ps(x[t].s0[u] + x[t].s1[u])};
-      Kernel::AddProducts(unit, sum, scales, &products[t]);
-      if constexpr (!kFromAcc) Kernel::AddOffsets(unit, scales, &offsets[t]);
+  if (n_tokens >= 4) return MatmulPanels<Kernel>(w, x, y, n_tokens, row_begin, row_end);
+  if constexpr (Kernel::kGroup == 0) {
+    MatmulQ8<Kernel>(w, x, y, n_tokens, row_begin, row_end);
+  } else {
+    switch (n_tokens) {
+      case 3:
+        return MatmulFew<Kernel, 3>(w, x, y, row_begin, row_end);
+      case 2:
+        return MatmulFew<Kernel, 2>(w, x, y, row_begin, row_end);
+      case 1:
+        return MatmulFew<Kernel, 1>(w, x, y, row_begin, row_end);
+      default:
+        return;
     }
   }
-  const HeaderOf<Kernel> loaded(header);
-  for (int t = 0; t < T; ++t) acc[t] = loaded.Finish(products[t], offsets[t], acc[t]);
 }
 
 }  // namespace
