@@ -1,7 +1,7 @@
 // Q4_0 x Q8: as Q4_K with one scale per unit; the offset of 8 is taken off by way of the sums of the
 // activations.
 #include "kernels/avx2/avx2.h"
-#include "kernels/avx2/q8_matmul.h"
+#include "kernels/avx2/q8_panel.h"
 
 namespace onecopy::kernels::avx2 {
 namespace {
@@ -10,22 +10,18 @@ struct Q4_0 {
   static constexpr size_t kBlockUnits = 0;
   static constexpr size_t kHeaderBytes = 0;
   static constexpr size_t kUnitBytes = 18 * kRowTile;
+  static constexpr size_t kGroup = 8;
 
-  template <int T>
-  static void Segment(const uint8_t*, const uint8_t* p, const Q8Row* x, size_t first_unit, size_t n_units,
-                      __m256* acc) {
-    const __m256i ones = _mm256_set1_epi16(1);
-    for (size_t u = first_unit; u < first_unit + n_units; ++u, p += kUnitBytes) {
-      PrefetchUnit<kUnitBytes>(p);
-      const __m256 d = LoadScales(p);
-      __m256i w[8];
-      DecodeNibbles(p + 2 * kRowTile, w);
-      for (int t = 0; t < T; ++t) {
-        const __m256 sum = _mm256_cvtepi32_ps(_mm256_madd_epi16(PairSums<8>(w, x[t].q + 32 * u), ones));
-        const __m256 offset = _mm256_set1_ps(8.0f * (x[t].s0[u] + x[t].s1[u]));
-        acc[t] = _mm256_fmadd_ps(d, _mm256_fmsub_ps(sum, BroadcastF32(x[t].d + u), offset), acc[t]);
-      }
-    }
+  struct Scales {
+    __m256 d;
+  };
+  static Scales ScalesAt(const uint8_t* p) { return {LoadScales(p)}; }
+  static __m256i Weights(const uint8_t* p, size_t j) { return Nibbles(p + 2 * kRowTile, j); }
+  static __m256i Scale(const Scales&, size_t) { return _mm256_set1_epi16(1); }
+  static void AddProducts(const Scales& scales, __m256i sum, const TokenScales& x, __m256* acc) {
+    const __m256 offset = _mm256_mul_ps(_mm256_set1_ps(8.0f), x.s);
+    const __m256 term = _mm256_fmsub_ps(_mm256_cvtepi32_ps(sum), x.d, offset);
+    *acc = _mm256_fmadd_ps(scales.d, term, *acc);
   }
 };
 
@@ -33,12 +29,12 @@ struct Q4_0 {
 
 void matmul_q4_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                  uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Q4_0>(w, x, y, n_tokens, row_begin, row_end);
+  MatmulParts<Q4_0>(w, x, y, n_tokens, row_begin, row_end);
 }
 
 void matmul_sum_q4_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
                      uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Q4_0>(w, x, y, n_tokens, row_begin, row_end);
+  MatmulParts<Q4_0>(w, x, y, n_tokens, row_begin, row_end);
 }
 
 }  // namespace onecopy::kernels::avx2

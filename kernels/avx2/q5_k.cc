@@ -1,52 +1,38 @@
 // Q5_K x Q8: as Q4_K, but products reach 2 * 31 * 127, of which four fit a 16-bit sum: two sums a unit.
 #include "kernels/avx2/avx2.h"
-#include "kernels/avx2/q8_matmul.h"
+#include "kernels/avx2/q8_panel.h"
 
 namespace onecopy::kernels::avx2 {
 namespace {
-
-// Puts bit j of every byte of `bits` as bit 4 into w[j]. Shifts move bits between bytes of a dword; the mask
-// drops them.
-inline void AddBit4(__m256i bits, __m256i* w) {
-  const __m256i bit4 = _mm256_set1_epi8(16);
-  w[0] = _mm256_or_si256(w[0], _mm256_and_si256(_mm256_slli_epi32(bits, 4), bit4));
-  w[1] = _mm256_or_si256(w[1], _mm256_and_si256(_mm256_slli_epi32(bits, 3), bit4));
-  w[2] = _mm256_or_si256(w[2], _mm256_and_si256(_mm256_slli_epi32(bits, 2), bit4));
-  w[3] = _mm256_or_si256(w[3], _mm256_and_si256(_mm256_slli_epi32(bits, 1), bit4));
-  w[4] = _mm256_or_si256(w[4], _mm256_and_si256(bits, bit4));
-  w[5] = _mm256_or_si256(w[5], _mm256_and_si256(_mm256_srli_epi32(bits, 1), bit4));
-  w[6] = _mm256_or_si256(w[6], _mm256_and_si256(_mm256_srli_epi32(bits, 2), bit4));
-  w[7] = _mm256_or_si256(w[7], _mm256_and_si256(_mm256_srli_epi32(bits, 3), bit4));
-}
 
 struct Q5K {
   static constexpr size_t kBlockUnits = 8;
   static constexpr size_t kHeaderBytes = 4 * kRowTile;
   static constexpr size_t kUnitBytes = 22 * kRowTile;
+  static constexpr size_t kGroup = 4;
 
-  template <int T>
-  static void Segment(const uint8_t* header, const uint8_t* p, const Q8Row* x, size_t first_unit,
-                      size_t n_units, __m256* acc) {
-    const __m256 d = LoadScales(header), dmin = LoadScales(header + 2 * kRowTile);
-    __m256 products[T], mins[T];
-    for (int t = 0; t < T; ++t) products[t] = mins[t] = _mm256_setzero_ps();
-    for (size_t u = first_unit; u < first_unit + n_units; ++u, p += kUnitBytes) {
-      PrefetchUnit<kUnitBytes>(p);
-      const UnitScales scales = LoadUnitScales(p);
-      __m256i w[8];
-      DecodeNibbles(p + 2 * kRowTile, w);
-      AddBit4(LoadWeights(p + 18 * kRowTile), w);
-      for (int t = 0; t < T; ++t) {
-        const __m256i low = _mm256_madd_epi16(PairSums<4>(w, x[t].q + 32 * u), scales.scale);
-        const __m256i high = _mm256_madd_epi16(PairSums<4>(w + 4, x[t].q + 32 * u + 16), scales.scale);
-        const __m256 sum = _mm256_cvtepi32_ps(_mm256_add_epi32(low, high));
-        products[t] = _mm256_fmadd_ps(sum, BroadcastF32(x[t].d + u), products[t]);
-        mins[t] = _mm256_fmadd_ps(scales.min, _mm256_set1_ps(x[t].s0[u] + x[t].s1[u]), mins[t]);
-      }
-    }
-    for (int t = 0; t < T; ++t) {
-      acc[t] = _mm256_fnmadd_ps(dmin, mins[t], _mm256_fmadd_ps(d, products[t], acc[t]));
-    }
+  struct Header {
+    __m256 d, dmin;
+  };
+  static Header LoadHeader(const uint8_t* p) { return {LoadScales(p), LoadScales(p + 2 * kRowTile)}; }
+  using Scales = UnitScales;
+  static Scales ScalesAt(const uint8_t* p) { return LoadUnitScales(p); }
+  // Bit j of every byte becomes bit 4. The shift moves bits between bytes of a dword; the mask drops them.
+  static __m256i Weights(const uint8_t* p, size_t j) {
+    const int left = 4 - static_cast<int>(j);
+    const __m256i bits = LoadWeights(p + 18 * kRowTile);
+    const __m256i bit4 = left >= 0 ? _mm256_slli_epi32(bits, left) : _mm256_srli_epi32(bits, -left);
+    return _mm256_or_si256(Nibbles(p + 2 * kRowTile, j), _mm256_and_si256(bit4, _mm256_set1_epi8(16)));
+  }
+  static __m256i Scale(const Scales& scales, size_t) { return scales.scale; }
+  static void AddProducts(const Scales&, __m256i sum, const TokenScales& x, __m256* products) {
+    *products = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), x.d, *products);
+  }
+  static void AddOffsets(const Scales& scales, const TokenScales& x, __m256* mins) {
+    *mins = _mm256_fmadd_ps(scales.min, x.s, *mins);
+  }
+  static __m256 Finish(const Header& header, __m256 products, __m256 mins, __m256 acc) {
+    return _mm256_fnmadd_ps(header.dmin, mins, _mm256_fmadd_ps(header.d, products, acc));
   }
 };
 
@@ -54,12 +40,12 @@ struct Q5K {
 
 void matmul_q5_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                  uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Q5K>(w, x, y, n_tokens, row_begin, row_end);
+  MatmulParts<Q5K>(w, x, y, n_tokens, row_begin, row_end);
 }
 
 void matmul_sum_q5_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
                      uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Q5K>(w, x, y, n_tokens, row_begin, row_end);
+  MatmulParts<Q5K>(w, x, y, n_tokens, row_begin, row_end);
 }
 
 }  // namespace onecopy::kernels::avx2

@@ -1,7 +1,7 @@
 // Q8_0 x Q8: maddubs wants one unsigned operand, so the weight's sign goes to the activation; one product of
 // at most 2 * 128 * 127 fits 16 bits.
 #include "kernels/avx2/avx2.h"
-#include "kernels/avx2/q8_matmul.h"
+#include "kernels/avx2/q8_panel.h"
 
 namespace onecopy::kernels::avx2 {
 namespace {
@@ -10,6 +10,27 @@ struct Q8_0 {
   static constexpr size_t kBlockUnits = 0;
   static constexpr size_t kHeaderBytes = 0;
   static constexpr size_t kUnitBytes = 34 * kRowTile;
+
+  // For many tokens the weights become int16: then the products of 32 columns take 16 multiplications and 16 additions,
+  // against 8 each of sign, maddubs and madd, which compete for the same units, and 8 additions.
+  static constexpr size_t kGroup = 0;
+  struct Scales {
+    __m256 d;
+  };
+  static Scales ScalesAt(const uint8_t* p) { return {LoadScales(p)}; }
+  // Columns 2j and 2j + 1 of every row: each byte goes above a zero one, then back down with its sign.
+  static __m256i Weights(const uint8_t* p, size_t j) {
+    const auto b = static_cast<char>(2 * (j % 2));
+    const __m256i row = _mm256_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12);
+    const __m256i bytes = _mm256_set1_epi32((b + 1) << 24 | 0x80 << 16 | b << 8 | 0x80);
+    const __m256i index =
+        _mm256_add_epi8(_mm256_or_si256(_mm256_slli_epi32(row, 8), _mm256_slli_epi32(row, 24)), bytes);
+    return _mm256_srai_epi16(_mm256_shuffle_epi8(LoadWeights(p + 2 * kRowTile + 32 * (j / 2)), index), 8);
+  }
+  static void AddProducts(const Scales& scales, __m256i sum, const TokenScales& x, __m256* acc) {
+    const __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), x.d);
+    *acc = _mm256_fmadd_ps(scales.d, scaled, *acc);
+  }
 
   template <int T>
   static void Segment(const uint8_t*, const uint8_t* p, const Q8Row* x, size_t first_unit, size_t n_units,
@@ -40,12 +61,12 @@ struct Q8_0 {
 
 void matmul_q8_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
                  uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Q8_0>(w, x, y, n_tokens, row_begin, row_end);
+  MatmulParts<Q8_0>(w, x, y, n_tokens, row_begin, row_end);
 }
 
 void matmul_sum_q8_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
                      uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Q8_0>(w, x, y, n_tokens, row_begin, row_end);
+  MatmulParts<Q8_0>(w, x, y, n_tokens, row_begin, row_end);
 }
 
 }  // namespace onecopy::kernels::avx2

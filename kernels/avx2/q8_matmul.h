@@ -53,6 +53,12 @@ inline __m256 LoadScales(const uint8_t* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 
+// Columns 4j … 4j + 3 of 8 rows, of the 32 whose nibbles are at p.
+inline __m256i Nibbles(const uint8_t* p, size_t j) {
+  const __m256i both = LoadWeights(p + 32 * (j % 4));
+  return _mm256_and_si256(j < 4 ? both : _mm256_srli_epi16(both, 4), _mm256_set1_epi8(15));
+}
+
 // The 32 columns of 8 rows whose nibbles fill 4 vectors: w[j] columns 4j.., w[4 + j] columns 16 + 4j...
 inline void DecodeNibbles(const uint8_t* p, __m256i* w) {
   const __m256i low = _mm256_set1_epi8(15);
@@ -127,6 +133,12 @@ struct Sum8 {
   __m256d low, high;
 };
 
+// Adds one float term to each row.
+inline void AddTerm(__m256 term, Sum8* sum) {
+  sum->low = _mm256_add_pd(sum->low, _mm256_cvtps_pd(_mm256_castps256_ps128(term)));
+  sum->high = _mm256_add_pd(sum->high, _mm256_cvtps_pd(_mm256_extractf128_ps(term, 1)));
+}
+
 inline void StoreRows(double* y, size_t n_rows, const Sum8& rows) {
   double all[kRowTile];
   _mm256_storeu_pd(all, rows.low);
@@ -171,10 +183,7 @@ void TileTokens(const uint8_t* tile, const TileShape& shape, const void* const* 
       __m256 term[T];
       for (int t = 0; t < T; ++t) term[t] = _mm256_setzero_ps();
       Kernel::template Segment<T>(tile, p, rows, u, 1, term);
-      for (int t = 0; t < T; ++t) {
-        sum[t].low = _mm256_add_pd(sum[t].low, _mm256_cvtps_pd(_mm256_castps256_ps128(term[t])));
-        sum[t].high = _mm256_add_pd(sum[t].high, _mm256_cvtps_pd(_mm256_extractf128_ps(term[t], 1)));
-      }
+      for (int t = 0; t < T; ++t) AddTerm(term[t], &sum[t]);
     }
     tile = p;
   }

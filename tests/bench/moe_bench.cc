@@ -101,7 +101,7 @@ const Layers& LayersOf(const kernels::KernelTable& table, WeightType type) {
 void MoeLayer(benchmark::State& state, const kernels::KernelTable& table, WeightType type, size_t n_tokens) {
   const Layers& layers = LayersOf(table, type);
   const ThreadTeam team(1);
-  Ffn ffn(layers.store, table, team);
+  Ffn ffn(layers.spec, layers.store, table, team);
   const std::vector<float> x = kernels::RandomVector(n_tokens * kHidden, 2);
   constexpr size_t kDraws = 16;
   const std::vector<float> draws = kernels::RandomVector(kDraws * n_tokens * kExperts, 3);
@@ -114,7 +114,7 @@ void MoeLayer(benchmark::State& state, const kernels::KernelTable& table, Weight
     std::copy_n(draws.begin() + static_cast<ptrdiff_t>(i % kDraws * scores.size()), scores.size(),
                 scores.begin());
     acts.Set(x.data(), n_tokens, kHidden, kHidden);
-    RouteTopK(layers.spec, table, team, scores.data(), n_tokens, &routing);
+    RouteTopK(layers.spec, table, team, {}, scores.data(), n_tokens, &routing);
     ffn.Run(Ffn::kExperts, static_cast<uint32_t>(i % layers.n_layers), routing, &acts, out.data(), kHidden);
     benchmark::DoNotOptimize(out.data());
     experts += routing.groups.size();

@@ -2,7 +2,7 @@
 """onecopy and llama.cpp side by side: in turn (A B A B …), on the same file, cores and threads; medians and ratios.
 
     tests/scaling/compare_llama.py                               makes what it needs in build/compare, then measures
-    tests/scaling/compare_llama.py model.gguf --threads 8 --json figures.json
+    tests/scaling/compare_llama.py q4.gguf q8.gguf --threads 8 --json figures.json      a table for each
     tests/scaling/compare_llama.py --ik '/opt/ik_llama.cpp/build/bin/llama-bench -fmoe 1 -rtr 1'
 
 Without a model it makes a synthetic mixture of experts (make_synthetic_moe.py, --synthetic says how; 3.6 GB), and
@@ -95,9 +95,13 @@ def make_venv(folder, requirement):
 
 def cases(a):
     """(name, prompt or None, steps, sequences)"""
-    out = [(f"prefill {a.prompt}", a.prompt, 0, 0)] if a.prompt else []
+    out = [(f"prefill {n}", n, 0, 0) for n in a.prompt]
     out += [(f"decode {a.decode} x 1", None, a.decode, 1)] if a.decode else []
     return out + [(f"decode {a.batch_steps} x {b}", None, a.batch_steps, b) for b in a.batch]
+
+
+def joined(values):
+    return ",".join(map(str, values)) or "0"
 
 
 def onecopy_bench(a, *options):
@@ -109,9 +113,9 @@ def onecopy_bench(a, *options):
 def onecopy(a):
     results = []
     if a.prompt or a.decode:
-        results.append(onecopy_bench(a, "-p", str(a.prompt), "-n", str(a.decode)))
+        results.append(onecopy_bench(a, "-p", joined(a.prompt), "-n", str(a.decode)))
     if a.batch:
-        results.append(onecopy_bench(a, "-p", "0", "-n", str(a.batch_steps), "--batch", ",".join(map(str, a.batch))))
+        results.append(onecopy_bench(a, "-p", "0", "-n", str(a.batch_steps), "--batch", joined(a.batch)))
     rates = {}
     for result in results:
         rates.update({f"prefill {r['tokens']}": r["tokens_per_second"]["median"] for r in result["prefill"]})
@@ -121,7 +125,7 @@ def onecopy(a):
 
 
 def llama_cpp(a):
-    settings = {"threads": a.threads, "prompt": a.prompt, "decode": a.decode, "batches": a.batch, "batch_steps": a.batch_steps}
+    settings = {"threads": a.threads, "prompts": a.prompt, "decode": a.decode, "batches": a.batch, "batch_steps": a.batch_steps}
     out = run([a.python, os.path.join(HERE, "llama_worker.py"), a.model, json.dumps(settings)])
     return json.loads(out.splitlines()[-1])
 
@@ -129,7 +133,7 @@ def llama_cpp(a):
 def llama_bench(command):
     """A program with llama-bench's options: llama.cpp's own, ik_llama.cpp's. It has no decode of several sequences."""
     def measure(a):
-        out = run([*shlex.split(command), "-m", a.model, "-t", str(a.threads), "-p", str(a.prompt), "-n", str(a.decode),
+        out = run([*shlex.split(command), "-m", a.model, "-t", str(a.threads), "-p", joined(a.prompt), "-n", str(a.decode),
                    "-r", "1", "-o", "json"])
         rows = json.loads(out[out.index("["):])
         rates = {f"prefill {r['n_prompt']}" if r["n_prompt"] else f"decode {r['n_gen']} x 1": r["avg_ts"] for r in rows}
@@ -176,10 +180,10 @@ def numbers(text):
 
 def parse():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("model", nargs="?", help="GGUF file; default: a synthetic one")
+    p.add_argument("models", nargs="*", metavar="model", help="GGUF files, a table each; default: a synthetic one")
     p.add_argument("--synthetic", default="--type Q4_K --layers 10", help="options of make_synthetic_moe.py")
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    p.add_argument("--prompt", type=int, default=512, help="0: no prefill")
+    p.add_argument("--prompt", type=numbers, default=[512, 4096], help="prompt lengths; 0: no prefill")
     p.add_argument("--decode", type=int, default=128, help="steps of one sequence; 0: none")
     p.add_argument("--batch", type=numbers, default=[8, 32], help="sequences at once; 0: none")
     p.add_argument("--batch-steps", type=int, default=32)
@@ -198,10 +202,27 @@ def parse():
     return a
 
 
+def compare(a, model, measure):
+    """Measures one model, prints its table, and returns what --json writes of it."""
+    a.model = model
+    samples = {name: [] for name in measure}
+    for i in range(a.rounds):
+        for name, of in measure.items():
+            samples[name].append(of(a))
+        print(f"round {i + 1} of {a.rounds}", file=sys.stderr)
+    print(f"{cpu()[0]}, {a.threads} threads, {os.path.basename(model)}, {a.rounds} rounds in turn, medians\n")
+    for name, rounds in samples.items():
+        print(f"- {name}: {rounds[0]['version']}; {rounds[0]['built_for']}")
+    print("\n" + table(a, samples) + "\n")
+    return {"cpu": cpu()[0], "threads": a.threads, "model": os.path.basename(model), "rounds": a.rounds,
+            "cases": {c: {peer: summarise(c, samples["onecopy"], samples[peer]) for peer in samples if peer != "onecopy"}
+                      for c, *_ in cases(a)},
+            "samples": samples}
+
+
 def main():
     a = parse()
     os.makedirs(a.folder, exist_ok=True)
-    a.model = a.model or make_model(a.folder, a.synthetic)
     measure = {"onecopy": onecopy}
     if a.llama != "none":
         a.python = os.path.join(a.venv, "bin", "python") if a.venv else make_venv(os.path.join(a.folder, "venv"), a.llama)
@@ -213,21 +234,11 @@ def main():
     busy = os.getloadavg()[0]
     if busy > 0.3 * a.threads:
         print(f"compare_llama: warning: other programs keep this machine busy (load {busy:.1f})", file=sys.stderr)
-    samples = {name: [] for name in measure}
-    for i in range(a.rounds):
-        for name, of in measure.items():
-            samples[name].append(of(a))
-        print(f"round {i + 1} of {a.rounds}", file=sys.stderr)
-    print(f"{cpu()[0]}, {a.threads} threads, {os.path.basename(a.model)}, {a.rounds} rounds in turn, medians\n")
-    for name, rounds in samples.items():
-        print(f"- {name}: {rounds[0]['version']}; {rounds[0]['built_for']}")
-    print("\n" + table(a, samples))
+    a.models = a.models or [make_model(a.folder, a.synthetic)]
+    results = [compare(a, model, measure) for model in a.models]
     if a.json:
         with open(a.json, "w") as f:
-            json.dump({"cpu": cpu()[0], "threads": a.threads, "model": os.path.basename(a.model), "rounds": a.rounds,
-                       "cases": {c: {peer: summarise(c, samples["onecopy"], samples[peer])
-                                     for peer in samples if peer != "onecopy"} for c, *_ in cases(a)},
-                       "samples": samples}, f, indent=2)
+            json.dump(results[0] if len(results) == 1 else results, f, indent=2)
             f.write("\n")
 
 

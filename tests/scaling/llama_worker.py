@@ -1,6 +1,6 @@
 """One round of llama.cpp for compare_llama.py, through the C API that llama-cpp-python binds; run in that one's venv.
 
-    llama_worker.py MODEL '{"threads": 2, "prompt": 512, "decode": 128, "batches": [8, 32], "batch_steps": 32}'
+    llama_worker.py MODEL '{"threads": 2, "prompts": [512], "decode": 128, "batches": [8, 32], "batch_steps": 32}'
 
 Prints one JSON object: versions, and tokens a second of each case, by the same names as compare_llama.py has. Prefill:
 random tokens in one batch. Decode: steps of one random token for each sequence, from empty contexts.
@@ -74,8 +74,8 @@ def main():
     if not model:
         sys.exit(f"llama.cpp cannot load {path}")
     rates = {}
-    prompt, decode = settings["prompt"], settings["decode"]
-    if prompt:
+    decode = settings["decode"]
+    for prompt in settings["prompts"]:
         context = Context(model, settings, 1, prompt, prompt)
         context.prefill(prompt)  # warm-up
         rates[f"prefill {prompt}"] = context.prefill(prompt)
