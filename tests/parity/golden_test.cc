@@ -272,7 +272,7 @@ INSTANTIATE_TEST_SUITE_P(All, Pipelines,
                                             ::testing::Values(std::pair(2, 2), std::pair(4, 2),
                                                               std::pair(6, 2))),
                          [](const auto& info) {
-                           const std::pair<int, int>& shape = std::get<1>(info.param);
+                           const auto& shape = std::get<1>(info.param);
                            return std::string(std::get<0>(info.param)) + "_" + std::to_string(shape.first) +
                                   "ranks" + std::to_string(shape.second) + "stages";
                          });
