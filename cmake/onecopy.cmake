@@ -15,6 +15,7 @@ function(onecopy_test area label)
   target_include_directories(${area} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
   target_compile_definitions(${area} PRIVATE
     ONECOPY_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data" ONECOPY_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+    ONECOPY_TEST_TINY_MOE="${PROJECT_BINARY_DIR}/tests/data/tiny-moe"
     ONECOPY_TEST_TOKENIZERS="${PROJECT_BINARY_DIR}/tests/data/tokenizers")
   target_link_libraries(${area} PRIVATE ${ARGN} GTest::gmock GTest::gtest_main)
   if(label STREQUAL unit)

@@ -138,7 +138,7 @@ TEST_F(Chat, SaysWhatToDoWithoutATemplate) {
   namespace fs = std::filesystem;
   test::TempFile folder(".d");
   fs::create_directory(folder.path());
-  for (const auto& file : fs::directory_iterator(ONECOPY_TEST_DATA "/tiny-moe"))
+  for (const auto& file : fs::directory_iterator(ONECOPY_TEST_TINY_MOE))
     if (file.path().filename() != "chat_template.jinja" && file.path().filename() != "tokenizer_config.json")
       fs::create_symlink(file.path(), folder.path() + "/" + file.path().filename().string());
   std::ofstream(folder.path() + "/tokenizer_config.json") << "{}";

@@ -122,10 +122,10 @@ TEST(Perplexity, AgreesWithTransformersAndLlamaCpp) {
     double want;
     size_t tokens;
   } const cases[] = {
-      {ONECOPY_TEST_DATA "/tiny-moe", "0", 77.5609, 7905},
+      {ONECOPY_TEST_TINY_MOE, "0", 77.5609, 7905},
       {models + "tiny-moe-q8_0.gguf", "0", 77.6341, 7905},
       {models + "tiny-moe-q4_k_m.gguf", "0", 78.3970, 7905},
-      {ONECOPY_TEST_DATA "/tiny-moe", "256", 75.127, 16313},
+      {ONECOPY_TEST_TINY_MOE, "256", 75.127, 16313},
       {models + "tiny-moe-q8_0.gguf", "256", 75.127, 16313},
   };
   for (const auto& c : cases) {

@@ -56,10 +56,10 @@ TEST(HuggingFace, OpensTheGoldenDirectory) {
 }
 
 TEST(HuggingFace, TakesTheChatTemplateFile) {
-  const Checkpoint checkpoint = OpenCheckpoint(DataPath("tiny-moe"));
+  const Checkpoint checkpoint = OpenCheckpoint(ONECOPY_TEST_TINY_MOE);
   EXPECT_EQ(checkpoint.tokenizer_config.at("chat_template"),
-            ReadFile(DataPath("tiny-moe/chat_template.jinja")));
-  EXPECT_EQ(checkpoint.generation_config, ReadJson(DataPath("tiny-moe/generation_config.json")));
+            ReadFile(ONECOPY_TEST_TINY_MOE "/chat_template.jinja"));
+  EXPECT_EQ(checkpoint.generation_config, ReadJson(ONECOPY_TEST_TINY_MOE "/generation_config.json"));
 }
 
 TEST(HuggingFace, OpensADirectoryWithoutTokenizer) {

@@ -104,7 +104,7 @@ TEST(TokenizerGolden, Qwen3MoeFromGguf) {
 }
 
 TEST(TokenizerGolden, ShippedModelIsTheSameFromBothFormats) {
-  const Checkpoint hf = OpenCheckpoint(ONECOPY_TEST_DATA "/tiny-moe");
+  const Checkpoint hf = OpenCheckpoint(ONECOPY_TEST_TINY_MOE);
   const Tokenizer a =
       Tokenizer::FromHuggingFace(hf.tokenizer, hf.tokenizer_config, hf.generation_config, hf.metadata);
   const Tokenizer b =
