@@ -171,11 +171,11 @@ class GuestCase(unittest.TestCase):
         if len(step.processes()) == 1:
             return self.measured("one rank needs no window")
         for process, rank in zip(step.processes(), step.report["ranks"], strict=True):
-            self.assertGreater(process["window_part_bytes"], 0, process)
+            self.assertGreater(process["window_bytes"], 0, process)
             self.assertGreaterEqual(process["window_on_node"], 0.99, f"rank {rank['rank']}, numa_maps: {process}")
             self.assertGreaterEqual(rank["window_on_node"], 0.99, f"rank {rank['rank']}, report")
         self.measured(f"least share {min(p['window_on_node'] for p in step.processes()):.2%} of "
-                      f"{step.processes()[0]['window_part_bytes'] / 1e6:.2f} MB")
+                      f"{step.processes()[0]['window_bytes'] / 1e3:.0f} kB that rank 0 touched of its part")
 
     def assert_says(self, step, *patterns):
         """What was printed holds all of these."""

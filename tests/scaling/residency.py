@@ -4,14 +4,15 @@
     tests/scaling/residency.py                 all processes called onecopy: a line each, and their sum
     tests/scaling/residency.py --json --name mpi_check
 
-Reads /proc/PID/numa_maps alone: no code of onecopy, no libnuma. A process's own node is that of the CPUs it is pinned
-to. Kinds of memory: "arenas" are anonymous mappings of which at least a mebibyte is resident (weights, KV cache,
+Reads /proc/PID/numa_maps and asks move_pages(2): no code of onecopy, no libnuma. A process's own node is that of the CPUs it
+is pinned to. Kinds of memory: "arenas" are anonymous mappings of which at least a mebibyte is resident (weights, KV cache,
 workspace; huge pages too); "private" is everything that only this process has (arenas, heap, stacks, written data of
 libraries); "window" is MPI's shared-memory window as far as this process has touched it, of which an equal part
-belongs to each rank. Source: proc(5), Linux Documentation/admin-guide/numa_memory_policy and fs/proc/task_mmu.c.
+belongs to each rank; move_pages says where the touched pages of its own part lie. Source: proc(5), Linux Documentation/admin-guide/numa_memory_policy and fs/proc/task_mmu.c.
 """
 
 import argparse
+import ctypes
 import glob
 import json
 import os
@@ -114,8 +115,18 @@ def nodes_of_cpus(cpus):
     return nodes
 
 
-def window_share(pid, mappings, ranks, nodes):
-    """(bytes of a rank's part, share of them on these nodes) of the window of which this process touched most."""
+def nodes_of_pages(pid, addresses):
+    """Node of each page that the process has mapped (x86-64: move_pages is system call 279)."""
+    status = (ctypes.c_int * len(addresses))()
+    pages = (ctypes.c_void_p * len(addresses))(*addresses)
+    if ctypes.CDLL(None, use_errno=True).syscall(279, pid, ctypes.c_ulong(len(addresses)), pages, None, status, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"move_pages of process {pid}")
+    return [node for node in status if node >= 0]
+
+
+def window_share(pid, mappings, ranks, rank, nodes):
+    """(bytes of this rank's part that it has touched, share of them on these nodes) of the window of which this process
+    touched most. Pages at the edges of a part, where it may begin a little later than an equal one would, do not count."""
     windows = [m for m in mappings if kind(m) == "window"]
     if not windows:
         return 0, 1.0
@@ -123,8 +134,10 @@ def window_share(pid, mappings, ranks, nodes):
     for line in read(f"/proc/{pid}/maps").splitlines():
         begin, end = (int(n, 16) for n in line.split()[0].split("-"))
         if begin == used["start"]:
-            part = (end - begin) // ranks
-            return part, min(1.0, sum(n for node, n in used["node_bytes"].items() if node in nodes) / part)
+            part, edge = (end - begin) // ranks // PAGE * PAGE, 8 * PAGE
+            at = begin + rank * part
+            found = nodes_of_pages(pid, range(at + edge, at + part - edge, PAGE))
+            return len(found) * PAGE, sum(node in nodes for node in found) / max(1, len(found))
     return 0, 1.0
 
 
@@ -145,8 +158,8 @@ def read_process(pid):
              "nodes": sorted(nodes), **summary(mappings)}
     for k in "arenas", "private":
         found[f"{k}_on_node"] = share(found[k], nodes)
-    found["window_part_bytes"], found["window_on_node"] = window_share(
-        pid, mappings, int(environ.get("OMPI_COMM_WORLD_SIZE", 1)), nodes)
+    found["window_bytes"], found["window_on_node"] = window_share(
+        pid, mappings, int(environ.get("OMPI_COMM_WORLD_SIZE", 1)), found["rank"], nodes)
     return found
 
 
