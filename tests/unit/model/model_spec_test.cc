@@ -42,8 +42,8 @@ TEST(Qwen3Moe, DirectoriesAndGgufSayWhatTheConfigSays) {
       {DataPath("goldens/gguf/qwen3_moe-Q4_K_M/model.gguf"), DataPath("goldens/qwen3_moe")},
       {DataPath("goldens/gguf/qwen3_moe-Q8_0/model.gguf"), DataPath("goldens/qwen3_moe")},
       {ONECOPY_TEST_TINY_MOE, ONECOPY_TEST_TINY_MOE},
-      {ONECOPY_SOURCE_DIR "/models/tiny-moe-q8_0.gguf", DataPath("tiny-moe")},
-      {ONECOPY_SOURCE_DIR "/models/tiny-moe-q4_k_m.gguf", DataPath("tiny-moe")},
+      {ONECOPY_SOURCE_DIR "/models/tiny-moe-q8_0.gguf", ONECOPY_TEST_TINY_MOE},
+      {ONECOPY_SOURCE_DIR "/models/tiny-moe-q4_k_m.gguf", ONECOPY_TEST_TINY_MOE},
   };
   for (const auto& [path, config] : config_of) {
     SCOPED_TRACE(path);
