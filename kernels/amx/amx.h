@@ -9,30 +9,12 @@ namespace onecopy::kernels::amx {
 const KernelTable& Table();
 
 // Rows in tiles of sixteen, packed as for avx512; activations in kBF16.
-void matmul_q8_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_q8_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_q4_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_q4_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_q4_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_q4_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_q5_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_q5_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_q6_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_q6_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_mxfp4(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                  uint32_t row_begin, uint32_t row_end);
-void matmul_sum_mxfp4(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                      uint32_t row_begin, uint32_t row_end);
+extern const MatmulKernel matmul_q8_0;
+extern const MatmulKernel matmul_q4_0;
+extern const MatmulKernel matmul_q4_k;
+extern const MatmulKernel matmul_q5_k;
+extern const MatmulKernel matmul_q6_k;
+extern const MatmulKernel matmul_mxfp4;
 
 void round_bf16(const float* x, size_t cols, void* out);
 

@@ -34,14 +34,7 @@ struct MXFP4 {
 
 }  // namespace
 
-void matmul_mxfp4(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                  uint32_t row_begin, uint32_t row_end) {
-  MatmulBf16<MXFP4>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_mxfp4(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                      uint32_t row_begin, uint32_t row_end) {
-  MatmulBf16<MXFP4>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_mxfp4 = {ActFormat::kBF16, MatmulBf16<MXFP4, float>,
+                                             MatmulBf16<MXFP4, double>};
 
 }  // namespace onecopy::kernels::amx

@@ -17,14 +17,7 @@ struct Q4_0 {
 
 }  // namespace
 
-void matmul_q4_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end) {
-  MatmulBf16<Q4_0>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_q4_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end) {
-  MatmulBf16<Q4_0>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_q4_0 = {ActFormat::kBF16, MatmulBf16<Q4_0, float>,
+                                            MatmulBf16<Q4_0, double>};
 
 }  // namespace onecopy::kernels::amx

@@ -31,14 +31,7 @@ struct Q6K {
 
 }  // namespace
 
-void matmul_q6_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end) {
-  MatmulBf16<Q6K>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_q6_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end) {
-  MatmulBf16<Q6K>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_q6_k = {ActFormat::kBF16, MatmulBf16<Q6K, float>,
+                                            MatmulBf16<Q6K, double>};
 
 }  // namespace onecopy::kernels::amx

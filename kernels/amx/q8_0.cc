@@ -22,14 +22,7 @@ struct Q8_0 {
 
 }  // namespace
 
-void matmul_q8_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end) {
-  MatmulBf16<Q8_0>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_q8_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end) {
-  MatmulBf16<Q8_0>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_q8_0 = {ActFormat::kBF16, MatmulBf16<Q8_0, float>,
+                                            MatmulBf16<Q8_0, double>};
 
 }  // namespace onecopy::kernels::amx

@@ -11,17 +11,17 @@ constexpr size_t kManyTokens = 12;
 KernelTable Make() {
   KernelTable table = avx512::Table();
   table.name = "amx";
-  const auto set = [&table](WeightType type, MatmulFn matmul, MatmulSumFn matmul_sum) {
+  const auto set = [&table](WeightType type, const MatmulKernel& many) {
     WeightKernel& kernel = table.weights[static_cast<size_t>(type)];
-    kernel.many = {ActFormat::kBF16, matmul, matmul_sum};
+    kernel.many = many;
     kernel.many_from = kManyTokens;
   };
-  set(WeightType::kQ8_0, matmul_q8_0, matmul_sum_q8_0);
-  set(WeightType::kQ4_0, matmul_q4_0, matmul_sum_q4_0);
-  set(WeightType::kQ4_K, matmul_q4_k, matmul_sum_q4_k);
-  set(WeightType::kQ5_K, matmul_q5_k, matmul_sum_q5_k);
-  set(WeightType::kQ6_K, matmul_q6_k, matmul_sum_q6_k);
-  set(WeightType::kMXFP4, matmul_mxfp4, matmul_sum_mxfp4);
+  set(WeightType::kQ8_0, matmul_q8_0);
+  set(WeightType::kQ4_0, matmul_q4_0);
+  set(WeightType::kQ4_K, matmul_q4_k);
+  set(WeightType::kQ5_K, matmul_q5_k);
+  set(WeightType::kQ6_K, matmul_q6_k);
+  set(WeightType::kMXFP4, matmul_mxfp4);
   table.round_bf16 = round_bf16;
   table.attend_block = attend_block_f16;
   table.attend_block_bytes = attend_block_bytes;

@@ -12,92 +12,29 @@ namespace onecopy::kernels::avx2 {
 const KernelTable& Table();
 
 // Rows in tiles of eight, one per dword lane; activations in kQ8.
-void matmul_q8_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_q8_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_q4_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_q4_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_q4_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_q4_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_q5_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_q5_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_q6_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_q6_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_q5_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_q5_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_q4_1(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_q4_1(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_q5_1(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_q5_1(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_iq4_nl(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                   uint32_t row_begin, uint32_t row_end);
-void matmul_sum_iq4_nl(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                       uint32_t row_begin, uint32_t row_end);
-void matmul_iq4_xs(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                   uint32_t row_begin, uint32_t row_end);
-void matmul_sum_iq4_xs(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                       uint32_t row_begin, uint32_t row_end);
-void matmul_q3_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_q3_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_q2_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_q2_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_mxfp4(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                  uint32_t row_begin, uint32_t row_end);
-void matmul_sum_mxfp4(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                      uint32_t row_begin, uint32_t row_end);
-void matmul_int4_bf16(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                      uint32_t row_begin, uint32_t row_end);
-void matmul_sum_int4_bf16(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                          uint32_t row_begin, uint32_t row_end);
-void matmul_int4_32(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                    uint32_t row_begin, uint32_t row_end);
-void matmul_sum_int4_32(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                        uint32_t row_begin, uint32_t row_end);
-void matmul_int4_64(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                    uint32_t row_begin, uint32_t row_end);
-void matmul_sum_int4_64(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                        uint32_t row_begin, uint32_t row_end);
-void matmul_int4_128(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_sum_int4_128(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                         uint32_t row_begin, uint32_t row_end);
+extern const MatmulKernel matmul_q8_0;
+extern const MatmulKernel matmul_q4_0;
+extern const MatmulKernel matmul_q4_k;
+extern const MatmulKernel matmul_q5_k;
+extern const MatmulKernel matmul_q6_k;
+extern const MatmulKernel matmul_q5_0;
+extern const MatmulKernel matmul_q4_1;
+extern const MatmulKernel matmul_q5_1;
+extern const MatmulKernel matmul_iq4_nl;
+extern const MatmulKernel matmul_iq4_xs;
+extern const MatmulKernel matmul_q3_k;
+extern const MatmulKernel matmul_q2_k;
+extern const MatmulKernel matmul_mxfp4;
+extern const MatmulKernel matmul_int4_bf16;
+extern const MatmulKernel matmul_int4_32;
+extern const MatmulKernel matmul_int4_64;
+extern const MatmulKernel matmul_int4_128;
 // Rows in tiles of eight; activations in float.
-void matmul_f8_e4m3(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                    uint32_t row_begin, uint32_t row_end);
-void matmul_sum_f8_e4m3(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                        uint32_t row_begin, uint32_t row_end);
+extern const MatmulKernel matmul_f8_e4m3;
 // Rows as in the file; activations in float.
-void matmul_f32(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                uint32_t row_begin, uint32_t row_end);
-void matmul_sum_f32(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                    uint32_t row_begin, uint32_t row_end);
-void matmul_f16(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                uint32_t row_begin, uint32_t row_end);
-void matmul_sum_f16(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                    uint32_t row_begin, uint32_t row_end);
-void matmul_bf16(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_bf16(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
+extern const MatmulKernel matmul_f32;
+extern const MatmulKernel matmul_f16;
+extern const MatmulKernel matmul_bf16;
 
 void quantize_q8(const float* x, size_t cols, void* out);
 void rms_norm(const float* x, const float* weight, float eps, size_t n, float* out);

@@ -130,8 +130,8 @@ void Tile(const uint8_t* tile, const Shape& shape, const void* const* rows, doub
 }
 
 template <class Y>
-void Matmul(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_tokens, size_t row_begin,
-            size_t row_end) {
+void Matmul(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_tokens, uint32_t row_begin,
+            uint32_t row_end) {
   const size_t first = kBlockUnits - w.first_col / 32 % kBlockUnits;
   const Shape shape = {w.cols / 32, first};
   const size_t tile_bytes = TileBytes(w);
@@ -153,14 +153,6 @@ void Matmul(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_t
 
 }  // namespace
 
-void matmul_f8_e4m3(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                    uint32_t row_begin, uint32_t row_end) {
-  Matmul(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_f8_e4m3(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                        uint32_t row_begin, uint32_t row_end) {
-  Matmul(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_f8_e4m3 = {ActFormat::kF32, Matmul<float>, Matmul<double>};
 
 }  // namespace onecopy::kernels::avx2

@@ -1,5 +1,5 @@
-// Fifth bits and sums of 5-bit quants for Q5_0 and Q5_1, whose units have float scales. Products reach 2 * 31 * 127, of
-// which four fit a 16-bit sum.
+// Fifth bits of Q5_0, Q5_1 and Q5_K, and sums for the first two, whose units have float scales. Products reach
+// 2 * 31 * 127, of which four fit a 16-bit sum.
 #pragma once
 
 #include "kernels/avx2/q8_matmul.h"
@@ -7,19 +7,19 @@
 namespace onecopy::kernels::avx2 {
 namespace {
 
-// The quants of a unit: nibbles in four vectors at p, behind them bit j of every byte as bit 4 of w[j]. Shifts move bits
-// between bytes of a dword; the mask drops them.
+// Bit j of every byte as bit 4. The shift moves bits between bytes of a dword; the mask drops them.
+inline __m256i FifthBits(__m256i bits, size_t j) {
+  const int left = 4 - static_cast<int>(j);
+  const __m256i bit4 = left >= 0 ? _mm256_slli_epi32(bits, left) : _mm256_srli_epi32(bits, -left);
+  return _mm256_and_si256(bit4, _mm256_set1_epi8(16));
+}
+
+// The quants of a unit: nibbles in four vectors at p, behind them their fifth bits.
 inline void DecodeFiveBits(const uint8_t* p, __m256i* w) {
   DecodeNibbles(p, w);
-  const __m256i bits = LoadWeights(p + 16 * kRowTile), bit4 = _mm256_set1_epi8(16);
-  w[0] = _mm256_or_si256(w[0], _mm256_and_si256(_mm256_slli_epi32(bits, 4), bit4));
-  w[1] = _mm256_or_si256(w[1], _mm256_and_si256(_mm256_slli_epi32(bits, 3), bit4));
-  w[2] = _mm256_or_si256(w[2], _mm256_and_si256(_mm256_slli_epi32(bits, 2), bit4));
-  w[3] = _mm256_or_si256(w[3], _mm256_and_si256(_mm256_slli_epi32(bits, 1), bit4));
-  w[4] = _mm256_or_si256(w[4], _mm256_and_si256(bits, bit4));
-  w[5] = _mm256_or_si256(w[5], _mm256_and_si256(_mm256_srli_epi32(bits, 1), bit4));
-  w[6] = _mm256_or_si256(w[6], _mm256_and_si256(_mm256_srli_epi32(bits, 2), bit4));
-  w[7] = _mm256_or_si256(w[7], _mm256_and_si256(_mm256_srli_epi32(bits, 3), bit4));
+  const __m256i bits = LoadWeights(p + 16 * kRowTile);
+#pragma GCC unroll 8
+  for (size_t j = 0; j < 8; ++j) w[j] = _mm256_or_si256(w[j], FifthBits(bits, j));
 }
 
 // Sum of 32 columns of 8 rows: w[8] as DecodeFiveBits leaves them, times q[32].

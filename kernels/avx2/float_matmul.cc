@@ -135,8 +135,8 @@ void RowTile(const uint8_t* w, size_t row_bytes, size_t cols, const void* const*
 }
 
 template <class W, class Y>
-void Matmul(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_tokens, size_t row_begin,
-            size_t row_end) {
+void Matmul(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_tokens, uint32_t row_begin,
+            uint32_t row_end) {
   const size_t row_bytes = w.cols * W::kBytes;
   const size_t fit = kTokenBlockBytes / (w.cols * sizeof(float) + 1) / kTokens * kTokens;
   const size_t block = fit < kTokens ? kTokens : fit;
@@ -153,34 +153,10 @@ void Matmul(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_t
 
 }  // namespace
 
-void matmul_f32(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                uint32_t row_begin, uint32_t row_end) {
-  Matmul<F32>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_f32 = {ActFormat::kF32, Matmul<F32, float>, Matmul<F32, double>};
 
-void matmul_sum_f32(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                    uint32_t row_begin, uint32_t row_end) {
-  Matmul<F32>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_f16 = {ActFormat::kF32, Matmul<F16, float>, Matmul<F16, double>};
 
-void matmul_f16(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                uint32_t row_begin, uint32_t row_end) {
-  Matmul<F16>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_f16(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                    uint32_t row_begin, uint32_t row_end) {
-  Matmul<F16>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_bf16(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end) {
-  Matmul<BF16>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_bf16(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end) {
-  Matmul<BF16>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_bf16 = {ActFormat::kF32, Matmul<BF16, float>, Matmul<BF16, double>};
 
 }  // namespace onecopy::kernels::avx2

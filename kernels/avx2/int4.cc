@@ -68,44 +68,16 @@ struct Int4 {
 
 }  // namespace
 
-void matmul_int4_bf16(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                      uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Int4Bf16>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_int4_bf16 = {ActFormat::kQ8, MatmulQ8<Int4Bf16, float>,
+                                                 MatmulQ8<Int4Bf16, double>};
 
-void matmul_sum_int4_bf16(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                          uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Int4Bf16>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_int4_32 = {ActFormat::kQ8, MatmulQ8<Int4<1>, float>,
+                                               MatmulQ8<Int4<1>, double>};
 
-void matmul_int4_32(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                    uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Int4<1>>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_int4_64 = {ActFormat::kQ8, MatmulQ8<Int4<2>, float>,
+                                               MatmulQ8<Int4<2>, double>};
 
-void matmul_sum_int4_32(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                        uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Int4<1>>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_int4_64(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                    uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Int4<2>>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_int4_64(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                        uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Int4<2>>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_int4_128(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Int4<4>>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_int4_128(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                         uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Int4<4>>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_int4_128 = {ActFormat::kQ8, MatmulQ8<Int4<4>, float>,
+                                                MatmulQ8<Int4<4>, double>};
 
 }  // namespace onecopy::kernels::avx2

@@ -29,14 +29,7 @@ struct IQ4NL {
 
 }  // namespace
 
-void matmul_iq4_nl(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                   uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<IQ4NL>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_iq4_nl(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                       uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<IQ4NL>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_iq4_nl = {ActFormat::kQ8, MatmulQ8<IQ4NL, float>,
+                                              MatmulQ8<IQ4NL, double>};
 
 }  // namespace onecopy::kernels::avx2

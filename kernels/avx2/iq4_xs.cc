@@ -38,14 +38,7 @@ struct IQ4XS {
 
 }  // namespace
 
-void matmul_iq4_xs(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                   uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<IQ4XS>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_iq4_xs(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                       uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<IQ4XS>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_iq4_xs = {ActFormat::kQ8, MatmulQ8<IQ4XS, float>,
+                                              MatmulQ8<IQ4XS, double>};
 
 }  // namespace onecopy::kernels::avx2

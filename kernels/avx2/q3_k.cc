@@ -59,14 +59,6 @@ struct Q3K {
 
 }  // namespace
 
-void matmul_q3_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Q3K>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_q3_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Q3K>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_q3_k = {ActFormat::kQ8, MatmulQ8<Q3K, float>, MatmulQ8<Q3K, double>};
 
 }  // namespace onecopy::kernels::avx2

@@ -1,7 +1,7 @@
 // Q4_0 x Q8: as Q4_K with one scale per unit; the offset of 8 is taken off by way of the sums of the
 // activations.
 #include "kernels/avx2/avx2.h"
-#include "kernels/avx2/q8_panel.h"
+#include "kernels/avx2/q8_parts.h"
 
 namespace onecopy::kernels::avx2 {
 namespace {
@@ -27,14 +27,7 @@ struct Q4_0 {
 
 }  // namespace
 
-void matmul_q4_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end) {
-  MatmulParts<Q4_0>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_q4_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end) {
-  MatmulParts<Q4_0>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_q4_0 = {ActFormat::kQ8, MatmulParts<Q4_0, float>,
+                                            MatmulParts<Q4_0, double>};
 
 }  // namespace onecopy::kernels::avx2

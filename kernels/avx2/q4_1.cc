@@ -31,14 +31,6 @@ struct Q4_1 {
 
 }  // namespace
 
-void matmul_q4_1(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Q4_1>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_q4_1(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Q4_1>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_q4_1 = {ActFormat::kQ8, MatmulQ8<Q4_1, float>, MatmulQ8<Q4_1, double>};
 
 }  // namespace onecopy::kernels::avx2

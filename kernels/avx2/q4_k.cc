@@ -1,7 +1,7 @@
 // Q4_K x Q8: a unit's eight products of at most 2 * 15 * 127 fit one 16-bit sum, which meets the 6-bit scale
 // in madd; d and dmin are applied once per source block.
 #include "kernels/avx2/avx2.h"
-#include "kernels/avx2/q8_panel.h"
+#include "kernels/avx2/q8_parts.h"
 
 namespace onecopy::kernels::avx2 {
 namespace {
@@ -33,14 +33,7 @@ struct Q4K {
 
 }  // namespace
 
-void matmul_q4_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end) {
-  MatmulParts<Q4K>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_q4_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end) {
-  MatmulParts<Q4K>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_q4_k = {ActFormat::kQ8, MatmulParts<Q4K, float>,
+                                            MatmulParts<Q4K, double>};
 
 }  // namespace onecopy::kernels::avx2

@@ -29,14 +29,6 @@ struct Q5_1 {
 
 }  // namespace
 
-void matmul_q5_1(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Q5_1>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_q5_1(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Q5_1>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_q5_1 = {ActFormat::kQ8, MatmulQ8<Q5_1, float>, MatmulQ8<Q5_1, double>};
 
 }  // namespace onecopy::kernels::avx2

@@ -1,6 +1,7 @@
 // Q5_K x Q8: as Q4_K, but products reach 2 * 31 * 127, of which four fit a 16-bit sum: two sums a unit.
 #include "kernels/avx2/avx2.h"
-#include "kernels/avx2/q8_panel.h"
+#include "kernels/avx2/five_bits.h"
+#include "kernels/avx2/q8_parts.h"
 
 namespace onecopy::kernels::avx2 {
 namespace {
@@ -17,12 +18,8 @@ struct Q5K {
   static Header LoadHeader(const uint8_t* p) { return {LoadScales(p), LoadScales(p + 2 * kRowTile)}; }
   using Scales = UnitScales;
   static Scales ScalesAt(const uint8_t* p) { return LoadUnitScales(p); }
-  // Bit j of every byte becomes bit 4. The shift moves bits between bytes of a dword; the mask drops them.
   static __m256i Weights(const uint8_t* p, size_t j) {
-    const int left = 4 - static_cast<int>(j);
-    const __m256i bits = LoadWeights(p + 18 * kRowTile);
-    const __m256i bit4 = left >= 0 ? _mm256_slli_epi32(bits, left) : _mm256_srli_epi32(bits, -left);
-    return _mm256_or_si256(Nibbles(p + 2 * kRowTile, j), _mm256_and_si256(bit4, _mm256_set1_epi8(16)));
+    return _mm256_or_si256(Nibbles(p + 2 * kRowTile, j), FifthBits(LoadWeights(p + 18 * kRowTile), j));
   }
   static __m256i Scale(const Scales& scales, size_t) { return scales.scale; }
   static void AddProducts(const Scales&, __m256i sum, const TokenScales& x, __m256* products) {
@@ -38,14 +35,7 @@ struct Q5K {
 
 }  // namespace
 
-void matmul_q5_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end) {
-  MatmulParts<Q5K>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_q5_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end) {
-  MatmulParts<Q5K>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_q5_k = {ActFormat::kQ8, MatmulParts<Q5K, float>,
+                                            MatmulParts<Q5K, double>};
 
 }  // namespace onecopy::kernels::avx2

@@ -1,7 +1,7 @@
 // Q6_K x Q8: weights stay unsigned (0..63), so that products reach 2 * 63 * 127, of which two fit a 16-bit
 // sum; the offset of 32 is taken off once per source block, from the sums s0 and s1 of the activations.
 #include "kernels/avx2/avx2.h"
-#include "kernels/avx2/q8_panel.h"
+#include "kernels/avx2/q8_parts.h"
 
 namespace onecopy::kernels::avx2 {
 namespace {
@@ -58,14 +58,7 @@ struct Q6K {
 
 }  // namespace
 
-void matmul_q6_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end) {
-  MatmulParts<Q6K>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_q6_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end) {
-  MatmulParts<Q6K>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_q6_k = {ActFormat::kQ8, MatmulParts<Q6K, float>,
+                                            MatmulParts<Q6K, double>};
 
 }  // namespace onecopy::kernels::avx2

@@ -1,7 +1,7 @@
 // Q8_0 x Q8: maddubs wants one unsigned operand, so the weight's sign goes to the activation; one product of
 // at most 2 * 128 * 127 fits 16 bits.
 #include "kernels/avx2/avx2.h"
-#include "kernels/avx2/q8_panel.h"
+#include "kernels/avx2/q8_parts.h"
 
 namespace onecopy::kernels::avx2 {
 namespace {
@@ -59,14 +59,7 @@ struct Q8_0 {
 
 }  // namespace
 
-void matmul_q8_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end) {
-  MatmulParts<Q8_0>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_q8_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end) {
-  MatmulParts<Q8_0>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_q8_0 = {ActFormat::kQ8, MatmulParts<Q8_0, float>,
+                                            MatmulParts<Q8_0, double>};
 
 }  // namespace onecopy::kernels::avx2

@@ -1,17 +1,10 @@
 // Integer matmul for many tokens: a block of tokens against a block of rows, one source block (segment) at a time. Activations
 // of the segment are copied side by side, weights are decoded once for all tokens, and tiles of 16 rows x 4 tokens do the
-// products, so that what is loaded serves four or two times (Goto & van de Geijn 2008, section 4). A type of q8_matmul.h
-// takes part by being made of parts (Q4_K is the example):
-//   kGroup              vectors whose products one 16-bit sum holds; 0: Unit::w are int16, 16 vectors of two columns
-//   Weights(p, j)       vector j of the unit at p, decoded
-//   Scales ScalesAt     the rest of the unit; Scale(scales, group): what the 16-bit sums of a group are multiplied with
-//   AddProducts         a unit's integer sum into the running sum of one token
-//   where blocks have headers: Header LoadHeader, AddOffsets (of what is proportional to the activations' sums), and
-//   Finish, which makes a segment's two sums part of the result
-// Integers are exact and the float operations of a token the same as in SegmentOfParts, so the bits are too.
+// products, so that what is loaded serves four or two times (Goto & van de Geijn 2008, section 4). For types made of parts
+// (q8_parts.h).
 #pragma once
 
-#include "kernels/avx2/q8_matmul.h"
+#include "kernels/avx2/part_sums.h"
 
 namespace onecopy::kernels::avx2 {
 namespace {
@@ -63,12 +56,6 @@ inline void GatherToken(const Q8Row& x, size_t u, size_t t, XUnit<kBytes>* out) 
   out->s[t] = x.s0[u] + x.s1[u];
 }
 
-// Keeps a running sum in its register: g++ 12 else puts all products of a unit on the stack first and adds them up later,
-// at half the speed.
-inline void KeepInRegister(__m256i* sum) {
-  asm volatile("" : "+x"(*sum));
-}
-
 // The integer sums of a unit for two row tiles and four tokens: out[r][t].
 template <class Kernel>
 inline void UnitSums(const Unit<Kernel>* unit, const XUnit<kXBytes<Kernel>>& x, __m256i* out) {
@@ -110,31 +97,10 @@ inline void UnitSums(const Unit<Kernel>* unit, const XUnit<kXBytes<Kernel>>& x, 
   }
 }
 
-// Of one token, in every lane.
-struct TokenScales {
-  __m256 d, s0, s1, s;
-};
 template <size_t kBytes>
 inline TokenScales ScalesOf(const XUnit<kBytes>& x, size_t t) {
   return {BroadcastF32(x.d + t), BroadcastF32(x.s0 + t), BroadcastF32(x.s1 + t), BroadcastF32(x.s + t)};
 }
-
-// What is left of a segment's header; blocks of one unit have none.
-template <class Kernel, bool kHasHeader = Kernel::kHeaderBytes != 0>
-struct HeaderOf {
-  explicit HeaderOf(const uint8_t*) {}
-  static constexpr bool kFromAcc = true;
-  __m256 Finish(__m256 products, __m256, __m256) const { return products; }
-};
-template <class Kernel>
-struct HeaderOf<Kernel, true> {
-  explicit HeaderOf(const uint8_t* p) : header(Kernel::LoadHeader(p)) {}
-  static constexpr bool kFromAcc = false;
-  __m256 Finish(__m256 products, __m256 offsets, __m256 acc) const {
-    return Kernel::Finish(header, products, offsets, acc);
-  }
-  typename Kernel::Header header;
-};
 
 // A segment's sums into acc[r * acc_stride + t], for two row tiles and four tokens. sums: [n_units][2][kTokenTile];
 // units: [n_units][2]. Both tiles together, so that a token's scale is loaded once for them.
@@ -174,16 +140,6 @@ inline void AddSums(const HeaderOf<Kernel>* headers, const Unit<Kernel>* units,
     }
 }
 
-// The float term of one unit, for MatmulSumFn.
-template <class Kernel>
-inline __m256 UnitTerm(const HeaderOf<Kernel>& header, const typename Kernel::Scales& of_unit, __m256i sum,
-                       const TokenScales& x) {
-  __m256 products = _mm256_setzero_ps(), offsets = _mm256_setzero_ps();
-  Kernel::AddProducts(of_unit, sum, x, &products);
-  if constexpr (!HeaderOf<Kernel>::kFromAcc) Kernel::AddOffsets(of_unit, x, &offsets);
-  return header.Finish(products, offsets, _mm256_setzero_ps());
-}
-
 template <class Kernel>
 inline void AddSums(const HeaderOf<Kernel>* headers, const Unit<Kernel>* units,
                     const XUnit<kXBytes<Kernel>>* x, const __m256i* sums, size_t n_units, Sum8* acc,
@@ -202,12 +158,6 @@ inline void AddSums(const HeaderOf<Kernel>* headers, const Unit<Kernel>* units,
   }
 }
 
-inline void Clear(__m256* acc) {
-  *acc = _mm256_setzero_ps();
-}
-inline void Clear(Sum8* acc) {
-  *acc = {_mm256_setzero_pd(), _mm256_setzero_pd()};
-}
 template <class Y>
 struct RowSums;
 template <>
@@ -281,155 +231,6 @@ void MatmulPanels(const PackedMatrix& w, const void* const* x, Y* const* y, size
     for (size_t t = 0; t < n_tokens; t += kPanelTokens) {
       const size_t n = n_tokens - t < kPanelTokens ? n_tokens - t : kPanelTokens;
       PanelBlock<Kernel>(w.data + row / kRowTile * tile_bytes, tile_bytes, shape, x + t, y + t, n, row, end);
-    }
-  }
-}
-
-// Running sums of a row tile and token for few tokens.
-struct FloatSums {
-  __m256 acc, products, offsets;
-};
-inline void Clear(FloatSums* sums) {
-  sums->acc = _mm256_setzero_ps();
-}
-template <class Kernel>
-inline void BeginSegment(FloatSums* sums) {
-  sums->products = HeaderOf<Kernel>::kFromAcc ? sums->acc : _mm256_setzero_ps();
-  sums->offsets = _mm256_setzero_ps();
-}
-template <class Kernel>
-inline void AddUnit(const HeaderOf<Kernel>&, const typename Kernel::Scales& of_unit, __m256i sum,
-                    const TokenScales& x, FloatSums* sums) {
-  Kernel::AddProducts(of_unit, sum, x, &sums->products);
-  if constexpr (!HeaderOf<Kernel>::kFromAcc) Kernel::AddOffsets(of_unit, x, &sums->offsets);
-}
-template <class Kernel>
-inline void EndSegment(const HeaderOf<Kernel>& header, FloatSums* sums) {
-  sums->acc = header.Finish(sums->products, sums->offsets, sums->acc);
-}
-template <class Kernel>
-inline void BeginSegment(Sum8*) {}
-template <class Kernel>
-inline void AddUnit(const HeaderOf<Kernel>& header, const typename Kernel::Scales& of_unit, __m256i sum,
-                    const TokenScales& x, Sum8* sums) {
-  AddTerm(UnitTerm<Kernel>(header, of_unit, sum, x), sums);
-}
-template <class Kernel>
-inline void EndSegment(const HeaderOf<Kernel>&, Sum8*) {}
-inline void StoreRows(float* y, size_t n_rows, const FloatSums& sums) {
-  StoreRows(y, n_rows, sums.acc);
-}
-template <class Y>
-struct FewSums {
-  using Type = FloatSums;
-};
-template <>
-struct FewSums<double> {
-  using Type = Sum8;
-};
-
-// R row tiles, tile_distance bytes apart, for T tokens; weights are decoded where they are used.
-template <class Kernel, int R, int T, class Y>
-void FewTokens(const uint8_t* tile, size_t tile_distance, const TileShape& shape, const void* const* x,
-               Y* const* y, const size_t* first_row, const size_t* n_rows) {
-  typename FewSums<Y>::Type total[R][T];
-  Q8Row rows[T];
-  for (int t = 0; t < T; ++t) rows[t] = MakeQ8Row(x[t], shape.units);
-  for (int r = 0; r < R; ++r)
-    for (int t = 0; t < T; ++t) Clear(&total[r][t]);
-  size_t n = shape.head_units;
-  for (size_t unit = 0; unit < shape.units; unit += n, n = Kernel::kBlockUnits) {
-    if (n > shape.units - unit) n = shape.units - unit;
-    const HeaderOf<Kernel> headers[2] = {HeaderOf<Kernel>(tile),
-                                         HeaderOf<Kernel>(tile + (R - 1) * tile_distance)};
-    tile += Kernel::kHeaderBytes;
-    for (int r = 0; r < R; ++r)
-      for (int t = 0; t < T; ++t) BeginSegment<Kernel>(&total[r][t]);
-    for (size_t u = unit; u < unit + n; ++u, tile += Kernel::kUnitBytes) {
-      __m256i sum[R][T];
-#pragma GCC unroll 4
-      for (size_t g = 0; g < 8 / Kernel::kGroup; ++g) {
-        __m256i pairs[R][T];
-#pragma GCC unroll 8
-        for (size_t j = g * Kernel::kGroup; j < (g + 1) * Kernel::kGroup; ++j) {
-#pragma GCC unroll 2
-          for (int r = 0; r < R; ++r) {
-            const __m256i w = Kernel::Weights(tile + r * tile_distance, j);
-#pragma GCC unroll 3
-            for (int t = 0; t < T; ++t) {
-              const __m256i product = _mm256_maddubs_epi16(w, Broadcast4(rows[t].q + 32 * u + 4 * j));
-              pairs[r][t] = j == g * Kernel::kGroup ? product : _mm256_add_epi16(pairs[r][t], product);
-              KeepInRegister(&pairs[r][t]);
-            }
-          }
-        }
-        for (int r = 0; r < R; ++r) {
-          const typename Kernel::Scales scales = Kernel::ScalesAt(tile + r * tile_distance);
-          for (int t = 0; t < T; ++t) {
-            const __m256i scaled = _mm256_madd_epi16(pairs[r][t], Kernel::Scale(scales, g));
-            sum[r][t] = g == 0 ? scaled : _mm256_add_epi32(sum[r][t], scaled);
-          }
-        }
-      }
-      for (int t = 0; t < T; ++t) {
-        const TokenScales scales = {BroadcastF32(rows[t].d + u), BroadcastF32(rows[t].s0 + u),
-                                    BroadcastF32(rows[t].s1 + u),
-                                    _mm256_set1_ps(rows[t].s0[u] + rows[t].s1[u])};
-        for (int r = 0; r < R; ++r)
-          AddUnit<Kernel>(headers[r], Kernel::ScalesAt(tile + r * tile_distance), sum[r][t], scales,
-                          &total[r][t]);
-      }
-      for (int r = 0; r < R; ++r) PrefetchUnit<Kernel::kUnitBytes>(tile + r * tile_distance);
-    }
-    for (int r = 0; r < R; ++r)
-      for (int t = 0; t < T; ++t) EndSegment<Kernel>(headers[r], &total[r][t]);
-  }
-  for (int r = 0; r < R; ++r)
-    for (int t = 0; t < T; ++t) StoreRows(y[t] + first_row[r], n_rows[r], total[r][t]);
-}
-
-// The tiles' first half and second half side by side: activations are loaded once for two tiles, and each half is read
-// from front to back.
-template <class Kernel, int T, class Y>
-void MatmulFew(const PackedMatrix& w, const void* const* x, Y* const* y, uint32_t row_begin,
-               uint32_t row_end) {
-  const TileShape shape = MakeTileShape<Kernel>(w);
-  const size_t tile_bytes = TileBytes(w);
-  const size_t n_tiles = (row_end - row_begin + kRowTile - 1) / kRowTile, half = n_tiles / 2;
-  const uint8_t* tiles = w.data + row_begin / kRowTile * tile_bytes;
-  for (size_t i = 0; i < n_tiles - half; ++i) {
-    // Of an odd number of tiles, the second half has one more, and its last is alone.
-    const bool alone = i == half;
-    const size_t index[2] = {alone ? n_tiles - 1 : i, i + half};
-    size_t first[2], n_rows[2];
-    for (size_t r = 0; r < 2; ++r) {
-      first[r] = row_begin + index[r] * kRowTile;
-      n_rows[r] = row_end - first[r] < kRowTile ? row_end - first[r] : kRowTile;
-    }
-    if (alone) {
-      FewTokens<Kernel, 1, T>(tiles + index[0] * tile_bytes, 0, shape, x, y, first, n_rows);
-    } else {
-      FewTokens<Kernel, 2, T>(tiles + index[0] * tile_bytes, half * tile_bytes, shape, x, y, first, n_rows);
-    }
-  }
-}
-
-template <class Kernel, class Y>
-void MatmulParts(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end) {
-  if (n_tokens >= 4) return MatmulPanels<Kernel>(w, x, y, n_tokens, row_begin, row_end);
-  if constexpr (Kernel::kGroup == 0) {
-    MatmulQ8<Kernel>(w, x, y, n_tokens, row_begin, row_end);
-  } else {
-    switch (n_tokens) {
-      case 3:
-        return MatmulFew<Kernel, 3>(w, x, y, row_begin, row_end);
-      case 2:
-        return MatmulFew<Kernel, 2>(w, x, y, row_begin, row_end);
-      case 1:
-        return MatmulFew<Kernel, 1>(w, x, y, row_begin, row_end);
-      default:
-        return;
     }
   }
 }

@@ -9,32 +9,30 @@ namespace {
 KernelTable Make() {
   KernelTable table = ref::Table();
   table.name = "avx2";
-  const auto set = [&table](WeightType type, uint32_t row_tile, ActFormat act, MatmulFn matmul,
-                            MatmulSumFn matmul_sum) {
-    WeightKernel& kernel = table.weights[static_cast<size_t>(type)];
-    kernel = {{act, matmul, matmul_sum}, row_tile};
+  const auto set = [&table](WeightType type, uint32_t row_tile, const MatmulKernel& kernel) {
+    table.weights[static_cast<size_t>(type)] = {kernel, row_tile};
   };
-  set(WeightType::kF32, 1, ActFormat::kF32, matmul_f32, matmul_sum_f32);
-  set(WeightType::kF16, 1, ActFormat::kF32, matmul_f16, matmul_sum_f16);
-  set(WeightType::kBF16, 1, ActFormat::kF32, matmul_bf16, matmul_sum_bf16);
-  set(WeightType::kQ8_0, 8, ActFormat::kQ8, matmul_q8_0, matmul_sum_q8_0);
-  set(WeightType::kQ4_0, 8, ActFormat::kQ8, matmul_q4_0, matmul_sum_q4_0);
-  set(WeightType::kQ4_K, 8, ActFormat::kQ8, matmul_q4_k, matmul_sum_q4_k);
-  set(WeightType::kQ5_K, 8, ActFormat::kQ8, matmul_q5_k, matmul_sum_q5_k);
-  set(WeightType::kQ6_K, 8, ActFormat::kQ8, matmul_q6_k, matmul_sum_q6_k);
-  set(WeightType::kQ5_0, 8, ActFormat::kQ8, matmul_q5_0, matmul_sum_q5_0);
-  set(WeightType::kQ4_1, 8, ActFormat::kQ8, matmul_q4_1, matmul_sum_q4_1);
-  set(WeightType::kQ5_1, 8, ActFormat::kQ8, matmul_q5_1, matmul_sum_q5_1);
-  set(WeightType::kIQ4_NL, 8, ActFormat::kQ8, matmul_iq4_nl, matmul_sum_iq4_nl);
-  set(WeightType::kIQ4_XS, 8, ActFormat::kQ8, matmul_iq4_xs, matmul_sum_iq4_xs);
-  set(WeightType::kQ3_K, 8, ActFormat::kQ8, matmul_q3_k, matmul_sum_q3_k);
-  set(WeightType::kQ2_K, 8, ActFormat::kQ8, matmul_q2_k, matmul_sum_q2_k);
-  set(WeightType::kMXFP4, 8, ActFormat::kQ8, matmul_mxfp4, matmul_sum_mxfp4);
-  set(WeightType::kF8_E4M3, 8, ActFormat::kF32, matmul_f8_e4m3, matmul_sum_f8_e4m3);
-  set(WeightType::kInt4_BF16, 8, ActFormat::kQ8, matmul_int4_bf16, matmul_sum_int4_bf16);
-  set(WeightType::kInt4_32, 8, ActFormat::kQ8, matmul_int4_32, matmul_sum_int4_32);
-  set(WeightType::kInt4_64, 8, ActFormat::kQ8, matmul_int4_64, matmul_sum_int4_64);
-  set(WeightType::kInt4_128, 8, ActFormat::kQ8, matmul_int4_128, matmul_sum_int4_128);
+  set(WeightType::kF32, 1, matmul_f32);
+  set(WeightType::kF16, 1, matmul_f16);
+  set(WeightType::kBF16, 1, matmul_bf16);
+  set(WeightType::kQ8_0, 8, matmul_q8_0);
+  set(WeightType::kQ4_0, 8, matmul_q4_0);
+  set(WeightType::kQ4_K, 8, matmul_q4_k);
+  set(WeightType::kQ5_K, 8, matmul_q5_k);
+  set(WeightType::kQ6_K, 8, matmul_q6_k);
+  set(WeightType::kQ5_0, 8, matmul_q5_0);
+  set(WeightType::kQ4_1, 8, matmul_q4_1);
+  set(WeightType::kQ5_1, 8, matmul_q5_1);
+  set(WeightType::kIQ4_NL, 8, matmul_iq4_nl);
+  set(WeightType::kIQ4_XS, 8, matmul_iq4_xs);
+  set(WeightType::kQ3_K, 8, matmul_q3_k);
+  set(WeightType::kQ2_K, 8, matmul_q2_k);
+  set(WeightType::kMXFP4, 8, matmul_mxfp4);
+  set(WeightType::kF8_E4M3, 8, matmul_f8_e4m3);
+  set(WeightType::kInt4_BF16, 8, matmul_int4_bf16);
+  set(WeightType::kInt4_32, 8, matmul_int4_32);
+  set(WeightType::kInt4_64, 8, matmul_int4_64);
+  set(WeightType::kInt4_128, 8, matmul_int4_128);
   table.quantize_q8 = quantize_q8;
   table.rms_norm = rms_norm;
   table.rope_neox = rope_neox;

@@ -9,30 +9,12 @@ namespace onecopy::kernels::avx512 {
 const KernelTable& Table();
 
 // Rows in tiles of sixteen, one per dword lane; activations in kQ8.
-void matmul_q8_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_q8_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_q4_0(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_q4_0(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_q4_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_q4_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_q5_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_q5_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_q6_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end);
-void matmul_sum_q6_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end);
-void matmul_mxfp4(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                  uint32_t row_begin, uint32_t row_end);
-void matmul_sum_mxfp4(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                      uint32_t row_begin, uint32_t row_end);
+extern const MatmulKernel matmul_q8_0;
+extern const MatmulKernel matmul_q4_0;
+extern const MatmulKernel matmul_q4_k;
+extern const MatmulKernel matmul_q5_k;
+extern const MatmulKernel matmul_q6_k;
+extern const MatmulKernel matmul_mxfp4;
 
 void silu_mul(const float* gate, const float* up, size_t n, float* out);
 void add_scaled_sums(double a, const double* x, size_t n, double* y);

@@ -39,14 +39,6 @@ struct MXFP4 {
 
 }  // namespace
 
-void matmul_mxfp4(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                  uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<MXFP4>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_mxfp4(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                      uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<MXFP4>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_mxfp4 = {ActFormat::kQ8, MatmulQ8<MXFP4, float>, MatmulQ8<MXFP4, double>};
 
 }  // namespace onecopy::kernels::avx512

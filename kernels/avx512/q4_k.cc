@@ -25,14 +25,6 @@ struct Q4K {
 
 }  // namespace
 
-void matmul_q4_k(const PackedMatrix& w, const void* const* x, float* const* y, size_t n_tokens,
-                 uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Q4K>(w, x, y, n_tokens, row_begin, row_end);
-}
-
-void matmul_sum_q4_k(const PackedMatrix& w, const void* const* x, double* const* y, size_t n_tokens,
-                     uint32_t row_begin, uint32_t row_end) {
-  MatmulQ8<Q4K>(w, x, y, n_tokens, row_begin, row_end);
-}
+constinit const MatmulKernel matmul_q4_k = {ActFormat::kQ8, MatmulQ8<Q4K, float>, MatmulQ8<Q4K, double>};
 
 }  // namespace onecopy::kernels::avx512

@@ -8,17 +8,15 @@ namespace {
 KernelTable Make() {
   KernelTable table = avx2::Table();
   table.name = "avx512";
-  const auto set = [&table](WeightType type, uint32_t row_tile, ActFormat act, MatmulFn matmul,
-                            MatmulSumFn matmul_sum) {
-    WeightKernel& kernel = table.weights[static_cast<size_t>(type)];
-    kernel = {{act, matmul, matmul_sum}, row_tile};
+  const auto set = [&table](WeightType type, uint32_t row_tile, const MatmulKernel& kernel) {
+    table.weights[static_cast<size_t>(type)] = {kernel, row_tile};
   };
-  set(WeightType::kQ8_0, 16, ActFormat::kQ8, matmul_q8_0, matmul_sum_q8_0);
-  set(WeightType::kQ4_0, 16, ActFormat::kQ8, matmul_q4_0, matmul_sum_q4_0);
-  set(WeightType::kQ4_K, 16, ActFormat::kQ8, matmul_q4_k, matmul_sum_q4_k);
-  set(WeightType::kQ5_K, 16, ActFormat::kQ8, matmul_q5_k, matmul_sum_q5_k);
-  set(WeightType::kQ6_K, 16, ActFormat::kQ8, matmul_q6_k, matmul_sum_q6_k);
-  set(WeightType::kMXFP4, 16, ActFormat::kQ8, matmul_mxfp4, matmul_sum_mxfp4);
+  set(WeightType::kQ8_0, 16, matmul_q8_0);
+  set(WeightType::kQ4_0, 16, matmul_q4_0);
+  set(WeightType::kQ4_K, 16, matmul_q4_k);
+  set(WeightType::kQ5_K, 16, matmul_q5_k);
+  set(WeightType::kQ6_K, 16, matmul_q6_k);
+  set(WeightType::kMXFP4, 16, matmul_mxfp4);
   table.silu_mul = silu_mul;
   table.add_scaled_sums = add_scaled_sums;
   table.add_sums = add_sums;

@@ -1,0 +1,39 @@
+// Integer matmul for any number of tokens. A type takes part by being made of parts (Q4_K is the example), beside what
+// q8_matmul.h asks for:
+//   kGroup              vectors whose products one 16-bit sum holds; 0: weights are int16, 16 vectors of two columns
+//   Weights(p, j)       vector j of the unit at p, decoded
+//   Scales ScalesAt     the rest of the unit; Scale(scales, group): what the 16-bit sums of a group are multiplied with
+//   AddProducts         a unit's integer sum into the running sum of one token
+//   where blocks have headers: Header LoadHeader, AddOffsets (of what is proportional to the activations' sums), and
+//   Finish, which makes a segment's two sums part of the result
+// Integers are exact and the float operations of a token are the same in both loops, so the bits are too.
+#pragma once
+
+#include "kernels/avx2/q8_few.h"
+#include "kernels/avx2/q8_panel.h"
+
+namespace onecopy::kernels::avx2 {
+namespace {
+
+template <class Kernel, class Y>
+void MatmulParts(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_tokens,
+                 uint32_t row_begin, uint32_t row_end) {
+  if (n_tokens >= 4) return MatmulPanels<Kernel>(w, x, y, n_tokens, row_begin, row_end);
+  if constexpr (Kernel::kGroup == 0) {
+    MatmulQ8<Kernel>(w, x, y, n_tokens, row_begin, row_end);
+  } else {
+    switch (n_tokens) {
+      case 3:
+        return MatmulFew<Kernel, 3>(w, x, y, row_begin, row_end);
+      case 2:
+        return MatmulFew<Kernel, 2>(w, x, y, row_begin, row_end);
+      case 1:
+        return MatmulFew<Kernel, 1>(w, x, y, row_begin, row_end);
+      default:
+        return;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace onecopy::kernels::avx2
