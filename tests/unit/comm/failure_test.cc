@@ -25,12 +25,6 @@ double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-CommOptions Deadline(double seconds) {
-  CommOptions options;
-  options.deadline_seconds = seconds;
-  return options;
-}
-
 Communicators WithFaults(int ranks, const CommOptions& options, int faulty_rank, std::vector<Fault> script) {
   auto comms = MakeLocalCommunicators(ranks, options);
   comms[faulty_rank] = MakeFaultyCommunicator(std::move(comms[faulty_rank]), std::move(script));

@@ -11,12 +11,6 @@ namespace {
 
 using testing::HasSubstr;
 
-CommOptions Deadline(double seconds) {
-  CommOptions options;
-  options.deadline_seconds = seconds;
-  return options;
-}
-
 TEST(Split, KeepsTheOrderOfRanksAndSumsWithinTheColor) {
   const auto comms = MakeLocalCommunicators(7);
   ExpectAllWell(RunRanks(comms, [](Communicator& comm) {

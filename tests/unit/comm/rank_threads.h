@@ -31,6 +31,12 @@ struct RankOutcome {
   ErrorCode code = ErrorCode::kOk;
 };
 
+inline CommOptions Deadline(double seconds) {
+  CommOptions options;
+  options.deadline_seconds = seconds;
+  return options;
+}
+
 using Communicators = std::vector<std::unique_ptr<Communicator>>;
 
 // The communicators outlive all threads, so a rank whose function ends early is silent rather than gone.

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "kernels/registry.h"
 #include "runtime/exec/attention_gqa.h"
+#include "tests/support/kernel_table.h"
 #include "tests/support/model_shapes.h"
 
 namespace onecopy::exec {
@@ -31,16 +31,11 @@ struct Rig {
   KvCache cache;
 };
 
-const kernels::KernelTable& Ref() {
-  std::string error;
-  return *kernels::SelectTable("ref", &error);
-}
-
 // Positions 0 … n - 1 in slot 1, the last `queries` of them ask; n crosses pages and chunks.
 void ExpectSoftmax(int ranks, int rank, uint32_t n, uint32_t queries, int threads) {
   SCOPED_TRACE(std::to_string(ranks) + " ranks, rank " + std::to_string(rank) + ", " + std::to_string(n) +
                " tokens");
-  Rig s(Ref(), ranks, rank, n + 64);
+  Rig s(test::RefTable(), ranks, rank, n + 64);
   const size_t dim = s.spec.head_dim(), group = s.spec.n_heads() / s.spec.n_kv_heads();
   const shard::Range kv = s.cache.heads(0);
   std::mt19937 random(n);

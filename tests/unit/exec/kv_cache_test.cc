@@ -5,15 +5,14 @@
 #include <cstring>
 #include <set>
 
-#include "kernels/registry.h"
+#include "tests/support/kernel_table.h"
 #include "tests/support/model_shapes.h"
 
 namespace onecopy::exec {
 namespace {
 
 KvCache MakeCache(uint64_t tokens, uint32_t slots) {
-  std::string error;
-  const auto& table = *kernels::SelectTable("ref", &error);
+  const auto& table = test::RefTable();
   static const proto::ModelSpec spec = test::SmallModel(kernels::WeightType::kQ8_0);
   const auto plan = shard::MakeShardPlan(spec, table, {.ranks = 1, .shares = {}});
   numa::ArenaSource memory;

@@ -5,17 +5,12 @@
 
 #include <cmath>
 
-#include "kernels/registry.h"
+#include "tests/support/kernel_table.h"
 
 namespace onecopy::exec {
 namespace {
 
 using ::testing::ElementsAre;
-
-const kernels::KernelTable& Ref() {
-  std::string error;
-  return *kernels::SelectTable("ref", &error);
-}
 
 proto::ModelSpec Spec(uint32_t experts, uint32_t used, bool normalise) {
   proto::ModelSpec spec;
@@ -29,7 +24,7 @@ Routing Route(const proto::ModelSpec& spec, std::vector<float>& scores, size_t n
               const RouterBiases& biases = {}) {
   const ThreadTeam team(2);
   Routing routing;
-  RouteTopK(spec, Ref(), team, biases, scores.data(), n_tokens, &routing);
+  RouteTopK(spec, test::RefTable(), team, biases, scores.data(), n_tokens, &routing);
   return routing;
 }
 
@@ -136,7 +131,7 @@ TEST(Router, ManyTokensAreRoutedAsEachAlone) {
   const ThreadTeam team(3);
   Routing routing;
   RouteAll(500, &routing);
-  RouteTopK(spec, Ref(), team, {}, all.data(), kTokens, &routing);
+  RouteTopK(spec, test::RefTable(), team, {}, all.data(), kTokens, &routing);
   ASSERT_EQ(routing.tokens.size(), kTokens * kUsed);
   std::vector<std::vector<std::pair<uint32_t, float>>> of_token(kTokens);
   for (const ExpertGroup& group : routing.groups)

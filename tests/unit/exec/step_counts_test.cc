@@ -4,8 +4,8 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/registry.h"
 #include "runtime/shard/plan.h"
+#include "tests/support/kernel_table.h"
 #include "tests/support/model_shapes.h"
 
 namespace onecopy::exec {
@@ -32,8 +32,7 @@ proto::Step StepOf(const std::vector<std::pair<uint32_t, uint32_t>>& slots_and_p
 
 // Of all ranks together.
 StepCounts Count(int ranks, const proto::Step& step, const Routing& routing) {
-  std::string error;
-  const kernels::KernelTable& table = *kernels::SelectTable("ref", &error);
+  const kernels::KernelTable& table = test::RefTable();
   const auto spec = test::SmallModel(kernels::WeightType::kQ8_0);
   const auto plan = shard::MakeShardPlan(spec, table, {.ranks = ranks, .shares = {}});
   StepCounts sum;

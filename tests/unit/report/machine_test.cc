@@ -3,16 +3,11 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/registry.h"
 #include "runtime/report/kernel_rates.h"
+#include "tests/support/kernel_table.h"
 
 namespace onecopy::report {
 namespace {
-
-const kernels::KernelTable& Table() {
-  std::string error;
-  return *kernels::SelectTable("", &error);
-}
 
 TEST(Machine, ThreadsTogetherReadWhatTheyReadApart) {
   const MemoryProbe probe(2, 32 << 20);
@@ -44,13 +39,14 @@ TEST(Machine, EveryTypeOfTheTableHasARateAndUnknownOnesNone) {
   const MemoryProbe probe(1, 8 << 20);
   for (size_t t = 0; t < static_cast<size_t>(kernels::WeightType::kCount); ++t) {
     const auto type = static_cast<kernels::WeightType>(t);
-    const bool computes = Table().weights[t].matmul != nullptr && Table().weights[t].matmul_sum != nullptr;
+    const bool computes =
+        test::AnyTable().weights[t].matmul != nullptr && test::AnyTable().weights[t].matmul_sum != nullptr;
     for (const bool sum : {false, true}) {
-      EXPECT_EQ(MeasureMatmulRate(Table(), type, sum, 3, 1) > 0, computes);
-      EXPECT_EQ(probe.MatmulRate(Table(), type, sum) > 0, computes);
+      EXPECT_EQ(MeasureMatmulRate(test::AnyTable(), type, sum, 3, 1) > 0, computes);
+      EXPECT_EQ(probe.MatmulRate(test::AnyTable(), type, sum) > 0, computes);
     }
-    EXPECT_GE(probe.JumpSeconds(Table(), type), 0);
-    EXPECT_LT(probe.JumpSeconds(Table(), type), 0.01);
+    EXPECT_GE(probe.JumpSeconds(test::AnyTable(), type), 0);
+    EXPECT_LT(probe.JumpSeconds(test::AnyTable(), type), 0.01);
   }
   const kernels::KernelTable empty{};
   EXPECT_EQ(MeasureMatmulRate(empty, kernels::WeightType::kQ8_0, false, 1, 1), 0);
@@ -58,7 +54,7 @@ TEST(Machine, EveryTypeOfTheTableHasARateAndUnknownOnesNone) {
 }
 
 TEST(Machine, VectorsCostTimeAnElement) {
-  const VectorSeconds s = MeasureVectorSeconds(Table(), 4, 64);
+  const VectorSeconds s = MeasureVectorSeconds(test::AnyTable(), 4, 64);
   for (const double seconds : {s.norm, s.quantize, s.silu, s.softmax, s.add, s.attend}) {
     EXPECT_GT(seconds, 1e-13);
     EXPECT_LT(seconds, 1e-5);

@@ -16,11 +16,11 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "kernels/registry.h"
 #include "runtime/model/model_spec.h"
 #include "runtime/shard/loader.h"
 #include "runtime/shard/packer.h"
 #include "runtime/shard/plan.h"
+#include "tests/support/kernel_table.h"
 #include "tests/support/local_ranks.h"
 
 namespace onecopy::shard {
@@ -28,7 +28,7 @@ namespace {
 
 using proto::Weight;
 
-const std::string kModels = ONECOPY_TEST_MODELS "/";
+const std::string kModelFolder = ONECOPY_TEST_MODELS "/";
 const char* const kNames[] = {"gpt_oss",           "deepseek_v3_fp8",    "qwen3_moe_fp8_channel",
                               "qwen3_moe_int4_32", "qwen3_moe_int4_128", "qwen3_moe_awq",
                               "qwen3_moe_gptq"};
@@ -209,14 +209,13 @@ uint64_t BytesOfWeights(const proto::ModelSpec& spec) {
 
 class Assembled : public ::testing::TestWithParam<const char*> {
  protected:
-  const std::string folder_ = kModels + GetParam();
+  const std::string folder_ = kModelFolder + GetParam();
 };
 
 TEST_P(Assembled, ShardsAreTheTensorsValuesHoweverTheFilesAreCut) {
   const Tensors tensors(folder_);
   const proto::ModelSpec spec = BuildModelSpec(OpenCheckpoint(folder_));
-  std::string error;
-  const kernels::KernelTable& table = *kernels::SelectTable("", &error);
+  const kernels::KernelTable& table = test::AnyTable();
   const std::pair<int, uint64_t> cases[] = {{1, 1 << 30}, {3, 1 << 12}, {7, 1 << 16}};
   for (const auto& [ranks, max_bytes] : cases) {
     SCOPED_TRACE(std::to_string(ranks) + " ranks, blocks of " + std::to_string(max_bytes));
@@ -248,8 +247,7 @@ TEST_P(Assembled, ShardsAreTheTensorsValuesHoweverTheFilesAreCut) {
 TEST_P(Assembled, ALoadReadsEachByteOnce) {
   const Tensors tensors(folder_);
   const proto::ModelSpec spec = BuildModelSpec(OpenCheckpoint(folder_));
-  std::string error;
-  const kernels::KernelTable& table = *kernels::SelectTable("", &error);
+  const kernels::KernelTable& table = test::AnyTable();
   const int ranks = 3;
   const auto plan = MakeShardPlan(spec, table, {.ranks = ranks, .shares = {}});
   std::mutex mutex;
@@ -274,7 +272,7 @@ std::vector<std::string> LoadBroken(const std::string& name, const std::string& 
                                     const std::string& bytes) {
   const std::string folder = ::testing::TempDir() + "/broken_" + name;
   std::filesystem::remove_all(folder);
-  std::filesystem::copy(kModels + name, folder, std::filesystem::copy_options::recursive);
+  std::filesystem::copy(kModelFolder + name, folder, std::filesystem::copy_options::recursive);
   const Tensors tensors(folder);
   const uint64_t begin = tensors.index.at(tensor).at("data_offsets").at(0);
   std::filesystem::permissions(folder + "/model.safetensors", std::filesystem::perms::owner_all);
@@ -283,8 +281,7 @@ std::vector<std::string> LoadBroken(const std::string& name, const std::string& 
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   file.close();
   const proto::ModelSpec spec = BuildModelSpec(OpenCheckpoint(folder));
-  std::string error;
-  const kernels::KernelTable& table = *kernels::SelectTable("", &error);
+  const kernels::KernelTable& table = test::AnyTable();
   const auto plan = MakeShardPlan(spec, table, {.ranks = 2, .shares = {}});
   const auto errors = test::RunRanks(2, [&](comm::Communicator& comm) {
     numa::ArenaSource memory;

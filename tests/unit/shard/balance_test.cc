@@ -4,9 +4,9 @@
 
 #include <numeric>
 
-#include "kernels/registry.h"
 #include "runtime/base/error.h"
 #include "runtime/shard/plan.h"
+#include "tests/support/kernel_table.h"
 #include "tests/support/model_shapes.h"
 
 namespace onecopy::shard {
@@ -50,8 +50,7 @@ TEST(Balance, RankWithoutMeansIsNamed) {
 }
 
 TEST(Balance, PlanFollowsTheShares) {
-  std::string error;
-  const auto& table = *kernels::SelectTable("", &error);
+  const auto& table = test::AnyTable();
   const auto spec = test::Shapes(std::string(ONECOPY_TEST_DATA) + "/model-shapes.json", "Qwen3-30B-A3B",
                                  kernels::WeightType::kQ4_K);
   const auto plan =

@@ -3,17 +3,12 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/registry.h"
 #include "runtime/shard/plan.h"
+#include "tests/support/kernel_table.h"
 #include "tests/support/model_shapes.h"
 
 namespace onecopy::shard {
 namespace {
-
-const kernels::KernelTable& AnyTable() {
-  std::string error;
-  return *kernels::SelectTable("", &error);
-}
 
 MachineModel Costs() {
   MachineModel machine;
@@ -47,7 +42,8 @@ StepTime Decode(const MachineModel& machine, int stages) {
       test::Shapes(ONECOPY_TEST_DATA "/model-shapes.json", "Qwen3-30B-A3B", kernels::WeightType::kQ4_K);
   PlanOptions options{.ranks = 2};
   if (stages == 2) options.stage_ranks = {0, 1, 2};
-  return PredictStep(spec, MakeShardPlan(spec, AnyTable(), options), AnyTable(), machine, {1, 0, 1});
+  return PredictStep(spec, MakeShardPlan(spec, test::AnyTable(), options), test::AnyTable(), machine,
+                     {1, 0, 1});
 }
 
 TEST(ExchangeTime, APipelinePaysWhereTheLinkIsSlow) {

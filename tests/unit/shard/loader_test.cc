@@ -31,9 +31,9 @@ const std::string& WideModel() {
   return path;
 }
 
-const std::string kModels[] = {ONECOPY_TEST_DATA "/goldens/gguf/qwen3_moe-Q4_K_M/model.gguf",
-                               ONECOPY_TEST_DATA "/goldens/qwen3_moe",
-                               ONECOPY_SOURCE_DIR "/models/tiny-moe-q8_0.gguf"};
+const std::string kLoadedModels[] = {ONECOPY_TEST_DATA "/goldens/gguf/qwen3_moe-Q4_K_M/model.gguf",
+                                     ONECOPY_TEST_DATA "/goldens/qwen3_moe",
+                                     ONECOPY_SOURCE_DIR "/models/tiny-moe-q8_0.gguf"};
 
 // Bytes of the weights in the files, without what lies between them.
 uint64_t WeightBytes(const proto::ModelSpec& spec) {
@@ -46,7 +46,7 @@ uint64_t WeightBytes(const proto::ModelSpec& spec) {
 }
 
 TEST(Loader, ShardsAreTheFilesBlocksForAnyRankCount) {
-  std::vector<std::string> models(std::begin(kModels), std::end(kModels));
+  std::vector<std::string> models(std::begin(kLoadedModels), std::end(kLoadedModels));
   models.push_back(WideModel());
   for (const std::string& path : models) {
     const proto::ModelSpec spec = BuildModelSpec(OpenCheckpoint(path));
@@ -79,7 +79,7 @@ TEST(Loader, ShardsAreTheFilesBlocksForAnyRankCount) {
 
 TEST(Loader, AFileThatShrankIsNamedOnEveryRank) {
   const std::string copy = ::testing::TempDir() + "/shrunk.gguf";
-  std::filesystem::copy_file(kModels[0], copy, std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy_file(kLoadedModels[0], copy, std::filesystem::copy_options::overwrite_existing);
   const proto::ModelSpec spec = BuildModelSpec(OpenCheckpoint(copy));
   std::filesystem::resize_file(copy, spec.file_bytes(0) - 100000);
   std::string error;
@@ -96,7 +96,7 @@ TEST(Loader, AFileThatShrankIsNamedOnEveryRank) {
 
 TEST(Loader, AFileThatIsGoneIsNamedOnEveryRankWithTheOptionThatHelps) {
   const std::string copy = ::testing::TempDir() + "/gone.gguf";
-  std::filesystem::copy_file(kModels[0], copy, std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy_file(kLoadedModels[0], copy, std::filesystem::copy_options::overwrite_existing);
   const proto::ModelSpec spec = BuildModelSpec(OpenCheckpoint(copy));
   std::filesystem::remove(copy);
   std::string error;

@@ -5,19 +5,14 @@
 
 #include <algorithm>
 
-#include "kernels/registry.h"
 #include "runtime/base/error.h"
+#include "tests/support/kernel_table.h"
 #include "tests/support/model_shapes.h"
 
 namespace onecopy::shard {
 namespace {
 
 using proto::Weight;
-
-const kernels::KernelTable& AnyTable() {
-  std::string error;
-  return *kernels::SelectTable("", &error);
-}
 
 proto::ModelSpec Shapes(const char* name) {
   return test::Shapes(ONECOPY_TEST_DATA "/model-shapes.json", name, kernels::WeightType::kQ4_K);
@@ -30,7 +25,8 @@ TEST_P(PipelineOfPublishedShapes, EveryWeightIsOwnedOnceAndOnlyByTheRanksOfItsSt
   const auto& [name, stages] = GetParam();
   const proto::ModelSpec spec = Shapes(name);
   const auto ranks = static_cast<int>(stages.back());
-  const proto::ShardPlan plan = MakeShardPlan(spec, AnyTable(), {.ranks = ranks, .stage_ranks = stages});
+  const proto::ShardPlan plan =
+      MakeShardPlan(spec, test::AnyTable(), {.ranks = ranks, .stage_ranks = stages});
   for (int w = 0; w < spec.weights_size(); ++w) {
     const Weight& weight = spec.weights(w);
     if (plan.placements(w).axis() == proto::WeightPlacement::REPLICATED) continue;
@@ -53,7 +49,7 @@ TEST_P(PipelineOfPublishedShapes, EveryWeightIsOwnedOnceAndOnlyByTheRanksOfItsSt
   }
   uint64_t sum = 0;
   for (const auto& totals : plan.totals()) sum += totals.weight_bytes() - totals.split_header_bytes();
-  EXPECT_EQ(sum, FullCopyBytes(spec, AnyTable())) << "one copy";
+  EXPECT_EQ(sum, FullCopyBytes(spec, test::AnyTable())) << "one copy";
   // A stage is at most one layer from what an even division would give it.
   for (int s = 0; s < NumStages(plan); ++s) {
     double bytes = 0;
@@ -69,14 +65,15 @@ TEST_P(PipelineOfPublishedShapes, TheCacheIsHeldOnlyForTheLayersOfTheStage) {
   const auto& [name, stages] = GetParam();
   const proto::ModelSpec spec = Shapes(name);
   const auto ranks = static_cast<int>(stages.back());
-  const proto::ShardPlan plan = MakeShardPlan(spec, AnyTable(), {.ranks = ranks, .stage_ranks = stages});
+  const proto::ShardPlan plan =
+      MakeShardPlan(spec, test::AnyTable(), {.ranks = ranks, .stage_ranks = stages});
   if (spec.kv_lora_rank() > 0) {
     uint64_t sum = 0;
     for (int s = 0; s < NumStages(plan); ++s)
       sum += plan.totals(static_cast<int>(RanksOfStage(plan, s).begin)).kv_bytes_per_token() *
              (plan.mla_cache() == proto::ShardPlan::BY_POSITION ? RanksOfStage(plan, s).size() : 1);
     const uint64_t latent = (uint64_t{spec.kv_lora_rank()} + spec.qk_rope_head_dim()) *
-                            kernels::KvBytes(AnyTable().kv_type) * spec.n_layers();
+                            kernels::KvBytes(test::AnyTable().kv_type) * spec.n_layers();
     EXPECT_GE(sum, latent);
     EXPECT_LT(sum, latent + ranks);  // averages are rounded up
     return;
@@ -98,7 +95,7 @@ INSTANTIATE_TEST_SUITE_P(All, PipelineOfPublishedShapes,
 TEST(Pipeline, PositionsOfALatentCacheGoRoundTheRanksOfEachStage) {
   const proto::ModelSpec spec = Shapes("DeepSeek-V3");
   const proto::ShardPlan plan =
-      MakeShardPlan(spec, AnyTable(), {.ranks = 5, .stage_ranks = {0, 2, 5}, .kv_tokens = 128 << 10});
+      MakeShardPlan(spec, test::AnyTable(), {.ranks = 5, .stage_ranks = {0, 2, 5}, .kv_tokens = 128 << 10});
   ASSERT_EQ(plan.mla_cache(), proto::ShardPlan::BY_POSITION);
   for (const uint64_t positions : {1, 64, 65, 1000, 131072}) {
     EXPECT_EQ(OwnedPositions(plan, 0, positions) + OwnedPositions(plan, 1, positions), positions);
@@ -112,10 +109,11 @@ TEST(Pipeline, RefusesStagesThatDoNotDivideTheRanksOrExceedTheLayers) {
   const proto::ModelSpec spec = Shapes("Mixtral-8x7B");
   for (const std::vector<uint32_t>& stages :
        {std::vector<uint32_t>{0, 2}, {0, 2, 2, 4}, {1, 4}, {0, 3, 2, 4}, {0}})
-    EXPECT_THROW(MakeShardPlan(spec, AnyTable(), {.ranks = 4, .stage_ranks = stages}), Error);
+    EXPECT_THROW(MakeShardPlan(spec, test::AnyTable(), {.ranks = 4, .stage_ranks = stages}), Error);
   std::vector<uint32_t> one_each(34);
   for (uint32_t i = 0; i < one_each.size(); ++i) one_each[i] = i;
-  EXPECT_THROW(MakeShardPlan(spec, AnyTable(), {.ranks = 33, .stage_ranks = one_each}), Error) << "32 layers";
+  EXPECT_THROW(MakeShardPlan(spec, test::AnyTable(), {.ranks = 33, .stage_ranks = one_each}), Error)
+      << "32 layers";
 }
 
 TEST(Pipeline, LayersFollowTheShares) {

@@ -14,6 +14,7 @@
 #include "kernels/registry.h"
 #include "runtime/base/error.h"
 #include "runtime/model/model_spec.h"
+#include "tests/support/kernel_table.h"
 #include "tests/support/model_shapes.h"
 #include "tests/support/sparse_model.h"
 
@@ -28,11 +29,6 @@ const kernels::KernelTable& Table(const std::string& name) {
   const kernels::KernelTable* table = kernels::SelectTable(name, &error);
   EXPECT_NE(table, nullptr) << error;
   return *table;
-}
-
-// Sizes do not depend on the CPU: the widest row tile that this CPU offers, or ref's.
-const kernels::KernelTable& AnyTable() {
-  return Table("");
 }
 
 // Every element of every weight is in the ranges of exactly one rank, at 32-column edges.
@@ -100,7 +96,7 @@ class PublishedShapes : public ::testing::TestWithParam<std::tuple<const char*, 
 TEST_P(PublishedShapes, AreOwnedOnceAndBalanced) {
   const auto [name, ranks] = GetParam();
   const proto::ModelSpec spec = Shapes(ONECOPY_TEST_DATA "/model-shapes.json", name, WeightType::kQ4_K);
-  const proto::ShardPlan plan = MakeShardPlan(spec, AnyTable(), {.ranks = ranks, .shares = {}});
+  const proto::ShardPlan plan = MakeShardPlan(spec, test::AnyTable(), {.ranks = ranks, .shares = {}});
   ExpectOwnedOnce(spec, plan);
   EXPECT_LE(MostLoadedOverMean(plan), 1.02);
   const double imbalance = ActiveImbalance(spec, plan);
@@ -109,7 +105,7 @@ TEST_P(PublishedShapes, AreOwnedOnceAndBalanced) {
   RecordProperty("active_imbalance", std::to_string(imbalance));
   uint64_t sum = 0;
   for (const auto& totals : plan.totals()) sum += totals.weight_bytes() - totals.split_header_bytes();
-  EXPECT_EQ(sum, FullCopyBytes(spec, AnyTable())) << "one copy, apart from headers copied at cuts";
+  EXPECT_EQ(sum, FullCopyBytes(spec, test::AnyTable())) << "one copy, apart from headers copied at cuts";
 }
 
 INSTANTIATE_TEST_SUITE_P(All, PublishedShapes,
@@ -149,7 +145,7 @@ TEST_P(PublishedFiles, AreOwnedOnceAndBalancedOnEveryTable) {
 // A head's part of every matrix lies on the rank that computes the head.
 TEST_P(PublishedFiles, WeightsOfAHeadAreTogether) {
   const proto::ModelSpec spec = Spec();
-  const proto::ShardPlan plan = MakeShardPlan(spec, AnyTable(), {.ranks = 24, .shares = {}});
+  const proto::ShardPlan plan = MakeShardPlan(spec, test::AnyTable(), {.ranks = 24, .shares = {}});
   const uint32_t v_dim = spec.v_head_dim() > 0 ? spec.v_head_dim() : spec.head_dim();
   const std::map<proto::Weight::Role, uint32_t> per_head = {
       {proto::Weight::ATTN_Q, spec.head_dim()},
@@ -186,7 +182,7 @@ INSTANTIATE_TEST_SUITE_P(All, PublishedFiles,
 TEST(ShardPlan, BiasesOfAnExpertFollowItsRows) {
   const proto::ModelSpec spec =
       Shapes(ONECOPY_TEST_DATA "/model-shapes.json", "gpt-oss-120b", WeightType::kMXFP4);
-  const proto::ShardPlan plan = MakeShardPlan(spec, AnyTable(), {.ranks = 7, .shares = {}});
+  const proto::ShardPlan plan = MakeShardPlan(spec, test::AnyTable(), {.ranks = 7, .shares = {}});
   std::map<std::pair<int, uint32_t>, int> index;
   for (int w = 0; w < spec.weights_size(); ++w) index[{spec.weights(w).role(), spec.weights(w).layer()}] = w;
   for (const auto& [bias, matrix] : {std::pair{proto::Weight::EXPERT_GATE_BIAS, proto::Weight::EXPERT_GATE},
@@ -227,14 +223,16 @@ TEST(MlaCache, IsHeldByEveryRankWhileThatIsAtMost64MiB) {
 }
 
 TEST(MlaCache, OneRankHoldsAllOfIt) {
-  const auto plan = MakeShardPlan(DeepseekV3(), AnyTable(), {.ranks = 1, .shares = {}, .kv_tokens = 1 << 20});
+  const auto plan =
+      MakeShardPlan(DeepseekV3(), test::AnyTable(), {.ranks = 1, .shares = {}, .kv_tokens = 1 << 20});
   EXPECT_EQ(plan.mla_cache(), proto::ShardPlan::REPLICATED);
-  EXPECT_EQ(plan.totals(0).kv_bytes_per_token(), LatentBytes(AnyTable()));
+  EXPECT_EQ(plan.totals(0).kv_bytes_per_token(), LatentBytes(test::AnyTable()));
   EXPECT_EQ(OwnedPositions(plan, 0, 100'000), 100'000u);
 }
 
 TEST(MlaCache, BlocksOf64PositionsGoRoundTheRanks) {
-  const auto plan = MakeShardPlan(DeepseekV3(), AnyTable(), {.ranks = 3, .shares = {}, .kv_tokens = 1 << 20});
+  const auto plan =
+      MakeShardPlan(DeepseekV3(), test::AnyTable(), {.ranks = 3, .shares = {}, .kv_tokens = 1 << 20});
   ASSERT_EQ(plan.mla_cache(), proto::ShardPlan::BY_POSITION);
   uint64_t owned[3] = {};
   for (uint64_t position = 0; position < 1000; ++position) {
@@ -245,9 +243,10 @@ TEST(MlaCache, BlocksOf64PositionsGoRoundTheRanks) {
 
 TEST(MlaCache, ThereAreNoKvHeadsWithALatentAndNoLatentWithoutOne) {
   const proto::ModelSpec mla = DeepseekV3();
-  const auto plan = MakeShardPlan(mla, AnyTable(), {.ranks = 4, .shares = {}});
+  const auto plan = MakeShardPlan(mla, test::AnyTable(), {.ranks = 4, .shares = {}});
   for (int r = 0; r < 4; ++r) EXPECT_EQ(OwnedKvHeads(mla, plan, 5, r).size(), 0u);
-  const auto gqa = MakeShardPlan(test::SmallModel(WeightType::kQ8_0), AnyTable(), {.ranks = 4, .shares = {}});
+  const auto gqa =
+      MakeShardPlan(test::SmallModel(WeightType::kQ8_0), test::AnyTable(), {.ranks = 4, .shares = {}});
   EXPECT_EQ(gqa.mla_cache(), proto::ShardPlan::NONE);
   EXPECT_EQ(OwnedPositions(gqa, 3, 77), 77u);
 }
@@ -258,7 +257,7 @@ TEST(ShardPlan, ADirectoryOf45000TensorsIsPlannedInASecond) {
   ASSERT_TRUE(test::WriteModelHeaders("DeepSeek-V3", path, "--hf"));
   const auto start = std::chrono::steady_clock::now();
   const proto::ModelSpec spec = BuildModelSpec(OpenCheckpoint(path, Data::kMayBeAbsent));
-  const proto::ShardPlan plan = MakeShardPlan(spec, AnyTable(), {.ranks = 24, .shares = {}});
+  const proto::ShardPlan plan = MakeShardPlan(spec, test::AnyTable(), {.ranks = 24, .shares = {}});
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   std::filesystem::remove_all(path);
   EXPECT_GT(spec.weights_size(), 45'000);
@@ -274,7 +273,7 @@ TEST(ShardPlan, AnyRankCountFrom1To64WorksForASmallModel) {
   // 8 heads, 2 KV heads and 16 column groups: fewer than ranks.
   const proto::ModelSpec spec = test::SmallModel(WeightType::kQ8_0);
   for (int ranks = 1; ranks <= 64; ++ranks) {
-    const proto::ShardPlan plan = MakeShardPlan(spec, AnyTable(), {.ranks = ranks, .shares = {}});
+    const proto::ShardPlan plan = MakeShardPlan(spec, test::AnyTable(), {.ranks = ranks, .shares = {}});
     ExpectOwnedOnce(spec, plan);
     for (uint32_t l = 0; l < spec.n_layers(); ++l)
       for (int r = 0; r < ranks; ++r)
@@ -284,15 +283,15 @@ TEST(ShardPlan, AnyRankCountFrom1To64WorksForASmallModel) {
 
 TEST(ShardPlan, IsAPureFunction) {
   const proto::ModelSpec spec = test::SmallModel(WeightType::kQ4_K);
-  const auto a = MakeShardPlan(spec, AnyTable(), {.ranks = 5, .shares = {}});
-  const auto b = MakeShardPlan(spec, AnyTable(), {.ranks = 5, .shares = {}});
+  const auto a = MakeShardPlan(spec, test::AnyTable(), {.ranks = 5, .shares = {}});
+  const auto b = MakeShardPlan(spec, test::AnyTable(), {.ranks = 5, .shares = {}});
   EXPECT_EQ(a.SerializeAsString(), b.SerializeAsString());
 }
 
 TEST(ShardPlan, SharesWeighTheRanks) {
   const proto::ModelSpec spec =
       Shapes(ONECOPY_TEST_DATA "/model-shapes.json", "Qwen3-30B-A3B", WeightType::kQ8_0);
-  const proto::ShardPlan plan = MakeShardPlan(spec, AnyTable(), {.ranks = 3, .shares = {2, 1, 1}});
+  const proto::ShardPlan plan = MakeShardPlan(spec, test::AnyTable(), {.ranks = 3, .shares = {2, 1, 1}});
   ExpectOwnedOnce(spec, plan);
   const double total = static_cast<double>(plan.weight_bytes());
   EXPECT_NEAR(static_cast<double>(plan.totals(0).weight_bytes()) / total, 0.5, 0.01);
@@ -300,8 +299,8 @@ TEST(ShardPlan, SharesWeighTheRanks) {
 }
 
 TEST(ShardPlan, NoRanksIsAUsageError) {
-  EXPECT_THROW(MakeShardPlan(test::SmallModel(WeightType::kF32), AnyTable(), {.ranks = 0, .shares = {}}),
-               Error);
+  EXPECT_THROW(
+      MakeShardPlan(test::SmallModel(WeightType::kF32), test::AnyTable(), {.ranks = 0, .shares = {}}), Error);
 }
 
 }  // namespace

@@ -8,17 +8,13 @@
 #include "runtime/shard/balance.h"
 #include "runtime/shard/plan.h"
 #include "runtime/shard/traffic.h"
+#include "tests/support/kernel_table.h"
 #include "tests/support/model_shapes.h"
 
 namespace onecopy::shard {
 namespace {
 
 using kernels::WeightType;
-
-const kernels::KernelTable& Table() {
-  std::string error;
-  return *kernels::SelectTable("", &error);
-}
 
 proto::ModelSpec Qwen() {
   return test::Shapes(std::string(ONECOPY_TEST_DATA) + "/model-shapes.json", "Qwen3-30B-A3B",
@@ -50,24 +46,24 @@ MachineModel Realistic(int ranks) {
 Prediction PredictOn(const proto::ModelSpec& spec, const MachineModel& machine,
                      std::vector<double> shares = {}, uint32_t depth = 0) {
   const auto plan = MakeShardPlan(
-      spec, Table(), {.ranks = static_cast<int>(machine.ranks.size()), .shares = std::move(shares)});
-  return Predict(spec, plan, Table(), machine, depth);
+      spec, test::AnyTable(), {.ranks = static_cast<int>(machine.ranks.size()), .shares = std::move(shares)});
+  return Predict(spec, plan, test::AnyTable(), machine, depth);
 }
 
 // With nothing but memory to wait for, a token takes its bytes over the bandwidth.
 TEST(Predict, DecodeOfOneRankIsBytesOverBandwidth) {
   for (const auto& spec : {test::SmallModel(WeightType::kQ8_0), Qwen()}) {
-    const auto plan = MakeShardPlan(spec, Table(), {.ranks = 1, .shares = {}});
-    const TokenCost cost = CostOfToken(spec, plan, Table());
+    const auto plan = MakeShardPlan(spec, test::AnyTable(), {.ranks = 1, .shares = {}});
+    const TokenCost cost = CostOfToken(spec, plan, test::AnyTable());
     const double embedding_row =
-        static_cast<double>(kernels::PackedBytes(ShardShape(spec, plan, Table(), 0, 0, 0))) /
+        static_cast<double>(kernels::PackedBytes(ShardShape(spec, plan, test::AnyTable(), 0, 0, 0))) /
         spec.vocab_size();
     const double bandwidth = 10e9;
     // The token's own key and value are read too.
     const double bytes = cost.weight_bytes - embedding_row + cost.kv_bytes_per_position;
-    const Prediction p = Predict(spec, plan, Table(), Machine(1, bandwidth), 0);
+    const Prediction p = Predict(spec, plan, test::AnyTable(), Machine(1, bandwidth), 0);
     EXPECT_NEAR(p.decode.Total(), bytes / bandwidth, 1e-3 * bytes / bandwidth);
-    const Prediction deep = Predict(spec, plan, Table(), Machine(1, bandwidth), 1000);
+    const Prediction deep = Predict(spec, plan, test::AnyTable(), Machine(1, bandwidth), 1000);
     EXPECT_NEAR(deep.decode.Total() - p.decode.Total(), 1000 * cost.kv_bytes_per_position / bandwidth, 1e-9);
   }
 }
@@ -75,14 +71,14 @@ TEST(Predict, DecodeOfOneRankIsBytesOverBandwidth) {
 // With nothing but arithmetic to do, a chunk takes its multiply-adds over the rate of all threads.
 TEST(Predict, PrefillOfOneRankIsArithmeticOverRate) {
   const auto spec = Qwen();
-  const auto plan = MakeShardPlan(spec, Table(), {.ranks = 1, .shares = {}});
+  const auto plan = MakeShardPlan(spec, test::AnyTable(), {.ranks = 1, .shares = {}});
   MachineModel machine = Machine(1, 1e18, 4);
   constexpr double kRate = 50e9;
   for (auto& of_type : machine.matmul)
     for (MatmulRate& rate : of_type) rate.points = {{1, kRate}};
   const double head = double(spec.vocab_size()) * spec.hidden_dim();
-  const double ops = 512 * (CostOfToken(spec, plan, Table()).multiply_adds - head) + head;
-  const Prediction p = Predict(spec, plan, Table(), machine, 0);
+  const double ops = 512 * (CostOfToken(spec, plan, test::AnyTable()).multiply_adds - head) + head;
+  const Prediction p = Predict(spec, plan, test::AnyTable(), machine, 0);
   EXPECT_NEAR(p.prefill.weights, ops / (4 * kRate), 0.01 * ops / (4 * kRate));
 }
 
@@ -155,9 +151,9 @@ TEST(Predict, DecodeIsNeverFasterThanTheKernelsFromMemory) {
   constexpr double kFromMemory = 5e9;  // multiply-adds a second of one thread
   for (auto& of_type : machine.matmul)
     for (MatmulRate& rate : of_type) rate.from_memory = kFromMemory;
-  const auto plan = MakeShardPlan(spec, Table(), {.ranks = 1, .shares = {}});
-  const double ops = CostOfToken(spec, plan, Table()).multiply_adds;
-  EXPECT_NEAR(Predict(spec, plan, Table(), machine, 0).decode.weights, ops / (2 * kFromMemory),
+  const auto plan = MakeShardPlan(spec, test::AnyTable(), {.ranks = 1, .shares = {}});
+  const double ops = CostOfToken(spec, plan, test::AnyTable()).multiply_adds;
+  EXPECT_NEAR(Predict(spec, plan, test::AnyTable(), machine, 0).decode.weights, ops / (2 * kFromMemory),
               0.02 * ops / (2 * kFromMemory));
 }
 
