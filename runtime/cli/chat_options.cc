@@ -1,5 +1,7 @@
 #include "runtime/cli/chat_options.h"
 
+#include <CLI/CLI.hpp>
+
 #include "runtime/base/error.h"
 #include "runtime/base/file.h"
 

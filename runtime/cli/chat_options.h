@@ -1,10 +1,13 @@
 // Options about a model's chat template, for the commands that render one.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
+
+namespace CLI {
+class App;
+}
 
 namespace onecopy::cli {
 

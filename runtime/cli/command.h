@@ -2,12 +2,15 @@
 // in commands.cc.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <string>
 
 #include "runtime/cli/placement.h"
 #include "runtime/comm/communicator.h"
+
+namespace CLI {
+class App;
+}
 
 namespace onecopy::cli {
 

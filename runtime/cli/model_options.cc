@@ -1,5 +1,6 @@
 #include "runtime/cli/model_options.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>

@@ -1,7 +1,6 @@
 // Options that every command with a model shares.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -9,6 +8,10 @@
 #include "runtime/comm/link_rate.h"
 #include "runtime/numa/arena.h"
 #include "runtime/shard/balance.h"
+
+namespace CLI {
+class App;
+}
 
 namespace onecopy::cli {
 

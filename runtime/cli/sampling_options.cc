@@ -1,5 +1,6 @@
 #include "runtime/cli/sampling_options.h"
 
+#include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <random>
 

@@ -1,7 +1,6 @@
 // Sampling options of the command line, and what a model's own files recommend where the user says nothing.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -9,6 +8,10 @@
 
 #include "runtime/model/checkpoint.h"
 #include "runtime/text/sampler.h"
+
+namespace CLI {
+class App;
+}
 
 namespace onecopy::cli {
 
