@@ -28,8 +28,9 @@ struct Case {
   uint64_t kv_tokens = 512;
   Weights weights = Weights::kStored;
   bool in_pipelines = true;
-  // Two groups of experts are so near a tie (1.2e-4) that activations of 8 bits choose otherwise than floats.
-  bool near_tie = false;
+  // The prompt in which two groups of experts are so near a tie (1.2e-4) that activations of 8 bits choose otherwise than
+  // floats; -1: none.
+  int tied_prompt = -1;
   std::string model() const {
     static test::DrawnModels drawn;
     return weights == Weights::kStored ? folder + file : drawn.Path(folder, weights == Weights::kDrawnGguf);
@@ -96,7 +97,7 @@ const Case kCases[] = {
     Drawn("ernie4_5_moe", "ernie4_5_moe"),
     DrawnGguf("ernie4_5_moe_gguf", "ernie4_5_moe"),
     {"deepseek_v3_Q4_K_M", kUnpacked + "gguf/deepseek_v3-Q4_K_M", "/model.gguf", 512, Weights::kStored, false,
-     true},
+     0},
     {"deepseek_v2_Q4_K_M", kUnpacked + "gguf/deepseek_v2-Q4_K_M", "/model.gguf", 512, Weights::kStored,
      false},
     {"mixtral_Q4_K_M", kUnpacked + "gguf/mixtral-Q4_K_M", "/model.gguf", 512, Weights::kStored, false},
@@ -194,13 +195,12 @@ TEST_P(Goldens, LogitsAndGreedyTokensMatch) {
   if (!kernels::SelectTable(table, &error)) GTEST_SKIP() << error;
   setenv("ONECOPY_KERNELS", table, 1);
   const bool exact = std::string(table) == "ref";
-  if (c.near_tie && !exact)
-    GTEST_SKIP() << c.name << ": experts of a near tie, which only floats choose alike";
   const test::Golden golden(c.folder);
   WithModel(c, ranks, [&](exec::Engine& engine) {
     const size_t vocab = engine.spec().vocab_size();
     for (size_t p = 0; p < golden.prompts().size(); ++p) {
       SCOPED_TRACE("prompt " + std::to_string(p));
+      if (!exact && static_cast<int>(p) == c.tied_prompt) continue;
       const auto want = golden.Floats("logits_" + std::to_string(p));
       const auto got = engine.Append(0, 0, golden.prompts()[p], static_cast<uint32_t>(want.size() / vocab));
       ASSERT_EQ(got.size(), want.size());
@@ -210,7 +210,8 @@ TEST_P(Goldens, LogitsAndGreedyTokensMatch) {
         EXPECT_LE(d.max, golden.atol()) << FirstWrongLayer(engine, golden, p);
         EXPECT_EQ(Greedy(engine, golden.prompts()[p], 32), golden.greedy()[p]);
       } else {
-        EXPECT_LT(d.mean, 0.06);
+        // goldens/README.md: with K-quants an engine of 8-bit activations differs by 0.05 to 0.1.
+        EXPECT_LT(d.mean, c.folder.find("Q4_K_M") == std::string::npos ? 0.06 : 0.1);
         EXPECT_LT(d.kl, 0.02);
       }
     }
