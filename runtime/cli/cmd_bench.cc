@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <vector>
@@ -18,14 +19,14 @@
 namespace onecopy::cli {
 namespace {
 
-struct Options {
+struct BenchOptions {
   ModelOptions model;
   BenchPlan plan = {.prompts = {512}, .decodes = {128}, .depths = {0}, .batches = {1}};
   std::string compare;
   bool json = false;
 };
 
-void Prepare(const Options& options, const proto::ModelSpec& spec, proto::EngineOptions* engine) {
+void Prepare(const BenchOptions& options, const proto::ModelSpec& spec, proto::EngineOptions* engine) {
   const BenchPlan& plan = options.plan;
   if (plan.MostPositions() > spec.context_length())
     Fail(ErrorCode::kUsage,
@@ -35,7 +36,7 @@ void Prepare(const Options& options, const proto::ModelSpec& spec, proto::Engine
   engine->set_kv_tokens(plan.KvTokens());
 }
 
-void Run(const Options& options, comm::Communicator& comm, const Seat& seat) {
+void Run(const BenchOptions& options, comm::Communicator& comm, const Seat& seat) {
   nlohmann::json earlier;
   ModelSession session(comm, seat, options.model,
                        [&](const Checkpoint&, const proto::ModelSpec& spec, proto::EngineOptions* engine) {
@@ -66,7 +67,7 @@ void Run(const Options& options, comm::Communicator& comm, const Seat& seat) {
 }  // namespace
 
 Command BenchCommand() {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BenchOptions>();
   Command command;
   command.name = "bench";
   command.summary = "Prefill and decode speed, beside this machine's measured limits";

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -18,7 +19,7 @@
 namespace onecopy::cli {
 namespace {
 
-struct Options {
+struct CollectivesOptions {
   std::vector<std::string> bytes = {"64",   "256",  "1Ki",   "4Ki", "8Ki", "16Ki",
                                     "28Ki", "64Ki", "256Ki", "1Mi", "4Mi"};
   std::vector<int> ranks;  // empty: powers of two, and all
@@ -27,7 +28,7 @@ struct Options {
   bool json = false;
 };
 
-CollectivesPlan PlanOf(const Options& options, int size) {
+CollectivesPlan PlanOf(const CollectivesOptions& options, int size) {
   constexpr uint64_t kMostBytes = 256 << 20;
   CollectivesPlan plan;
   plan.seconds = options.seconds;
@@ -121,7 +122,7 @@ std::string Json(const std::vector<CollectivesRow>& rows, const std::string& hos
 }  // namespace
 
 Command BenchCollectivesCommand() {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CollectivesOptions>();
   Command command;
   command.name = "bench-collectives";
   command.summary = "Latency of the all-reduce between ranks, beside MPI_Allreduce and a plain copy";

@@ -2,6 +2,7 @@
 // kept, so that a turn computes only what is new.
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -42,7 +43,7 @@ constexpr char kHelp[] =
     "/help         this\n"
     "/exit         leave, as Ctrl-D does; Ctrl-C stops an answer\n";
 
-struct Options {
+struct ConversationOptions {
   ModelOptions model;
   SamplingOptions sampling;
   ChatOptions chat;
@@ -51,7 +52,7 @@ struct Options {
 };
 
 // What rank 0 prepares before the model is loaded.
-struct Input {
+struct ChatInput {
   std::optional<text::Tokenizer> tokenizer;
   std::string source;  // of a template that was given
   nlohmann::ordered_json variables;
@@ -60,7 +61,8 @@ struct Input {
 
 class Chat {
  public:
-  Chat(const Options& options, const Input& input, jinja::Renderer& renderer, exec::Engine& engine)
+  Chat(const ConversationOptions& options, const ChatInput& input, jinja::Renderer& renderer,
+       exec::Engine& engine)
       : options_(options),
         tokenizer_(*input.tokenizer),
         engine_(engine),
@@ -185,7 +187,7 @@ class Chat {
                    std::fflush(stdout) != 0;
   }
 
-  const Options& options_;
+  const ConversationOptions& options_;
   const text::Tokenizer& tokenizer_;
   exec::Engine& engine_;
   Conversation conversation_;
@@ -197,8 +199,9 @@ class Chat {
 };
 
 // Everything that can be wrong with the template is found before minutes of loading.
-Input Prepare(const Options& options, const Checkpoint& checkpoint, jinja::Renderer& renderer) {
-  Input input;
+ChatInput Prepare(const ConversationOptions& options, const Checkpoint& checkpoint,
+                  jinja::Renderer& renderer) {
+  ChatInput input;
   input.tokenizer = MakeTokenizer(checkpoint);
   input.source = ReadChatTemplate(options.chat);
   input.variables = ChatVariables(options.chat);
@@ -214,7 +217,7 @@ Input Prepare(const Options& options, const Checkpoint& checkpoint, jinja::Rende
 }  // namespace
 
 Command ChatCommand() {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ConversationOptions>();
   Command command;
   command.name = "chat";
   command.summary = "A conversation in the terminal, or one turn a line of other input";
@@ -234,7 +237,7 @@ Command ChatCommand() {
     AddSamplingOptions(app, &options->sampling);
   };
   command.run = [options](comm::Communicator& comm, const Seat& seat) {
-    Input input;
+    ChatInput input;
     jinja::Renderer renderer;
     ModelSession session(
         comm, seat, options->model,

@@ -2,6 +2,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -123,10 +124,10 @@ report::DoctorInput Gather(bool measure) {
 }  // namespace
 
 Command DoctorCommand() {
-  struct Options {
+  struct DoctorOptions {
     bool json = false, no_measure = false;
   };
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<DoctorOptions>();
   Command command;
   command.name = "doctor";
   command.summary = "show what this machine offers, and what to mend";

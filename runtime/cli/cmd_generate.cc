@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -27,7 +28,7 @@ namespace {
 
 constexpr char kDefaultPrompt[] = "Once upon a time";
 
-struct Options {
+struct GenerateOptions {
   ModelOptions model;
   SamplingOptions sampling;
   std::optional<std::string> prompt;
@@ -52,7 +53,7 @@ struct Result {
   GenerationTimes times;
 };
 
-Input Prepare(const Options& options, const Checkpoint& checkpoint, const proto::ModelSpec& spec) {
+Input Prepare(const GenerateOptions& options, const Checkpoint& checkpoint, const proto::ModelSpec& spec) {
   Input input;
   try {
     input.tokenizer = MakeTokenizer(checkpoint);
@@ -82,7 +83,7 @@ Input Prepare(const Options& options, const Checkpoint& checkpoint, const proto:
 // The text of the new tokens: to stdout as it comes, or kept for the JSON.
 class Writer {
  public:
-  Writer(const Options& options, const Input& input)
+  Writer(const GenerateOptions& options, const Input& input)
       : options_(options), input_(input), stops_(options.stops) {
     if (input.tokenizer) detokenizer_.emplace(*input.tokenizer, text::DetokenizerOptions{});
   }
@@ -123,7 +124,7 @@ class Writer {
         std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0;
   }
 
-  const Options& options_;
+  const GenerateOptions& options_;
   const Input& input_;
   text::StopMatcher stops_;
   std::optional<text::Detokenizer> detokenizer_;
@@ -148,7 +149,7 @@ double Rate(size_t n, double seconds) {
   return seconds > 0 ? static_cast<double>(n) / seconds : 0;
 }
 
-void PrintResult(const Options& options, const Input& input, const Result& result,
+void PrintResult(const GenerateOptions& options, const Input& input, const Result& result,
                  const ModelSession& session) {
   // The first new token comes out of the prompt's last step.
   const size_t decoded = result.tokens.empty() ? 0 : result.tokens.size() - 1;
@@ -191,7 +192,7 @@ void PrintResult(const Options& options, const Input& input, const Result& resul
 }  // namespace
 
 Command GenerateCommand() {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<GenerateOptions>();
   Command command;
   command.name = "generate";
   command.summary = "Continue a text; streams to stdout, statistics on stderr";

@@ -1,5 +1,6 @@
 // onecopy inspect: metadata and tensors of a model, from its headers. Rank 0 reads and prints; the others only learn
 // whether that worked.
+#include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
 

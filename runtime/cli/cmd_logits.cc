@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,7 +17,7 @@
 namespace onecopy::cli {
 namespace {
 
-struct Options {
+struct LogitsOptions {
   ModelOptions model;
   std::vector<int32_t> tokens;
   uint32_t last = 0;
@@ -40,7 +41,7 @@ std::string Npy(std::span<const float> values, size_t rows) {
 }  // namespace
 
 Command LogitsCommand() {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<LogitsOptions>();
   Command command;
   command.name = "logits";
   command.summary = "Logits of given tokens as a NumPy file, f32 [K, vocab]";

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -19,7 +20,7 @@
 namespace onecopy::cli {
 namespace {
 
-struct Options {
+struct PerplexityOptions {
   ModelOptions model;
   std::string file;
   uint32_t window = 512;
@@ -97,7 +98,7 @@ Score Run(exec::Engine& engine, const std::vector<int32_t>& tokens, const std::v
 }  // namespace
 
 Command PerplexityCommand() {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PerplexityOptions>();
   Command command;
   command.name = "perplexity";
   command.summary = "Perplexity of a text";

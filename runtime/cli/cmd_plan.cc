@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -21,7 +22,7 @@
 namespace onecopy::cli {
 namespace {
 
-struct Options {
+struct PlanCommandOptions {
   std::string model;
   PlanWish wish;
   shard::Balance balance = shard::Balance::kEven;
@@ -41,7 +42,7 @@ struct PlanResult {
   Recommendation recommendation;
 };
 
-PlanResult MakePlan(const Options& options, const numa::Topology& topology) {
+PlanResult MakePlan(const PlanCommandOptions& options, const numa::Topology& topology) {
   PlanResult result;
   result.spec = BuildModelSpec(OpenCheckpoint(ResolveModelPath(options.model), Data::kMayBeAbsent));
   const kernels::KernelTable& table = ChooseKernels();
@@ -170,7 +171,7 @@ std::string TimeText(const shard::StepTime& t) {
                      Share("exchange between ranks", t.collectives, t), Share("fixed", t.fixed, t));
 }
 
-std::string Text(const PlanResult& result, const Options& options) {
+std::string Text(const PlanResult& result, const PlanCommandOptions& options) {
   const PlannedRanks& planned = result.planned;
   const size_t n = planned.needs.size();
   std::string text = fmt::format(
@@ -213,7 +214,7 @@ std::string Text(const PlanResult& result, const Options& options) {
   return text;
 }
 
-void AddOptions(CLI::App* app, Options* options) {
+void AddOptions(CLI::App* app, PlanCommandOptions* options) {
   AddModelOption(app, &options->model);
   app->add_option("--nodes", options->wish.nodes,
                   "NUMA nodes (ranks) to plan for; default: those of the machine")
@@ -253,7 +254,7 @@ void AddOptions(CLI::App* app, Options* options) {
 }  // namespace
 
 Command PlanCommand() {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PlanCommandOptions>();
   Command command;
   command.name = "plan";
   command.summary = "Who holds what, does it fit, how fast it would be; reads headers only";

@@ -2,6 +2,7 @@
 // others only learn whether that worked.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
 #include <cmath>

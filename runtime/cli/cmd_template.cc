@@ -1,5 +1,6 @@
 // onecopy template: what a model's chat template makes of a conversation. Reads headers only, so a GGUF file with nothing
 // but a vocabulary will do.
+#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>

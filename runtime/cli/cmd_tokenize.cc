@@ -2,6 +2,7 @@
 // will do. Rank 0 reads and prints; the others only learn whether that worked.
 #include <fmt/ranges.h>
 
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <fstream>
 #include <memory>

@@ -115,12 +115,12 @@ Finding CheckFirmware(const CheckInput& input) {
   return Ok(found + "; onecopy needs no change of it: one rank a node, whatever it is");
 }
 
-constexpr Check kChecks[] = {{"firmware", CheckFirmware}};
+constexpr Check kFirmwareChecks[] = {{"firmware", CheckFirmware}};
 
 }  // namespace
 
 std::span<const Check> FirmwareChecks() {
-  return kChecks;
+  return kFirmwareChecks;
 }
 
 }  // namespace onecopy::report

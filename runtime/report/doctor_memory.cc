@@ -195,7 +195,7 @@ Finding CheckSharedMemory(const CheckInput& input) {
   return *bytes >= needed ? Ok(found) : Bad(found, advice);
 }
 
-constexpr Check kChecks[] = {
+constexpr Check kMemoryChecks[] = {
     {"placement", CheckPlacement},        {"transparent_huge_pages", CheckTransparentHugePages},
     {"hugetlb_pool", CheckHugetlbPool},   {"numa_balancing", CheckNumaBalancing},
     {"zone_reclaim", CheckZoneReclaim},   {"swap", CheckSwap},
@@ -206,7 +206,7 @@ constexpr Check kChecks[] = {
 }  // namespace
 
 std::span<const Check> MemoryChecks() {
-  return kChecks;
+  return kMemoryChecks;
 }
 
 }  // namespace onecopy::report

@@ -166,7 +166,7 @@ Finding CheckSmt(const CheckInput& input) {
   return Ok(active ? "off" : "one CPU a core");
 }
 
-constexpr Check kChecks[] = {
+constexpr Check kNodesChecks[] = {
     {"nodes", CheckNodes},
     {"cpuless_memory", CheckCpulessMemory},
     {"node_memory", CheckNodeMemory},
@@ -179,7 +179,7 @@ constexpr Check kChecks[] = {
 }  // namespace
 
 std::span<const Check> NodeChecks() {
-  return kChecks;
+  return kNodesChecks;
 }
 
 }  // namespace onecopy::report

@@ -132,7 +132,7 @@ Finding CheckMpiTransports(const CheckInput& input) {
       "--dry-run shows, with other --mca");
 }
 
-constexpr Check kChecks[] = {
+constexpr Check kSystemChecks[] = {
     {"kernels", CheckKernels}, {"governor", CheckGovernor}, {"cgroup_cpus", CheckCgroupCpus},
     {"slurm", CheckSlurm},     {"mpi", CheckMpi},           {"mpi_transports", CheckMpiTransports},
 };
@@ -140,7 +140,7 @@ constexpr Check kChecks[] = {
 }  // namespace
 
 std::span<const Check> SystemChecks() {
-  return kChecks;
+  return kSystemChecks;
 }
 
 }  // namespace onecopy::report

@@ -13,7 +13,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double Seconds(Clock::time_point since) {
+double SecondsSince(Clock::time_point since) {
   return std::chrono::duration<double>(Clock::now() - since).count();
 }
 
@@ -23,10 +23,10 @@ template <typename Body>
 double Typical(double budget, const Body& body) {
   std::vector<double> seconds;
   const auto start = Clock::now();
-  while (seconds.size() < 3 || Seconds(start) < budget) {
+  while (seconds.size() < 3 || SecondsSince(start) < budget) {
     const auto pass = Clock::now();
     body();
-    seconds.push_back(Seconds(pass));
+    seconds.push_back(SecondsSince(pass));
   }
   std::nth_element(seconds.begin(), seconds.begin() + seconds.size() / 2, seconds.end());
   return seconds[seconds.size() / 2];

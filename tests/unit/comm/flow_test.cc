@@ -21,23 +21,23 @@ CollectivesTable Only(Algorithm algorithm, int ranks, int sockets) {
   return {{{ranks, sockets, SIZE_MAX, algorithm}}};
 }
 
-double Term(int rank, uint64_t call, size_t index) {
+double FlowTerm(int rank, uint64_t call, size_t index) {
   const uint64_t h = Mix(Mix(call * 64 + static_cast<uint64_t>(rank)) ^ index);
   return std::ldexp(static_cast<double>(h >> 11) - 0x1p52, static_cast<int>(h & 15));
 }
 
-double SequentialSum(int ranks, uint64_t call, size_t index) {
-  double sum = Term(0, call, index);
-  for (int r = 1; r < ranks; ++r) sum += Term(r, call, index);
+double FlowSum(int ranks, uint64_t call, size_t index) {
+  double sum = FlowTerm(0, call, index);
+  for (int r = 1; r < ranks; ++r) sum += FlowTerm(r, call, index);
   return sum;
 }
 
 std::string Diagnose(int ranks, uint64_t call, size_t index, double found) {
   for (int r = 0; r < ranks; ++r) {
-    const double missing = SequentialSum(ranks, call, index) - Term(r, call, index);
+    const double missing = FlowSum(ranks, call, index) - FlowTerm(r, call, index);
     if (std::abs(missing - found) <= 1e-9 * std::abs(found))
       return fmt::format("rank {}'s term is missing", r);
-    const double stale = missing + Term(r, call - 1, index);
+    const double stale = missing + FlowTerm(r, call - 1, index);
     if (std::abs(stale - found) <= 1e-9 * std::abs(found))
       return fmt::format("rank {}'s term is from the call before", r);
   }
@@ -50,7 +50,7 @@ struct RowsShape {
 
 void ReduceRowsAndCompare(Communicator& comm, RowsShape shape, uint64_t call) {
   std::vector<double> terms(shape.rows * shape.cols);
-  for (size_t i = 0; i < terms.size(); ++i) terms[i] = Term(comm.rank(), call, i);
+  for (size_t i = 0; i < terms.size(); ++i) terms[i] = FlowTerm(comm.rank(), call, i);
   std::vector<std::atomic<int>> seen(shape.rows);
   std::vector<double> sums(terms.size());
   comm.AllReduceRows(terms, shape.cols, [&](size_t row, const double* row_sums) {
@@ -60,7 +60,7 @@ void ReduceRowsAndCompare(Communicator& comm, RowsShape shape, uint64_t call) {
   for (size_t row = 0; row < shape.rows; ++row)
     Demand(seen[row] == 1, fmt::format("row {} came {} times", row, seen[row].load()));
   for (size_t i = 0; i < sums.size(); ++i) {
-    const double expected = SequentialSum(comm.size(), call, i);
+    const double expected = FlowSum(comm.size(), call, i);
     Demand(
         memcmp(&expected, &sums[i], sizeof(double)) == 0,
         fmt::format("call {}, {} x {}, index {} on rank {}: expected {}, found {}: {}", call, shape.rows,
@@ -120,7 +120,7 @@ TEST_P(EveryAlgorithm, GivesTheSequentialSumOfFloatsToo) {
     for (const size_t n : {1, 33, 1023, 1025, 20'000}) {
       std::vector<float> x(n + 1);
       float* at = x.data() + comm.rank() % 2;
-      const auto term = [&](int r, size_t i) { return static_cast<float>(Term(r, call, i)); };
+      const auto term = [&](int r, size_t i) { return static_cast<float>(FlowTerm(r, call, i)); };
       for (size_t i = 0; i < n; ++i) at[i] = term(comm.rank(), i);
       comm.AllReduceSum({at, n});
       for (size_t i = 0; i < n; ++i) {
@@ -240,7 +240,7 @@ TEST(Bf16Wire, ErrorOfASumIsAtMost2ToMinus8OfEachTerm) {
     const auto comms = MakeLocalCommunicators(kRanks, options);
     std::vector<std::vector<float>> by_rank(kRanks);
     double worst = 0, squares = 0, of_sums = 0;
-    const auto term = [](int rank, size_t i) { return Term(rank, 1, i) * 0x1p-60; };
+    const auto term = [](int rank, size_t i) { return FlowTerm(rank, 1, i) * 0x1p-60; };
     ExpectAllWell(RunRanks(comms, [&](Communicator& comm) {
       comm.UseTable(Only(algorithm, kRanks, comm.sockets()));
       std::vector<double> terms(kRows * kCols);
@@ -283,7 +283,7 @@ TEST(Bf16Wire, AlgorithmsGiveTheSameBits) {
     ExpectAllWell(RunRanks(comms, [&](Communicator& comm) {
       comm.UseTable(Only(algorithm, 3, 1));
       std::vector<double> terms(40 * 100);
-      for (size_t i = 0; i < terms.size(); ++i) terms[i] = Term(comm.rank(), 5, i);
+      for (size_t i = 0; i < terms.size(); ++i) terms[i] = FlowTerm(comm.rank(), 5, i);
       comm.AllReduceRows(terms, 100, [&](size_t row, const double* sums) {
         if (comm.rank() == 0) std::copy_n(sums, 100, results.back().data() + row * 100);
       });
@@ -318,7 +318,7 @@ TEST(RoundToBf16, RoundsToNearestEvenAndKeepsSpecials) {
   // Long enough for every vector width, with a tail: as one by one.
   std::vector<double> x;
   std::vector<uint16_t> out(131);
-  for (size_t i = 0; i < out.size(); ++i) x.push_back(Term(0, 0, i));
+  for (size_t i = 0; i < out.size(); ++i) x.push_back(FlowTerm(0, 0, i));
   RoundToBf16(x.data(), x.size(), out.data());
   for (size_t i = 0; i < out.size(); ++i) EXPECT_EQ(out[i], round(x[i])) << "index " << i;
 }

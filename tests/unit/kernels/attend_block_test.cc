@@ -10,7 +10,7 @@
 namespace onecopy::kernels {
 namespace {
 
-struct Shape {
+struct BlockShape {
   size_t tokens, first_position, heads, head_dim, v_dim;
   bool values_in_keys =
       false;  // the values are the leading part of the keys, as in multi-head latent attention
@@ -50,7 +50,7 @@ class AttendBlockTest : public PerTable {
  protected:
   static constexpr size_t kGap = 5;  // floats between tokens
 
-  std::vector<float> Run(const Shape& s, const Pages& k, const Pages& v, const float* q,
+  std::vector<float> Run(const BlockShape& s, const Pages& k, const Pages& v, const float* q,
                          SoftmaxState* states = nullptr) {
     const size_t q_stride = s.heads * s.head_dim + kGap, out_stride = s.heads * s.v_dim + kGap;
     std::vector<float> out(s.tokens * out_stride, -7.0f);
@@ -76,7 +76,7 @@ class AttendBlockTest : public PerTable {
   }
 
   // Scores of tables that round q to pieces of bf16 are off by up to 2^-15 of the sum of magnitudes.
-  void Check(const Shape& s) {
+  void Check(const BlockShape& s) {
     SCOPED_TRACE(std::to_string(s.tokens) + " tokens from " + std::to_string(s.first_position) + ", " +
                  std::to_string(s.heads) + " heads of " + std::to_string(s.head_dim) + " and " +
                  std::to_string(s.v_dim));
@@ -97,7 +97,7 @@ class AttendBlockTest : public PerTable {
     }
   }
 
-  static void CheckRow(const Shape& s, size_t seen, const float* q, const Pages& k, const Pages& v,
+  static void CheckRow(const BlockShape& s, size_t seen, const float* q, const Pages& k, const Pages& v,
                        const float* out, const SoftmaxState& state, double epsilon) {
     std::vector<double> weights(seen);
     double score_error = 0;
@@ -151,7 +151,7 @@ TEST_P(AttendBlockTest, ValuesMayBePartOfTheKeys) {
 
 // The first page has tiny scores, the second huge ones: the rescaling must not overflow, nor divide by zero.
 TEST_P(AttendBlockTest, LargeScoresDoNotOverflow) {
-  const Shape s = {2, kKvPagePositions - 1, 1, 32, 32};
+  const BlockShape s = {2, kKvPagePositions - 1, 1, 32, 32};
   Pages k(*table_, s.first_position + 2, 32, 1), v(*table_, s.first_position + 2, 32, 2);
   std::vector<float> row(32, -100.0f), q(2 * (32 + kGap), 4.0f);
   auto* first_page = const_cast<uint8_t*>(static_cast<const uint8_t*>(k.pages()[0]));
@@ -168,7 +168,7 @@ TEST_P(AttendBlockTest, LargeScoresDoNotOverflow) {
 
 // Blocks are cut between threads, ranks and steps: a row's bits must not depend on its company.
 TEST_P(AttendBlockTest, ATokenAndHeadAloneGiveTheSameBits) {
-  const Shape s = {37, 50, 3, 64, 64};
+  const BlockShape s = {37, 50, 3, 64, 64};
   const size_t positions = s.first_position + s.tokens;
   const Pages k(*table_, positions, 64, 4), v(*table_, positions, 64, 5);
   const std::vector<float> q = RandomVector(s.tokens * (3 * 64 + kGap), 6, 0.3f);

@@ -15,7 +15,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-constexpr uint64_t kMib = uint64_t{1} << 20;
+constexpr uint64_t kPlaceMib = uint64_t{1} << 20;
 
 Node MakeNode(int id, std::vector<int> cpus, uint64_t free_bytes, std::vector<int> distances) {
   Node node;
@@ -30,15 +30,16 @@ Node MakeNode(int id, std::vector<int> cpus, uint64_t free_bytes, std::vector<in
 // to 0.
 Topology OddMachine() {
   Topology topology;
-  topology.nodes = {MakeNode(0, {0, 1}, 100 * kMib, {10, 21, 31, 14}),
-                    MakeNode(1, {2, 3}, 100 * kMib, {21, 10, 17, 24}),
-                    MakeNode(2, {}, 40 * kMib, {31, 17, 10, 40}), MakeNode(3, {4, 5}, 0, {14, 24, 40, 10})};
+  topology.nodes = {MakeNode(0, {0, 1}, 100 * kPlaceMib, {10, 21, 31, 14}),
+                    MakeNode(1, {2, 3}, 100 * kPlaceMib, {21, 10, 17, 24}),
+                    MakeNode(2, {}, 40 * kPlaceMib, {31, 17, 10, 40}),
+                    MakeNode(3, {4, 5}, 0, {14, 24, 40, 10})};
   for (Node* node : {&topology.nodes[1], &topology.nodes[2]})
     for (Cpu& cpu : node->cpus) cpu.package = 1;
   return topology;
 }
 
-std::vector<int> Ids(const std::vector<Cpu>& cpus) {
+std::vector<int> CpuIds(const std::vector<Cpu>& cpus) {
   return CpuIds(cpus, true);
 }
 
@@ -50,9 +51,9 @@ bool Same(const std::vector<Extent>& found, const std::vector<Extent>& expected)
 TEST(Places, CpusWithoutMemoryWorkFromTheNearestNode) {
   const auto places = FindPlaces(OddMachine());
   ASSERT_EQ(places.size(), 2u);
-  EXPECT_THAT(Ids(places[0].cpus), ElementsAre(0, 1, 4, 5));
+  EXPECT_THAT(CpuIds(places[0].cpus), ElementsAre(0, 1, 4, 5));
   EXPECT_THAT(places[0].cpu_donors, ElementsAre(3));
-  EXPECT_THAT(Ids(places[1].cpus), ElementsAre(2, 3));
+  EXPECT_THAT(CpuIds(places[1].cpus), ElementsAre(2, 3));
 }
 
 TEST(Places, MemoryWithoutCpusBelongsToTheNearestNodeAndIsSlowUnlessStatedFaster) {
@@ -72,7 +73,7 @@ TEST(Places, AllowedCpusWhoseMemoryIsForbiddenJoinAnAllowedNode) {
   topology.nodes[1].memory_allowed = false;
   const auto places = FindPlaces(topology);
   ASSERT_EQ(places.size(), 1u);
-  EXPECT_THAT(Ids(places[0].cpus), ElementsAre(0, 1, 2, 3, 4, 5));
+  EXPECT_THAT(CpuIds(places[0].cpus), ElementsAre(0, 1, 2, 3, 4, 5));
   EXPECT_THAT(places[0].slow_memory, ElementsAre(2));
 }
 
@@ -80,7 +81,7 @@ TEST(Places, ChosenNodesLeaveOutTheOthersAndTheirNeighbours) {
   const auto places = FindPlaces(OddMachine(), {.only_nodes = {1}});
   ASSERT_EQ(places.size(), 1u);
   EXPECT_EQ(places[0].id, 1);
-  EXPECT_THAT(Ids(places[0].cpus), ElementsAre(2, 3));  // not those of node 3, whose home is node 0
+  EXPECT_THAT(CpuIds(places[0].cpus), ElementsAre(2, 3));  // not those of node 3, whose home is node 0
 }
 
 TEST(Places, NodeThatCannotHoldARankIsRefusedByName) {
@@ -136,10 +137,10 @@ TEST(Homes, FastMemoryFirstThenOwnThenSlow) {
   place.nodes = {0};
   place.fast_memory = {2};
   place.slow_memory = {1};
-  Homes homes(topology, place, CpulessMemory::kAll, 1, 10 * kMib);
-  EXPECT_EQ(homes.available(), 240 * kMib);
-  EXPECT_TRUE(Same(homes.Take(39 * kMib, 2 * kMib), {{2, 40 * kMib}}));
-  EXPECT_TRUE(Same(homes.Take(100 * kMib, 2 * kMib), {{0, 90 * kMib}, {1, 10 * kMib}}));
+  Homes homes(topology, place, CpulessMemory::kAll, 1, 10 * kPlaceMib);
+  EXPECT_EQ(homes.available(), 240 * kPlaceMib);
+  EXPECT_TRUE(Same(homes.Take(39 * kPlaceMib, 2 * kPlaceMib), {{2, 40 * kPlaceMib}}));
+  EXPECT_TRUE(Same(homes.Take(100 * kPlaceMib, 2 * kPlaceMib), {{0, 90 * kPlaceMib}, {1, 10 * kPlaceMib}}));
 }
 
 TEST(Homes, CpulessMemoryIsLeftAloneWhereTheOwnerSaysSo) {
@@ -148,22 +149,22 @@ TEST(Homes, CpulessMemoryIsLeftAloneWhereTheOwnerSaysSo) {
   place.nodes = {0};
   place.fast_memory = {2};
   Homes homes(topology, place, CpulessMemory::kNone, 1, 0);
-  EXPECT_EQ(homes.available(), 100 * kMib);
-  EXPECT_TRUE(Same(homes.Take(10 * kMib, 2 * kMib), {{0, 10 * kMib}}));
+  EXPECT_EQ(homes.available(), 100 * kPlaceMib);
+  EXPECT_TRUE(Same(homes.Take(10 * kPlaceMib, 2 * kPlaceMib), {{0, 10 * kPlaceMib}}));
 }
 
 TEST(Homes, SharersDivideAPlace) {
   Place place;
   place.nodes = {0};
   Homes homes(OddMachine(), place, CpulessMemory::kFast, 4, 0);
-  EXPECT_EQ(homes.available(), 25 * kMib);
+  EXPECT_EQ(homes.available(), 25 * kPlaceMib);
 }
 
 TEST(Homes, NodesOfASocketTakeTurns) {
   Place place;
   place.nodes = {0, 1};
   Homes homes(OddMachine(), place, CpulessMemory::kFast, 1, 0);
-  const auto extents = homes.Take(64 * kMib, 2 * kMib);
+  const auto extents = homes.Take(64 * kPlaceMib, 2 * kPlaceMib);
   ASSERT_EQ(extents.size(), 32u);
   for (size_t i = 0; i < extents.size(); ++i) EXPECT_EQ(extents[i].node, static_cast<int>(i % 2));
 }
@@ -172,13 +173,13 @@ TEST(Homes, WhatFitsNowhereIsStillBoundToTheOwnNode) {
   Place place;
   place.nodes = {0};
   Homes homes(OddMachine(), place, CpulessMemory::kFast, 1, 0);
-  EXPECT_TRUE(Same(homes.Take(200 * kMib, 2 * kMib), {{0, 200 * kMib}}));
+  EXPECT_TRUE(Same(homes.Take(200 * kPlaceMib, 2 * kPlaceMib), {{0, 200 * kPlaceMib}}));
 }
 
 TEST(Homes, UnboundGoesAnywhere) {
   Homes homes;
   EXPECT_EQ(homes.available(), UINT64_MAX);
-  EXPECT_TRUE(Same(homes.Take(3 * kMib, 2 * kMib), {{-1, 4 * kMib}}));
+  EXPECT_TRUE(Same(homes.Take(3 * kPlaceMib, 2 * kPlaceMib), {{-1, 4 * kPlaceMib}}));
 }
 
 }  // namespace
