@@ -34,12 +34,15 @@ uint64_t Field(const fs::path& path, const std::string& key) {
   return 0;
 }
 
-std::vector<fs::path> OnecopyProcesses() {
+// Those that have this model on their command line: others may run meanwhile.
+std::vector<fs::path> RanksOf(const std::string& model) {
   std::vector<fs::path> found;
   for (const auto& entry : fs::directory_iterator("/proc")) {
-    std::ifstream comm(entry.path() / "comm");
-    std::string name;
-    if (std::getline(comm, name) && name == "onecopy") found.push_back(entry.path());
+    std::ifstream comm(entry.path() / "comm"), command(entry.path() / "cmdline");
+    std::string name, words;
+    if (std::getline(comm, name) && name == "onecopy" && std::getline(command, words) &&
+        words.find(model) != std::string::npos)
+      found.push_back(entry.path());
   }
   return found;
 }
@@ -58,7 +61,7 @@ Seen Watch(int ranks) {
   options.timeout_seconds = 100;
   options.while_running = [&](pid_t) {
     uint64_t pss = 0;
-    const auto processes = OnecopyProcesses();
+    const auto processes = RanksOf(BigModel());
     for (const fs::path& process : processes) {
       pss += Field(process / "smaps_rollup", "Pss") * 1024;
       uint64_t& bytes = read[process.filename()];

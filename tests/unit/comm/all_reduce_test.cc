@@ -50,8 +50,8 @@ void ReduceAndCompare(Communicator& comm, std::span<float> x, uint64_t call) {
   for (size_t i = 0; i < x.size(); ++i) {
     const float expected = SequentialSum(comm.size(), call, i);
     if (memcmp(&expected, &x[i], sizeof(float)) == 0) continue;
-    Demand(false, fmt::format("call {}, n {}, index {} on rank {}: expected {}, found {}: {}", call, x.size(),
-                              i, comm.rank(), expected, x[i], Diagnose(comm.size(), call, i, x[i])));
+    Demand(false, "call {}, n {}, index {} on rank {}: expected {}, found {}: {}", call, x.size(), i,
+           comm.rank(), expected, x[i], Diagnose(comm.size(), call, i, x[i]));
   }
 }
 
@@ -107,8 +107,8 @@ TEST_P(AllReduceAtRanks, DoublesEqualTheSequentialSumToo) {
         for (size_t i = 0; i < n; ++i) {
           double expected = term(0, i);
           for (int r = 1; r < comm.size(); ++r) expected += term(r, i);
-          Demand(memcmp(&expected, &sums[i], sizeof(double)) == 0,
-                 fmt::format("n {}, index {}: expected {}, found {}", n, i, expected, sums[i]));
+          Demand(memcmp(&expected, &sums[i], sizeof(double)) == 0, "n {}, index {}: expected {}, found {}", n,
+                 i, expected, sums[i]);
         }
       });
     }

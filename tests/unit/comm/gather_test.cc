@@ -48,8 +48,8 @@ TEST_P(GatherColumns, EveryRankHoldsWhatTheOwnersWrote) {
         for (int owner = 0; owner < ranks; ++owner) {
           for (uint32_t j = c.bounds[owner]; j < c.bounds[owner + 1]; ++j) {
             const float found = x[row * n_columns + j], expected = Code(owner, row + repeat, j);
-            Demand(found == expected, fmt::format("row {}, column {} of rank {}: expected {}, found {}", row,
-                                                  j, owner, expected, found));
+            Demand(found == expected, "row {}, column {} of rank {}: expected {}, found {}", row, j, owner,
+                   expected, found);
           }
         }
       }
@@ -88,7 +88,7 @@ TEST(Broadcast, RootsBytesArriveAtAnySize) {
         ++key;
         std::vector<uint8_t> bytes = comm.rank() == root ? Pattern(n, key) : Pattern(17, comm.rank());
         comm.Broadcast(&bytes, root);
-        Demand(bytes == Pattern(n, key), fmt::format("{} bytes from rank {} differ", n, root));
+        Demand(bytes == Pattern(n, key), "{} bytes from rank {} differ", n, root);
       }
     }
   }));
@@ -104,7 +104,7 @@ TEST(Broadcast, RootThatRunsAheadOverwritesNothingUnread) {
       if (comm.rank() == 0) bytes = expected;
       if (comm.rank() == 2 && call % 100 == 0) std::this_thread::sleep_for(std::chrono::microseconds(300));
       comm.Broadcast(&bytes, 0);
-      Demand(bytes == expected, fmt::format("the bytes of call {} differ", call));
+      Demand(bytes == expected, "the bytes of call {} differ", call);
     }
   }));
 }
@@ -117,7 +117,7 @@ TEST(AllGatherBytes, SizesMayDiffer) {
       const auto all = comm.AllGatherBytes(Pattern(size_of(comm.rank()), call * 8 + comm.rank()));
       Demand(all.size() == 6, "one part a rank");
       for (int r = 0; r < 6; ++r)
-        Demand(all[r] == Pattern(size_of(r), call * 8 + r), fmt::format("the bytes of rank {} differ", r));
+        Demand(all[r] == Pattern(size_of(r), call * 8 + r), "the bytes of rank {} differ", r);
     }
   }));
 }
@@ -133,8 +133,8 @@ TEST(AllocateShared, EveryRankSeesEveryPartAfterABarrier) {
       std::fill_n(buffer.part[comm.rank_on_host()], 5000, static_cast<uint8_t>(round * 4 + comm.rank()));
       comm.HostBarrier();
       for (int r = 0; r < 4; ++r) {
-        Demand(buffer.part[r][0] == round * 4 + r, fmt::format("the first byte of part {} differs", r));
-        Demand(buffer.part[r][4999] == round * 4 + r, fmt::format("the last byte of part {} differs", r));
+        Demand(buffer.part[r][0] == round * 4 + r, "the first byte of part {} differs", r);
+        Demand(buffer.part[r][4999] == round * 4 + r, "the last byte of part {} differs", r);
       }
       comm.HostBarrier();
     }

@@ -22,7 +22,7 @@ TEST(Split, KeepsTheOrderOfRanksAndSumsWithinTheColor) {
       std::vector<float> x(300, static_cast<float>(1 << comm.rank()));
       part->AllReduceSum(x);
       const float expected = color == 0 ? 0b1001001 : color == 1 ? 0b0010010 : 0b0100100;
-      Demand(x.front() == expected && x.back() == expected, fmt::format("color {} sums {}", color, x[0]));
+      Demand(x.front() == expected && x.back() == expected, "color {} sums {}", color, x[0]);
       std::vector<float> all(300, 1);
       comm.AllReduceSum(all);
       Demand(all.back() == 7, "the whole communicator works beside its parts");
@@ -37,8 +37,7 @@ TEST(Split, MayBeDoneAgainWithOtherColors) {
       const auto part = comm.Split(comm.rank() / width);
       std::vector<float> x = {1};
       part->AllReduceSum(x);
-      Demand(x[0] == std::min(width, 4 - comm.rank() / width * width),
-             fmt::format("width {}: {}", width, x[0]));
+      Demand(x[0] == std::min(width, 4 - comm.rank() / width * width), "width {}: {}", width, x[0]);
     }
   }));
 }
@@ -72,7 +71,7 @@ TEST(SendReceive, BringsMessagesOfEverySizeInOrder) {
       comm.Send(out, to);
       comm.Receive(in, from);
       for (size_t i = 0; i < n; ++i)
-        Demand(in[i] == static_cast<uint8_t>(Mix(i * 4 + from)), fmt::format("byte {} of {}", i, n));
+        Demand(in[i] == static_cast<uint8_t>(Mix(i * 4 + from)), "byte {} of {}", i, n);
     }
   }));
 }
@@ -108,12 +107,10 @@ TEST(AllReduceRows, GivesEachRowOnceWithItsSums) {
       comm.AllReduceRows(terms, kCols, [&](size_t row, const double* sums) {
         ++seen[row];
         for (size_t c = 0; c < kCols; ++c)
-          Demand(sums[c] == static_cast<double>((row * kCols + c) * 40 + 10),
-                 fmt::format("row {} column {}", row, c));
+          Demand(sums[c] == static_cast<double>((row * kCols + c) * 40 + 10), "row {} column {}", row, c);
       });
       Demand(seen.size() == rows, "every row");
-      for (const auto& [row, times] : seen)
-        Demand(times == 1, fmt::format("row {} came {} times", row, times));
+      for (const auto& [row, times] : seen) Demand(times == 1, "row {} came {} times", row, times);
     }
   }));
 }

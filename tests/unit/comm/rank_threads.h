@@ -1,6 +1,7 @@
 // Runs one function per rank on threads of its own, and values that name who wrote them.
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <exception>
@@ -9,6 +10,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "runtime/comm/communicator.h"
@@ -20,8 +22,10 @@ struct WrongResult : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-inline void Demand(bool condition, const std::string& what) {
-  if (!condition) throw WrongResult(what);
+// The text is made only when it is wanted: values are checked by the million.
+template <typename... Args>
+void Demand(bool condition, fmt::format_string<Args...> what, Args&&... args) {
+  if (!condition) throw WrongResult(fmt::format(what, std::forward<Args>(args)...));
 }
 
 // What a rank's function ended with: "" or the message of its exception.
