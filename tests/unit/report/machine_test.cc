@@ -36,7 +36,7 @@ TEST(Machine, SleepingCostsNoLessThanPolling) {
 }
 
 TEST(Machine, EveryTypeOfTheTableHasARateAndUnknownOnesNone) {
-  const MemoryProbe probe(1, 1 << 20);
+  const MemoryProbe probe(1, 8 << 20);
   for (size_t t = 0; t < static_cast<size_t>(kernels::WeightType::kCount); ++t) {
     const auto type = static_cast<kernels::WeightType>(t);
     const bool computes =
