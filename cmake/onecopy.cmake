@@ -1,7 +1,7 @@
 include(GoogleTest)
 
 # Headers (JSON, CLI11, GoogleTest, protobuf) are most of what the compiler reads: several files of a target as one
-# translation unit take a third of the time. Off in the dev preset, where one file is built after an edit; there each file also
+# translation unit take half the time. Off in the dev preset, where one file is built after an edit; there each file also
 # shows that it includes what it needs.
 option(ONECOPY_UNITY "Compile several files of a target as one" ON)
 function(onecopy_unity target)
