@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""Write a synthetic mixture-of-experts GGUF (architecture qwen3moe, random weights) for speed and memory tests.
+"""Write a synthetic mixture-of-experts GGUF (random weights) for speed and memory tests.
 
-    make_synthetic_moe.py out.gguf --layers 10                Q4_K, hidden 2048, 128 experts of 768, top 8
+    make_synthetic_moe.py out.gguf --layers 10                qwen3moe, Q4_K, hidden 2048, 128 experts of 768, top 8
     make_synthetic_moe.py out.gguf --type Q8_0 --layers 6
+    make_synthetic_moe.py out.gguf --arch deepseek2 --layers 8    MLA, 64 experts of 1408, top 6, 2 shared; 1 dense layer
+
+Rows that Q4_K's blocks of 256 do not divide are Q5_0, as llama-quantize makes them; of the other types, Q8_0.
 
 Blocks are drawn in their packed form from a tile of random blocks, so a gigabyte takes seconds and needs nothing but
 Python. Values have mean zero and standard deviation 1/sqrt(columns): activations stay finite, and the router, which is
@@ -14,10 +17,10 @@ import array
 import random
 import struct
 
-F32, F16, BF16, Q4_0, Q8_0, Q4_K, Q5_K, Q6_K = 0, 1, 30, 2, 8, 12, 13, 14
+F32, F16, BF16, Q4_0, Q5_0, Q8_0, Q4_K, Q5_K, Q6_K = 0, 1, 30, 2, 6, 8, 12, 13, 14
 TYPES = {"F16": F16, "BF16": BF16, "Q4_0": Q4_0, "Q8_0": Q8_0, "Q4_K": Q4_K, "Q5_K": Q5_K, "Q6_K": Q6_K}
-BLOCK = {F32: (1, 4), F16: (1, 2), BF16: (1, 2), Q4_0: (32, 18), Q8_0: (32, 34), Q4_K: (256, 144), Q5_K: (256, 176),
-         Q6_K: (256, 210)}  # columns, bytes
+BLOCK = {F32: (1, 4), F16: (1, 2), BF16: (1, 2), Q4_0: (32, 18), Q5_0: (32, 22), Q8_0: (32, 34), Q4_K: (256, 144),
+         Q5_K: (256, 176), Q6_K: (256, 210)}  # columns, bytes
 TILE_BYTES = 1 << 20
 
 
@@ -32,6 +35,8 @@ def block(rng, kind, std):
         return f16(std / 73.3 * jitter) + bytes(b if b != 128 else 127 for b in rng.randbytes(32))
     if kind == Q4_0:
         return f16(std / 4.63 * jitter) + rng.randbytes(16)
+    if kind == Q5_0:
+        return f16(std / 9.23 * jitter) + rng.randbytes(20)
     if kind in (Q4_K, Q5_K):
         levels = 4.61 if kind == Q4_K else 9.23
         d = std / (levels * 48.0) * jitter
@@ -47,7 +52,8 @@ def block(rng, kind, std):
 
 
 class Writer:
-    def __init__(self):
+    def __init__(self, arch, kind):
+        self.arch, self.kind = arch, kind
         self.keys, self.tensors = [], []
 
     def text(self, s):
@@ -58,10 +64,19 @@ class Writer:
         self.keys.append(self.text(name) + struct.pack("<I", kind) + value)
 
     def u32(self, name, value):
-        self.key("qwen3moe." + name, 4, struct.pack("<I", value))
+        self.key(f"{self.arch}.{name}", 4, struct.pack("<I", value))
 
     def f32(self, name, value):
-        self.key("qwen3moe." + name, 6, struct.pack("<f", value))
+        self.key(f"{self.arch}.{name}", 6, struct.pack("<f", value))
+
+    def norm(self, name, columns):
+        self.tensors.append((name, [columns], F32, None))
+
+    def weight(self, name, columns, *rows, std=None, kind=None):
+        kind = self.kind if kind is None else kind
+        if columns % BLOCK[kind][0]:
+            kind = Q5_0 if kind == Q4_K else Q8_0
+        self.tensors.append((name, [columns, *rows], kind, columns ** -0.5 if std is None else std))
 
     def write(self, path, rng):
         infos, at = b"", 0
@@ -100,62 +115,117 @@ def nbytes(dims, kind):
     return n // BLOCK[kind][0] * BLOCK[kind][1]
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("out")
-    p.add_argument("--type", default="Q4_K", choices=sorted(TYPES))
-    p.add_argument("--layers", type=int, default=4)
-    p.add_argument("--hidden", type=int, default=2048)
-    p.add_argument("--heads", type=int, default=32)
-    p.add_argument("--kv-heads", type=int, default=4)
-    p.add_argument("--head-dim", type=int, default=128)
-    p.add_argument("--experts", type=int, default=128)
-    p.add_argument("--top-k", type=int, default=8)
-    p.add_argument("--inter", type=int, default=768)
-    p.add_argument("--vocab", type=int, default=32000)
-    p.add_argument("--seed", type=int, default=1)
-    a = p.parse_args()
-
-    kind, w = TYPES[a.type], Writer()
-    w.key("general.architecture", 8, w.text("qwen3moe"))
-    w.key("general.name", 8, w.text(f"synthetic {a.type}"))
-    for name, value in (("block_count", a.layers), ("context_length", 32768), ("embedding_length", a.hidden),
-                        ("feed_forward_length", a.inter * a.top_k), ("attention.head_count", a.heads),
-                        ("attention.head_count_kv", a.kv_heads), ("attention.key_length", a.head_dim),
-                        ("attention.value_length", a.head_dim), ("expert_count", a.experts),
-                        ("expert_used_count", a.top_k), ("expert_feed_forward_length", a.inter),
-                        ("vocab_size", a.vocab)):
-        w.u32(name, value)
-    w.f32("rope.freq_base", 1e6)
-    w.f32("attention.layer_norm_rms_epsilon", 1e-6)
-    # A vocabulary that other programs load too: bytes as tokens of the gpt2 kind.
-    tokens = b"".join(w.text(f"t{i}") for i in range(a.vocab))
+def vocabulary(w, size):
+    """One that other programs load too: bytes as tokens of the gpt2 kind."""
+    tokens = b"".join(w.text(f"t{i}") for i in range(size))
+    w.u32("vocab_size", size)
     w.key("tokenizer.ggml.model", 8, w.text("gpt2"))
     w.key("tokenizer.ggml.pre", 8, w.text("qwen2"))
-    w.key("tokenizer.ggml.tokens", 9, struct.pack("<IQ", 8, a.vocab) + tokens)
-    w.key("tokenizer.ggml.token_type", 9, struct.pack("<IQ", 5, a.vocab) + struct.pack("<i", 1) * a.vocab)
+    w.key("tokenizer.ggml.tokens", 9, struct.pack("<IQ", 8, size) + tokens)
+    w.key("tokenizer.ggml.token_type", 9, struct.pack("<IQ", 5, size) + struct.pack("<i", 1) * size)
     w.key("tokenizer.ggml.merges", 9, struct.pack("<IQ", 8, 1) + w.text("t 1"))
     w.key("tokenizer.ggml.eos_token_id", 4, struct.pack("<I", 0))
 
+
+def grouped_query_attention(w, b, a):
     q, kv = a.heads * a.head_dim, a.kv_heads * a.head_dim
-    add = lambda name, dims, t, fan: w.tensors.append((name, dims, t, None if fan is None else fan ** -0.5))
-    add("token_embd.weight", [a.hidden, a.vocab], kind, 1)
+    w.weight(b + "attn_q.weight", a.hidden, q)
+    w.weight(b + "attn_k.weight", a.hidden, kv)
+    w.weight(b + "attn_v.weight", a.hidden, kv)
+    w.weight(b + "attn_output.weight", q, a.hidden)
+    w.norm(b + "attn_q_norm.weight", a.head_dim)
+    w.norm(b + "attn_k_norm.weight", a.head_dim)
+
+
+# DeepSeek-V2-Lite's: elements of the latent, and of a head's part without rope, with rope, and value.
+LATENT, NOPE, ROPE, VALUE = 512, 128, 64, 128
+
+
+def latent_attention(w, b, a):
+    w.weight(b + "attn_q.weight", a.hidden, a.heads * (NOPE + ROPE))
+    w.weight(b + "attn_kv_a_mqa.weight", a.hidden, LATENT + ROPE)
+    w.norm(b + "attn_kv_a_norm.weight", LATENT)
+    w.weight(b + "attn_k_b.weight", NOPE, LATENT, a.heads)
+    w.weight(b + "attn_v_b.weight", LATENT, VALUE, a.heads)
+    w.weight(b + "attn_output.weight", a.heads * VALUE, a.hidden)
+
+
+def ffn(w, b, a, suffix, width, *experts):
+    w.weight(f"{b}ffn_gate{suffix}.weight", a.hidden, width, *experts)
+    w.weight(f"{b}ffn_up{suffix}.weight", a.hidden, width, *experts)
+    w.weight(f"{b}ffn_down{suffix}.weight", width, a.hidden, *experts)
+
+
+def qwen3moe(w, a):
+    for name, value in (("feed_forward_length", a.inter * a.top_k), ("attention.head_count_kv", a.kv_heads),
+                        ("attention.key_length", a.head_dim), ("attention.value_length", a.head_dim)):
+        w.u32(name, value)
+
+
+def deepseek2(w, a):
+    for name, value in (("feed_forward_length", a.dense_inter), ("attention.head_count_kv", 1),
+                        ("attention.key_length", LATENT + ROPE), ("attention.value_length", LATENT),
+                        ("attention.key_length_mla", NOPE + ROPE), ("attention.value_length_mla", VALUE),
+                        ("attention.kv_lora_rank", LATENT), ("rope.dimension_count", ROPE),
+                        ("leading_dense_block_count", a.dense_layers), ("expert_shared_count", a.shared)):
+        w.u32(name, value)
+    w.f32("expert_weights_scale", 1.0)
+
+
+# Metadata, attention, and the defaults of a published model: Qwen3-30B-A3B, DeepSeek-V2-Lite.
+ARCHS = {
+    "qwen3moe": (qwen3moe, grouped_query_attention,
+                 dict(heads=32, kv_heads=4, head_dim=128, experts=128, top_k=8, inter=768, shared=0, dense_layers=0,
+                      dense_inter=0)),
+    "deepseek2": (deepseek2, latent_attention,
+                  dict(heads=16, experts=64, top_k=6, inter=1408, shared=2, dense_layers=1, dense_inter=10944)),
+}
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("out")
+    p.add_argument("--arch", default="qwen3moe", choices=sorted(ARCHS))
+    p.add_argument("--type", default="Q4_K", choices=sorted(TYPES))
+    p.add_argument("--layers", type=int, default=4)
+    p.add_argument("--hidden", type=int, default=2048)
+    for option in ("heads", "kv-heads", "head-dim", "experts", "top-k", "inter", "shared", "dense-layers", "dense-inter"):
+        p.add_argument("--" + option, type=int, help="default: the architecture's")
+    p.add_argument("--vocab", type=int, default=32000)
+    p.add_argument("--seed", type=int, default=1)
+    a = p.parse_args()
+    metadata, attention, defaults = ARCHS[a.arch]
+    for name, value in defaults.items():
+        if getattr(a, name) is None:
+            setattr(a, name, value)
+
+    w = Writer(a.arch, TYPES[a.type])
+    w.key("general.architecture", 8, w.text(a.arch))
+    w.key("general.name", 8, w.text(f"synthetic {a.type}"))
+    for name, value in (("block_count", a.layers), ("context_length", 32768), ("embedding_length", a.hidden),
+                        ("attention.head_count", a.heads), ("expert_count", a.experts), ("expert_used_count", a.top_k),
+                        ("expert_feed_forward_length", a.inter)):
+        w.u32(name, value)
+    w.f32("rope.freq_base", 1e6)
+    w.f32("attention.layer_norm_rms_epsilon", 1e-6)
+    metadata(w, a)
+    vocabulary(w, a.vocab)
+
+    w.weight("token_embd.weight", a.hidden, a.vocab, std=1)
     for i in range(a.layers):
         b = f"blk.{i}."
-        add(b + "attn_norm.weight", [a.hidden], F32, None)
-        add(b + "attn_q.weight", [a.hidden, q], kind, a.hidden)
-        add(b + "attn_k.weight", [a.hidden, kv], kind, a.hidden)
-        add(b + "attn_v.weight", [a.hidden, kv], kind, a.hidden)
-        add(b + "attn_output.weight", [q, a.hidden], kind, q)
-        add(b + "attn_q_norm.weight", [a.head_dim], F32, None)
-        add(b + "attn_k_norm.weight", [a.head_dim], F32, None)
-        add(b + "ffn_norm.weight", [a.hidden], F32, None)
-        add(b + "ffn_gate_inp.weight", [a.hidden, a.experts], F32, a.hidden)
-        add(b + "ffn_gate_exps.weight", [a.hidden, a.inter, a.experts], kind, a.hidden)
-        add(b + "ffn_up_exps.weight", [a.hidden, a.inter, a.experts], kind, a.hidden)
-        add(b + "ffn_down_exps.weight", [a.inter, a.hidden, a.experts], kind, a.inter)
-    add("output_norm.weight", [a.hidden], F32, None)
-    add("output.weight", [a.hidden, a.vocab], kind, a.hidden)
+        w.norm(b + "attn_norm.weight", a.hidden)
+        attention(w, b, a)
+        w.norm(b + "ffn_norm.weight", a.hidden)
+        if i < a.dense_layers:
+            ffn(w, b, a, "", a.dense_inter)
+            continue
+        w.weight(b + "ffn_gate_inp.weight", a.hidden, a.experts, kind=F32)
+        ffn(w, b, a, "_exps", a.inter, a.experts)
+        if a.shared:
+            ffn(w, b, a, "_shexp", a.inter * a.shared)
+    w.norm("output_norm.weight", a.hidden)
+    w.weight("output.weight", a.hidden, a.vocab)
     w.write(a.out, random.Random(a.seed))
 
 
