@@ -69,20 +69,25 @@ void ConvertValues(const uint16_t* v, size_t v_dim, size_t v_stride, size_t coun
 template <size_t R>
 void PanelProduct(const float* const* a, const float* panel, size_t depth, bool add, float* c,
                   size_t c_stride) {
-  __m512 sum[R][2];
+  __m512 sum[R][2];  // without unrolling by name, g++ 12 carries them to the loop through memory
+#pragma GCC unroll 12
   for (size_t r = 0; r < R; ++r) {
+#pragma GCC unroll 2
     for (size_t j = 0; j < 2; ++j)
       sum[r][j] = add ? _mm512_loadu_ps(c + r * c_stride + 16 * j) : _mm512_setzero_ps();
   }
   for (size_t k = 0; k < depth; ++k, panel += kPanel) {
     const __m512 first = _mm512_loadu_ps(panel), second = _mm512_loadu_ps(panel + 16);
+#pragma GCC unroll 12
     for (size_t r = 0; r < R; ++r) {
       const __m512 x = BroadcastF32(a[r] + k);
       sum[r][0] = _mm512_fmadd_ps(x, first, sum[r][0]);
       sum[r][1] = _mm512_fmadd_ps(x, second, sum[r][1]);
     }
   }
+#pragma GCC unroll 12
   for (size_t r = 0; r < R; ++r) {
+#pragma GCC unroll 2
     for (size_t j = 0; j < 2; ++j) _mm512_storeu_ps(c + r * c_stride + 16 * j, sum[r][j]);
   }
 }

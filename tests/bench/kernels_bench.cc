@@ -131,6 +131,41 @@ void Attend(benchmark::State& state, const KernelTable& table, const AttentionSh
               2.0 * columns * static_cast<double>(positions * shape.heads));
 }
 
+// The last 256 rows' worth of tokens of a prefill of 4096.
+void AttendOfBlock(benchmark::State& state, const KernelTable& table, const AttentionShape& shape) {
+  constexpr size_t kPositions = 4096, kRows = 256;
+  const size_t n_tokens = kRows / shape.heads, element = KvBytes(table.kv_type);
+  const std::vector<float> q = RandomVector(kRows * shape.head_dim, 4, 0.1f);
+  const std::vector<float> keys = RandomVector(kPositions * shape.head_dim, 5);
+  std::vector<uint8_t> k(keys.size() * element);
+  table.store_kv(keys.data(), keys.size(), k.data());
+  std::vector<const void*> pages;
+  for (size_t p = 0; p < kPositions; p += kKvPagePositions)
+    pages.push_back(k.data() + p * shape.head_dim * element);
+  std::vector<float> out(kRows * shape.v_dim);
+  AttendBlock block = {};
+  block.n_tokens = n_tokens;
+  block.n_heads = shape.heads;
+  block.head_dim = block.v_stride =
+      shape.head_dim;  // the values are the first columns of the keys, as in MLA
+  block.v_dim = shape.v_dim;
+  block.first_position = kPositions - n_tokens;
+  block.q = q.data();
+  block.q_stride = shape.heads * shape.head_dim;
+  block.k_pages = block.v_pages = pages.data();
+  block.out = out.data();
+  block.out_stride = shape.heads * shape.v_dim;
+  AlignedBytes scratch(table.attend_block_bytes(block));
+  block.scratch = scratch.get();
+  for (auto _ : state) {
+    table.attend_block(block);
+    benchmark::ClobberMemory();
+  }
+  const auto columns = static_cast<double>(shape.head_dim + shape.v_dim);
+  ReportRates(state, columns * static_cast<double>(kPositions * element),
+              2.0 * columns * static_cast<double>(kPositions * kRows));
+}
+
 // One hidden state of 7168: B/s of the input.
 void Elementwise(benchmark::State& state, const KernelTable& table, const std::string& op) {
   const size_t n = 7168;
@@ -172,6 +207,9 @@ void RegisterTable(const TableEntry& entry) {
        {AttentionShape{"gqa8x128", 8, 128, 128}, {"mla128x576", 128, 576, 512}}) {
     benchmark::RegisterBenchmark(("attend" + table + "/" + shape.name).c_str(), Attend, kernels, shape)
         ->Unit(benchmark::kMicrosecond);
+    benchmark::RegisterBenchmark(("attend_block" + table + "/" + shape.name).c_str(), AttendOfBlock, kernels,
+                                 shape)
+        ->Unit(benchmark::kMillisecond);
   }
   for (const char* op : {"rms_norm", "silu_mul", "quantize_q8", "softmax"}) {
     benchmark::RegisterBenchmark((op + table).c_str(), Elementwise, kernels, op);
