@@ -3,7 +3,7 @@
 
     make_synthetic_moe.py out.gguf --layers 10                qwen3moe, Q4_K, hidden 2048, 128 experts of 768, top 8
     make_synthetic_moe.py out.gguf --type Q8_0 --layers 6
-    make_synthetic_moe.py out.gguf --arch deepseek2 --layers 8    MLA, 64 experts of 1408, top 6, 2 shared; 1 dense layer
+    make_synthetic_moe.py out.gguf --arch deepseek2 --layers 8   MLA, 64 experts of 1408, top 6, 2 shared
 
 Rows that Q4_K's blocks of 256 do not divide are Q5_0, as llama-quantize makes them; of the other types, Q8_0.
 
@@ -137,12 +137,16 @@ def grouped_query_attention(w, b, a):
     w.norm(b + "attn_k_norm.weight", a.head_dim)
 
 
-# DeepSeek-V2-Lite's: elements of the latent, and of a head's part without rope, with rope, and value.
+# DeepSeek-V2-Lite's: elements of the latent, and of a head's part without rope, with rope, and value. That model has no
+# latent of queries, but llama.cpp takes the lack of one for a model of its 27 layers only.
 LATENT, NOPE, ROPE, VALUE = 512, 128, 64, 128
+Q_LATENT = 768
 
 
 def latent_attention(w, b, a):
-    w.weight(b + "attn_q.weight", a.hidden, a.heads * (NOPE + ROPE))
+    w.weight(b + "attn_q_a.weight", a.hidden, Q_LATENT)
+    w.norm(b + "attn_q_a_norm.weight", Q_LATENT)
+    w.weight(b + "attn_q_b.weight", Q_LATENT, a.heads * (NOPE + ROPE))
     w.weight(b + "attn_kv_a_mqa.weight", a.hidden, LATENT + ROPE)
     w.norm(b + "attn_kv_a_norm.weight", LATENT)
     w.weight(b + "attn_k_b.weight", NOPE, LATENT, a.heads)
@@ -166,7 +170,7 @@ def deepseek2(w, a):
     for name, value in (("feed_forward_length", a.dense_inter), ("attention.head_count_kv", 1),
                         ("attention.key_length", LATENT + ROPE), ("attention.value_length", LATENT),
                         ("attention.key_length_mla", NOPE + ROPE), ("attention.value_length_mla", VALUE),
-                        ("attention.kv_lora_rank", LATENT), ("rope.dimension_count", ROPE),
+                        ("attention.kv_lora_rank", LATENT), ("attention.q_lora_rank", Q_LATENT), ("rope.dimension_count", ROPE),
                         ("leading_dense_block_count", a.dense_layers), ("expert_shared_count", a.shared)):
         w.u32(name, value)
     w.f32("expert_weights_scale", 1.0)
