@@ -16,7 +16,7 @@ WaitPolicy ChooseWaitPolicy(int ranks, int threads_per_rank, int cpus) {
   constexpr int64_t kSpinNs = 2'000'000;
   constexpr int64_t kSleepNs = 100'000'000;
   const bool own_cores = int64_t{ranks} * threads_per_rank <= cpus;
-  return own_cores ? WaitPolicy{kSpinNs, 4, kSleepNs} : WaitPolicy{0, 1, kSleepNs};
+  return own_cores ? WaitPolicy{kSpinNs, 4, kSleepNs} : WaitPolicy{0, 4, kSleepNs};
 }
 
 int64_t NowNs() {
