@@ -118,6 +118,26 @@ struct AttendBlock {
   void* scratch;  // attend_block_bytes(*this) bytes, 64-byte aligned
 };
 
+// Values of a head that gated_delta updates at a time: 32 columns of the state with 128 keys stay in a core's first cache.
+inline constexpr size_t kDeltaValues = 32;
+
+// Consecutive tokens of one sequence for kDeltaValues values of one value head (gated delta rule, Yang et al. 2024, arXiv
+// 2412.06464, equation 10). For each token, with S the state:
+//   S *= decay; S += k (beta (v - k^T S))^T; out = q^T S
+struct GatedDelta {
+  size_t n_tokens, key_dim;
+  // Token t at q + t * qk_stride, k likewise: [key_dim]; both normalised, q also scaled.
+  const float *q, *k;
+  size_t qk_stride;
+  const float* v;  // token t at v + t * v_stride: [kDeltaValues]
+  size_t v_stride;
+  const float *decay, *beta;  // of token t at decay[t * gate_stride], beta likewise
+  size_t gate_stride;
+  float* state;  // [key_dim][kDeltaValues], updated
+  float* out;    // token t at out + t * out_stride: [kDeltaValues]; may be v
+  size_t out_stride;
+};
+
 struct KernelTable {
   const char* name;  // "ref", "avx2", …
   WeightKernel weights[static_cast<size_t>(WeightType::kCount)];
@@ -169,6 +189,9 @@ struct KernelTable {
   // keys and values are finite; they may differ from attend's in rounding.
   void (*attend_block)(const AttendBlock& block);
   size_t (*attend_block_bytes)(const AttendBlock& block);
+
+  // A token has the same bits however the sequence is cut into calls.
+  void (*gated_delta)(const GatedDelta& run);
 };
 
 // x: [cols] -> out: one row in `format`, ActRowBytes(format, cols) bytes, 64-byte aligned.

@@ -51,5 +51,6 @@ void attend_f16(const float* q, size_t n_heads, size_t head_dim, const void* k, 
                 SoftmaxState* state, float* acc, float* scratch);
 void attend_block_f16(const AttendBlock& block);
 size_t attend_block_bytes(const AttendBlock& block);
+void gated_delta(const GatedDelta& run);
 
 }  // namespace onecopy::kernels::avx2

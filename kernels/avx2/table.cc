@@ -47,6 +47,7 @@ KernelTable Make() {
   table.attend = attend_f16;
   table.attend_block = attend_block_f16;
   table.attend_block_bytes = attend_block_bytes;
+  table.gated_delta = gated_delta;
   return table;
 }
 

@@ -28,5 +28,6 @@ void attend_f32(const float* q, size_t n_heads, size_t head_dim, const void* k, 
                 SoftmaxState* state, float* acc, float* scratch);
 void attend_block_f32(const AttendBlock& block);
 size_t attend_block_bytes(const AttendBlock& block);
+void gated_delta(const GatedDelta& run);
 
 }  // namespace onecopy::kernels::ref

@@ -23,6 +23,7 @@ KernelTable Make() {
   table.attend = attend_f32;
   table.attend_block = attend_block_f32;
   table.attend_block_bytes = attend_block_bytes;
+  table.gated_delta = gated_delta;
   return table;
 }
 
