@@ -30,10 +30,20 @@ struct Family {
     // below the other, or in turns. This is the part-th.
     uint32_t part = 0, n_parts = 1;
     bool turns = false;
+    // Both formats: the weight's rows are some of the tensor's, in that many runs of equal length (LINEAR_Q in in_proj_qkvz).
+    // Null: all of them.
+    struct Runs {
+      uint64_t tensor_rows = 0, first_row = 0;
+      uint32_t run_rows = 0, run_stride = 0;  // 0: one run
+    };
+    Runs (*runs)(const proto::ModelSpec& spec) = nullptr;
+    proto::Weight::Change hf_change = proto::Weight::AS_IT_IS;  // of directories; GGUF files have it done
   };
   std::vector<TensorRow> tensors;
   // Where several families have an architecture's name: whether it is this one. Null: it is.
   bool (*answers)(const Checkpoint& checkpoint) = nullptr;
+  // Hugging Face: beginnings of names of what is left out without a word (the vision encoder, multi-token prediction).
+  std::vector<const char*> hf_left_out = {};
 };
 
 // All families, for messages and `doctor`.
@@ -58,9 +68,12 @@ RoleShape ShapeOfRole(const proto::ModelSpec& spec, proto::Weight::Role role);
 bool IsVectorRole(proto::Weight::Role role);
 bool IsExpertRole(proto::Weight::Role role);
 bool IsDenseLayer(const proto::ModelSpec& spec, uint32_t layer);
+// Linear attention in place of the other.
+bool IsLinearLayer(const proto::ModelSpec& spec, uint32_t layer);
 // The heads of a role whose tensor has them as its outermost dimension, [heads, rows / heads, cols]; 0 for others.
 uint64_t HeadsOfShape(const proto::ModelSpec& spec, proto::Weight::Role role);
-// False for weights of an FFN that the layer does not have: experts, router, shared experts or a dense FFN.
+// False for weights of an FFN that the layer does not have: experts, router, shared experts or a dense FFN; and of the
+// attention that it does not have.
 bool LayerHasRole(const proto::ModelSpec& spec, proto::Weight::Role role, uint32_t layer);
 
 }  // namespace onecopy

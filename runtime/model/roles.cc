@@ -13,6 +13,8 @@ RoleShape ShapeOfRole(const proto::ModelSpec& spec, Weight::Role role) {
   const uint64_t heads = spec.n_heads();
   const uint64_t q = heads * spec.head_dim();
   const uint64_t kv = static_cast<uint64_t>(spec.n_kv_heads()) * spec.head_dim();
+  const uint64_t linear_keys = uint64_t{spec.linear_key_heads()} * spec.linear_key_head_dim();
+  const uint64_t linear_values = uint64_t{spec.linear_value_heads()} * spec.linear_value_head_dim();
   switch (role) {
     case Weight::TOKEN_EMBEDDING:
     case Weight::LM_HEAD:
@@ -23,7 +25,7 @@ RoleShape ShapeOfRole(const proto::ModelSpec& spec, Weight::Role role) {
     case Weight::SHARED_INPUT_GATE:
       return {1, hidden};
     case Weight::ATTN_Q:
-      return {q, hidden};
+      return {spec.attn_output_gate() ? 2 * q : q, hidden};
     case Weight::ATTN_K:
     case Weight::ATTN_V:
       return {kv, hidden};
@@ -60,6 +62,29 @@ RoleShape ShapeOfRole(const proto::ModelSpec& spec, Weight::Role role) {
       return {heads * spec.kv_lora_rank(), spec.qk_nope_head_dim()};
     case Weight::ATTN_V_B:
       return {heads * spec.v_head_dim(), spec.kv_lora_rank()};
+    case Weight::LINEAR_Q:
+    case Weight::LINEAR_K:
+      return {linear_keys, hidden};
+    case Weight::LINEAR_V:
+    case Weight::LINEAR_Z:
+      return {linear_values, hidden};
+    case Weight::LINEAR_BETA:
+    case Weight::LINEAR_ALPHA:
+      return {spec.linear_value_heads(), hidden};
+    case Weight::LINEAR_BETA_ALPHA:
+      return {2ull * spec.linear_value_heads(), hidden};
+    case Weight::LINEAR_CONV_Q:
+    case Weight::LINEAR_CONV_K:
+      return {linear_keys, spec.linear_conv_kernel()};
+    case Weight::LINEAR_CONV_V:
+      return {linear_values, spec.linear_conv_kernel()};
+    case Weight::LINEAR_A:
+    case Weight::LINEAR_DT_BIAS:
+      return {1, spec.linear_value_heads()};
+    case Weight::LINEAR_NORM:
+      return {1, spec.linear_value_head_dim()};
+    case Weight::LINEAR_O:
+      return {hidden, linear_values};
     case Weight::ROUTER:
       return {spec.n_experts(), hidden};
     case Weight::ROUTER_BIAS:
@@ -113,6 +138,9 @@ bool IsVectorRole(Weight::Role role) {
     case Weight::EXPERT_DOWN_BIAS:
     case Weight::SHARED_INPUT_GATE:
     case Weight::ROPE_FACTORS:
+    case Weight::LINEAR_A:
+    case Weight::LINEAR_DT_BIAS:
+    case Weight::LINEAR_NORM:
       return true;
     default:
       return false;
@@ -147,6 +175,32 @@ bool LayerHasRole(const proto::ModelSpec& spec, Weight::Role role, uint32_t laye
     case Weight::ROUTER_BIAS:
     case Weight::ROUTER_LOGIT_BIAS:
       return !IsDenseLayer(spec, layer);
+    case Weight::ATTN_Q:
+    case Weight::ATTN_K:
+    case Weight::ATTN_V:
+    case Weight::ATTN_O:
+    case Weight::ATTN_Q_NORM:
+    case Weight::ATTN_K_NORM:
+    case Weight::ATTN_Q_BIAS:
+    case Weight::ATTN_K_BIAS:
+    case Weight::ATTN_V_BIAS:
+    case Weight::ATTN_O_BIAS:
+      return !IsLinearLayer(spec, layer);
+    case Weight::LINEAR_Q:
+    case Weight::LINEAR_K:
+    case Weight::LINEAR_V:
+    case Weight::LINEAR_Z:
+    case Weight::LINEAR_BETA:
+    case Weight::LINEAR_ALPHA:
+    case Weight::LINEAR_BETA_ALPHA:
+    case Weight::LINEAR_CONV_Q:
+    case Weight::LINEAR_CONV_K:
+    case Weight::LINEAR_CONV_V:
+    case Weight::LINEAR_A:
+    case Weight::LINEAR_DT_BIAS:
+    case Weight::LINEAR_NORM:
+    case Weight::LINEAR_O:
+      return IsLinearLayer(spec, layer);
     case Weight::SHARED_GATE:
     case Weight::SHARED_UP:
     case Weight::SHARED_DOWN:
@@ -159,6 +213,10 @@ bool LayerHasRole(const proto::ModelSpec& spec, Weight::Role role, uint32_t laye
 
 bool IsDenseLayer(const proto::ModelSpec& spec, uint32_t layer) {
   return std::binary_search(spec.dense_layers().begin(), spec.dense_layers().end(), layer);
+}
+
+bool IsLinearLayer(const proto::ModelSpec& spec, uint32_t layer) {
+  return std::binary_search(spec.linear_layers().begin(), spec.linear_layers().end(), layer);
 }
 
 }  // namespace onecopy

@@ -15,6 +15,9 @@ std::vector<std::string> WhatCannotRun(const ModelSpec& spec) {
       {spec.kv_lora_rank() > 0 &&
            (odd(spec.kv_lora_rank()) || odd(spec.qk_nope_head_dim()) || odd(spec.v_head_dim())),
        "latent attention with lengths that are not multiples of 32"},
+      {!spec.linear_layers().empty() &&
+           (odd(spec.linear_key_head_dim()) || odd(spec.linear_value_head_dim())),
+       "linear attention with heads whose lengths are not multiples of 32"},
   };
   std::vector<std::string> missing;
   for (const auto& [needed, what] : needs)
