@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "runtime/base/check.h"
 #include "runtime/shard/assemble.h"
@@ -12,6 +13,15 @@
 namespace onecopy::shard {
 
 using proto::WeightPlacement;
+
+namespace {
+
+void Change(proto::Weight::Change change, uint64_t n, float* x) {
+  for (uint64_t i = 0; i < n && change == proto::Weight::PLUS_ONE; ++i) x[i] = 1.0f + x[i];
+  for (uint64_t i = 0; i < n && change == proto::Weight::MINUS_EXP; ++i) x[i] = -std::exp(x[i]);
+}
+
+}  // namespace
 
 void Packer::Split(const ReadItem& item, const uint8_t* block, std::vector<PackTask>* tasks) const {
   const proto::Weight& weight = spec_.weights(item.weight);
@@ -55,9 +65,11 @@ void Packer::Pack(const PackTask& task) const {
   const auto& info = kernels::Info(static_cast<kernels::WeightType>(weight.type()));
   const auto axis = plan_.placements(item.weight).axis();
   if (axis == WeightPlacement::REPLICATED) {
-    for (uint32_t r = task.row_begin; r < task.row_end; ++r)
-      info.decode(task.src + (r - task.row_begin) * item.row_bytes,
-                  store_.VectorData(item.weight) + r * weight.cols(), weight.cols());
+    for (uint32_t r = task.row_begin; r < task.row_end; ++r) {
+      float* row = store_.VectorData(item.weight) + r * weight.cols();
+      info.decode(task.src + (r - task.row_begin) * item.row_bytes, row, weight.cols());
+      Change(weight.change(), weight.cols(), row);
+    }
     return;
   }
   const Part part = OwnPart(task);

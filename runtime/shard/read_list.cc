@@ -208,29 +208,52 @@ void AddAssembled(const proto::ModelSpec& spec, const Needs& needs, std::span<co
   }
 }
 
+// What is read in one go: a weight, or a run of one whose rows stand in several.
+struct Stretch {
+  int weight;
+  uint32_t first_row = 0, end_row = UINT32_MAX;
+  uint64_t file, offset;  // of first_row
+};
+
+std::vector<Stretch> InFileOrder(const proto::ModelSpec& spec) {
+  std::vector<Stretch> stretches;
+  for (int w = 0; w < spec.weights_size(); ++w) {
+    const proto::Weight& weight = spec.weights(w);
+    const uint32_t run = weight.run_rows();
+    if (run == 0) {
+      stretches.push_back({w, 0, UINT32_MAX, weight.file(), weight.offset()});
+      continue;
+    }
+    const auto& info = kernels::Info(static_cast<kernels::WeightType>(weight.type()));
+    const uint64_t run_bytes = weight.run_stride() * kernels::RowBytes(info, weight.cols());
+    for (uint32_t r = 0; r < weight.rows(); r += run)
+      stretches.push_back({w, r, r + run, weight.file(), weight.offset() + r / run * run_bytes});
+  }
+  std::stable_sort(stretches.begin(), stretches.end(), [](const Stretch& a, const Stretch& b) {
+    return std::pair(a.file, a.offset) < std::pair(b.file, b.offset);
+  });
+  return stretches;
+}
+
 }  // namespace
 
 std::vector<ReadBlock> MakeReadList(const proto::ModelSpec& spec, const proto::ShardPlan& plan,
                                     const std::vector<int>& plan_ranks, uint64_t max_block_bytes,
                                     uint64_t min_skipped_row_bytes) {
-  std::vector<int> order(spec.weights_size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
-    const auto &wa = spec.weights(a), &wb = spec.weights(b);
-    return std::pair(wa.file(), wa.offset()) < std::pair(wb.file(), wb.offset());
-  });
-
+  const std::vector<Stretch> order = InFileOrder(spec);
   const Needs needs(spec, plan, plan_ranks, min_skipped_row_bytes);
   Builder builder(max_block_bytes);
   for (size_t i = 0; i < order.size(); ++i) {
-    const int w = order[i];
+    const Stretch& stretch = order[i];
+    const int w = stretch.weight;
     const proto::Weight& weight = spec.weights(w);
     if (IsAssembled(weight)) {
-      const size_t first = i;
-      while (i + 1 < order.size() && spec.weights(order[i + 1]).file() == weight.file() &&
-             spec.weights(order[i + 1]).offset() == weight.offset())
-        ++i;
-      AddAssembled(spec, needs, std::span(order).subspan(first, i + 1 - first), max_block_bytes, &builder);
+      std::vector<int> together = {w};
+      for (;
+           i + 1 < order.size() && order[i + 1].file == stretch.file && order[i + 1].offset == stretch.offset;
+           ++i)
+        together.push_back(order[i + 1].weight);
+      AddAssembled(spec, needs, together, max_block_bytes, &builder);
       continue;
     }
     const auto& info = kernels::Info(static_cast<kernels::WeightType>(weight.type()));
@@ -240,12 +263,13 @@ std::vector<ReadBlock> MakeReadList(const proto::ModelSpec& spec, const proto::S
       const uint64_t row_bytes = need.end_byte - need.first_byte;
       const uint64_t steps = std::max<uint64_t>(1, max_block_bytes / (row_bytes * kRowStep));
       const auto rows_per_item = static_cast<uint32_t>(std::min<uint64_t>(steps * kRowStep, UINT32_MAX / 2));
-      const uint64_t base = weight.offset() + e * weight.rows() * stride + need.first_byte;
+      const uint64_t base = stretch.offset + e * weight.rows() * stride + need.first_byte;
       for (const Range rows : need.rows) {
-        for (uint32_t r = rows.begin; r < rows.end; r += rows_per_item) {
-          const uint32_t end = std::min(rows.end, r + rows_per_item);
-          builder.Add({w, e, r, end, 0, row_bytes, need.first_byte}, weight.file(), base + r * stride,
-                      stride);
+        const uint32_t rows_end = std::min(rows.end, stretch.end_row);
+        for (uint32_t r = std::max(rows.begin, stretch.first_row); r < rows_end; r += rows_per_item) {
+          const uint32_t end = std::min(rows_end, r + rows_per_item);
+          builder.Add({w, e, r, end, 0, row_bytes, need.first_byte}, weight.file(),
+                      base + (r - stretch.first_row) * stride, stride);
         }
       }
     }

@@ -172,4 +172,69 @@ inline proto::ModelSpec SmallModel(kernels::WeightType type) {
   return b.spec;
 }
 
+// 4 layers, of which the last has gated attention and the others linear attention: 6 key heads of 64 with two value heads of
+// 96 each, whose q, k, v and z take turns in one tensor; hidden 256, dense FFN of 512, vocabulary 1024.
+inline proto::ModelSpec HybridModel() {
+  using proto::Weight;
+  constexpr uint32_t kHidden = 256, kKeys = 6 * 64, kValues = 12 * 96, kStride = 2 * 64 + 4 * 96;
+  SpecBuilder b(kernels::WeightType::kQ8_0);
+  b.spec.set_hidden_dim(kHidden);
+  b.spec.set_n_layers(4);
+  b.spec.set_n_heads(4);
+  b.spec.set_n_kv_heads(1);
+  b.spec.set_head_dim(64);
+  b.spec.set_attn_output_gate(true);
+  b.spec.set_intermediate_dim(512);
+  b.spec.set_vocab_size(1024);
+  b.spec.set_linear_key_heads(6);
+  b.spec.set_linear_value_heads(12);
+  b.spec.set_linear_key_head_dim(64);
+  b.spec.set_linear_value_head_dim(96);
+  b.spec.set_linear_conv_kernel(4);
+  b.Matrix(Weight::TOKEN_EMBEDDING, 0, 1024, kHidden);
+  b.Matrix(Weight::LM_HEAD, 0, 1024, kHidden);
+  b.Vector(Weight::OUTPUT_NORM, 0, kHidden);
+  for (uint32_t l = 0; l < 4; ++l) {
+    b.spec.add_dense_layers(l);
+    b.Vector(Weight::ATTN_NORM, l, kHidden);
+    b.Vector(Weight::FFN_NORM, l, kHidden);
+    b.Matrix(Weight::DENSE_GATE, l, 512, kHidden);
+    b.Matrix(Weight::DENSE_UP, l, 512, kHidden);
+    b.Matrix(Weight::DENSE_DOWN, l, kHidden, 512);
+    if (l == 3) {
+      b.Matrix(Weight::ATTN_Q, l, 2 * 256, kHidden);
+      b.Matrix(Weight::ATTN_K, l, 64, kHidden);
+      b.Matrix(Weight::ATTN_V, l, 64, kHidden);
+      b.Matrix(Weight::ATTN_O, l, kHidden, 256);
+      continue;
+    }
+    b.spec.add_linear_layers(l);
+    const uint64_t row_bytes = kernels::RowBytes(kernels::Info(kernels::WeightType::kQ8_0), kHidden);
+    const auto in_turns = [&](Weight::Role role, uint64_t rows, uint32_t first, uint32_t run,
+                              uint64_t begin) {
+      b.Matrix(role, l, rows, kHidden);
+      Weight* w = b.spec.mutable_weights(b.spec.weights_size() - 1);
+      w->set_run_rows(run);
+      w->set_run_stride(kStride);
+      w->set_offset(begin + first * row_bytes);
+    };
+    b.Matrix(Weight::LINEAR_Q, l, kKeys, kHidden);
+    const uint64_t begin = b.spec.weights(b.spec.weights_size() - 1).offset();
+    b.spec.mutable_weights()->RemoveLast();
+    in_turns(Weight::LINEAR_Q, kKeys, 0, 64, begin);
+    in_turns(Weight::LINEAR_K, kKeys, 64, 64, begin);
+    in_turns(Weight::LINEAR_V, kValues, 128, 192, begin);
+    in_turns(Weight::LINEAR_Z, kValues, 128 + 192, 192, begin);
+    b.Matrix(Weight::LINEAR_BETA_ALPHA, l, 24, kHidden);
+    b.Matrix(Weight::LINEAR_CONV_Q, l, kKeys, 4, 0, kernels::WeightType::kF32);
+    b.Matrix(Weight::LINEAR_CONV_K, l, kKeys, 4, 0, kernels::WeightType::kF32);
+    b.Matrix(Weight::LINEAR_CONV_V, l, kValues, 4, 0, kernels::WeightType::kF32);
+    b.Vector(Weight::LINEAR_A, l, 12);
+    b.Vector(Weight::LINEAR_DT_BIAS, l, 12);
+    b.Vector(Weight::LINEAR_NORM, l, 96);
+    b.Matrix(Weight::LINEAR_O, l, kHidden, kValues);
+  }
+  return b.spec;
+}
+
 }  // namespace onecopy::test

@@ -76,7 +76,10 @@ void ExpectListServes(const proto::ModelSpec& spec, const proto::ShardPlan& plan
       rows[{item.weight, item.expert}].push_back({item.row_begin, item.row_end});
       for (uint32_t r = item.row_begin; r < item.row_end; ++r) {
         const uint64_t at = item.offset_in_block + (r - item.row_begin) * item.row_bytes;
-        const uint64_t want = weight.offset() + (item.expert * weight.rows() + r) * stride + item.first_byte;
+        const uint32_t run = weight.run_rows();
+        const uint64_t row = run == 0 ? r : r / run * weight.run_stride() + r % run;
+        const uint64_t want =
+            weight.offset() + (item.expert * weight.rows() + row) * stride + item.first_byte;
         ASSERT_EQ(Origin(block, at), std::pair(weight.file(), want)) << weight.name() << " row " << r;
         ASSERT_EQ(Origin(block, at + item.row_bytes - 1),
                   std::pair(weight.file(), want + item.row_bytes - 1));
@@ -128,6 +131,19 @@ TEST(ReadList, HasEveryRowOnceAndNoByteTwice) {
       ASSERT_LE(block.bytes, std::max<uint64_t>(max_bytes, kRowStep * 1024));
       for (const ReadItem& item : block.items) ASSERT_EQ(item.row_begin % kRowStep, 0u);
     }
+  }
+}
+
+TEST(ReadList, RowsInRunsAreFoundInFileOrder) {
+  const proto::ModelSpec spec = test::HybridModel();
+  for (const int ranks : {1, 3, 7, 24}) {
+    const proto::ShardPlan plan = PlanFor(spec, ranks);
+    for (uint64_t max_bytes : {1u << 14, 1u << 18, 1u << 30}) {
+      const auto blocks = MakeReadList(spec, plan, Ranks(0, ranks), max_bytes);
+      ExpectListServes(spec, plan, Ranks(0, ranks), blocks);
+      EXPECT_EQ(BytesOf(blocks), FileBytes(spec));
+    }
+    ExpectListServes(spec, plan, Ranks(0, 1), MakeReadList(spec, plan, Ranks(0, 1), 1 << 18));
   }
 }
 
