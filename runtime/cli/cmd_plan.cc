@@ -55,7 +55,7 @@ PlanResult MakePlan(const PlanCommandOptions& options, const numa::Topology& top
   result.full_copy_bytes = shard::FullCopyBytes(result.spec, table) + result.planned.plan.replicated_bytes();
   result.bytes_by_type = shard::BytesByType(result.spec, table);
   const shard::TokenCost cost = shard::CostOfToken(result.spec, result.planned.plan, table);
-  result.bytes_per_token = cost.weight_bytes + cost.kv_bytes_per_position * options.depth;
+  result.bytes_per_token = cost.weight_bytes + cost.kv_bytes_per_position * options.depth + cost.state_bytes;
   result.machine = machine.name();
   result.basis = machine.basis();
   result.source = machine.source();
@@ -136,6 +136,7 @@ std::string Json(const PlanResult& result) {
          {"split_header_bytes", planned.plan.totals(static_cast<int>(r)).split_header_bytes()},
          {"replicated_bytes", needs.replicated_bytes()},
          {"kv_bytes", needs.kv_bytes()},
+         {"state_bytes", needs.state_bytes()},
          {"workspace_bytes", needs.workspace_bytes()},
          {"available_bytes", needs.node_available()},
          {"threads", planned.places[r].threads},
@@ -196,6 +197,12 @@ std::string Text(const PlanResult& result, const PlanCommandOptions& options) {
                       FormatBytes(planned.plan.weight_bytes()), FormatBytes(OneCopyPerNode(result)));
   text += fmt::format("replicated: norms and biases only, {} a node; block headers copied at cuts: {}\n",
                       FormatBytes(planned.plan.replicated_bytes()), FormatBytes(headers));
+  uint64_t state = 0;
+  for (const auto& totals : planned.plan.totals()) state += totals.state_bytes_per_sequence();
+  if (state > 0)
+    text +=
+        fmt::format("linear attention: a state of {} in all ranks together for a sequence, in the total\n",
+                    FormatBytes(state));
   if (planned.plan.mla_cache() == proto::ShardPlan::BY_POSITION)
     text += "latent KV cache: cut by position, each held once\n";
   if (planned.plan.mla_cache() == proto::ShardPlan::REPLICATED && n > 1)

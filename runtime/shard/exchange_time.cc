@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "runtime/comm/collectives_table.h"
+#include "runtime/model/model_spec.h"
 #include "runtime/shard/pipeline.h"
 #include "runtime/shard/plan.h"
 
@@ -63,7 +64,10 @@ class StepExchanges {
 
   double LayerCollectives(const ExchangeGroup& group, uint32_t layer) const {
     // What is gathered of each token after the first projections.
-    const double kv_row = spec_.kv_lora_rank() > 0
+    const double linear_row =
+        2.0 * spec_.linear_key_heads() * spec_.linear_key_head_dim() + 2.0 * spec_.linear_value_heads();
+    const double kv_row = IsLinearLayer(spec_, layer) ? linear_row
+                          : spec_.kv_lora_rank() > 0
                               ? spec_.q_lora_rank() + spec_.kv_lora_rank() + spec_.qk_rope_head_dim()
                               : 2.0 * spec_.n_kv_heads() * spec_.head_dim();
     const auto& dense = spec_.dense_layers();

@@ -23,6 +23,10 @@ uint64_t WorkspaceBytes(const proto::ModelSpec& spec, const proto::ShardPlan& pl
   uint64_t heads = 0, inter = 0;
   for (uint32_t l = 0; l < spec.n_layers(); ++l)
     heads = std::max<uint64_t>(heads, OwnedHeads(plan, l, rank).size());
+  uint64_t filter_bytes = 0;
+  for (uint32_t l = 0; l < spec.n_layers(); ++l)
+    filter_bytes +=
+        uint64_t{StateShape(spec, plan, l, rank).channels()} * spec.linear_conv_kernel() * sizeof(float);
   inter = DivUp(std::max(spec.moe_intermediate_dim(), spec.intermediate_dim()),
                 RanksOfStage(plan, StageOfRank(plan, rank)).size()) +
           kernels::kUnitCols;
@@ -31,13 +35,20 @@ uint64_t WorkspaceBytes(const proto::ModelSpec& spec, const proto::ShardPlan& pl
       DivUp(spec.shared_intermediate_dim(), RanksOfStage(plan, StageOfRank(plan, rank)).size());
   // With latent attention a head's absorbed query and sum are as long as a latent.
   const uint64_t latent = spec.kv_lora_rank() > 0 ? spec.kv_lora_rank() + spec.qk_rope_head_dim() : 0;
-  const uint64_t floats_per_token = 4ull * spec.hidden_dim() + 2 * heads * (spec.head_dim() + latent) +
+  // q, k, beta and alpha of all heads of linear attention; of the rank's own heads v, z, what comes of them, q and k.
+  const uint64_t linear =
+      spec.linear_layers().empty()
+          ? 0
+          : 2ull * spec.linear_key_heads() * spec.linear_key_head_dim() + 2ull * spec.linear_value_heads() +
+                heads * (3ull * spec.linear_value_head_dim() + 2ull * spec.linear_key_head_dim() + 2);
+  const uint64_t floats_per_token = linear + 4ull * spec.hidden_dim() +
+                                    (spec.attn_output_gate() ? 4 : 2) * heads * (spec.head_dim() + latent) +
                                     2ull * spec.n_kv_heads() * spec.head_dim() + 2ull * spec.q_lora_rank() +
                                     spec.n_experts() + 2 * (entries * inter + shared);
   // Two tokens' worth of logits cover decoding; commands that ask for more rows are few and say so by
   // --context.
-  return floats_per_token * sizeof(float) * options.chunk_tokens + 2ull * spec.vocab_size() * sizeof(float) +
-         kStagingBytes / options.ranks_on_host + kProcessBytes;
+  return filter_bytes + floats_per_token * sizeof(float) * options.chunk_tokens +
+         2ull * spec.vocab_size() * sizeof(float) + kStagingBytes / options.ranks_on_host + kProcessBytes;
 }
 
 }  // namespace
@@ -50,6 +61,7 @@ proto::RankNeeds NeedsOf(const proto::ModelSpec& spec, const proto::ShardPlan& p
   needs.set_kv_tokens(options.kv_tokens);
   needs.set_replicated_bytes(totals.replicated_bytes());
   needs.set_kv_bytes(totals.kv_bytes_per_token() * RoundUp(options.kv_tokens, 64));
+  needs.set_state_bytes(totals.state_bytes_per_sequence() * options.sequences);
   needs.set_workspace_bytes(WorkspaceBytes(spec, plan, rank, options));
   return needs;
 }
@@ -60,7 +72,8 @@ uint64_t ReserveBytes(const proto::ModelSpec& spec, int ranks_on_host) {
 }
 
 uint64_t TotalNeeds(const proto::RankNeeds& needs) {
-  return needs.weight_bytes() + needs.replicated_bytes() + needs.kv_bytes() + needs.workspace_bytes();
+  return needs.weight_bytes() + needs.replicated_bytes() + needs.kv_bytes() + needs.state_bytes() +
+         needs.workspace_bytes();
 }
 
 namespace {
@@ -86,7 +99,7 @@ uint64_t Kv(const proto::RankNeeds& needs) {
 }
 // What a rank needs whatever its share of the model is.
 uint64_t Fixed(const proto::RankNeeds& needs) {
-  return needs.replicated_bytes() + needs.workspace_bytes();
+  return needs.replicated_bytes() + needs.state_bytes() + needs.workspace_bytes();
 }
 
 // What would fit in its stead, from what the places have: each is a change of one option, or of the machine.

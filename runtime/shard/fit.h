@@ -14,6 +14,7 @@ struct FitOptions {
   uint64_t kv_tokens = 4096;
   uint32_t chunk_tokens = 512;
   int ranks_on_host = 1;
+  uint32_t sequences = 1;  // at once
 };
 
 // Fills what the rank needs; host, node and what they have are the caller's to fill.

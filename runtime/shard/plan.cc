@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "runtime/base/check.h"
+#include "runtime/model/model_spec.h"
 #include "runtime/shard/apportion.h"
 #include "runtime/shard/pipeline.h"
 #include "runtime/shard/plan_cut.h"
@@ -142,35 +143,53 @@ class Planner {
   }
 
   void PlanAttention(uint32_t layer, const std::vector<int>& weights) {
+    const bool linear = IsLinearLayer(spec_, layer);
+    const Unit by_heads = linear ? Unit::kLinearHeads : Unit::kHeads;
+    const uint32_t n_heads = linear ? spec_.linear_value_heads() : spec_.n_heads();
     // Heads: the unit keeps every cut, by rows and by columns, at a multiple of 32.
     uint64_t unit_heads = 1;
     double head_bytes = 0;
     for (int w : weights) {
       const Weight& weight = spec_.weights(w);
       const Cut cut = CutOf(weight.role());
-      if (cut.unit != Unit::kHeads) continue;
+      if (cut.unit != by_heads) continue;
       const bool by_rows = cut.axis == WeightPlacement::ROWS;
-      const uint64_t per_head = (by_rows ? weight.rows() : weight.cols()) / spec_.n_heads();
+      const uint64_t per_head = (by_rows ? weight.rows() : weight.cols()) / n_heads;
       unit_heads = std::lcm(unit_heads, std::lcm<uint64_t>(kernels::kUnitCols, per_head) / per_head);
       head_bytes +=
-          FileBytes(weight, static_cast<double>(weight.rows()), static_cast<double>(weight.cols())) /
-          spec_.n_heads();
+          FileBytes(weight, static_cast<double>(weight.rows()), static_cast<double>(weight.cols())) / n_heads;
     }
-    const auto counts = DealEvenly(static_cast<uint32_t>(DivUp(spec_.n_heads(), unit_heads)),
+    const auto counts = DealEvenly(static_cast<uint32_t>(DivUp(n_heads, unit_heads)),
                                    head_bytes * static_cast<double>(unit_heads), &loads());
     const auto unit = static_cast<uint32_t>(unit_heads);
-    plan_.set_head_partition(static_cast<int>(layer), AddPartition(counts, unit, spec_.n_heads()));
+    plan_.set_head_partition(static_cast<int>(layer), AddPartition(counts, unit, n_heads));
     for (int w : weights) {
       const Weight& weight = spec_.weights(w);
       const Cut cut = CutOf(weight.role());
-      if (cut.unit != Unit::kHeads) continue;
+      if (cut.unit != by_heads) continue;
       const uint64_t size = cut.axis == WeightPlacement::ROWS ? weight.rows() : weight.cols();
-      const auto per_head = static_cast<uint32_t>(size / spec_.n_heads());
+      const auto per_head = static_cast<uint32_t>(size / n_heads);
       plan_.mutable_placements(w)->set_partition(
           0, AddPartition(counts, unit * per_head, static_cast<uint32_t>(size)));
     }
-    for (int w : weights)
-      if (CutOf(spec_.weights(w).role()).unit == Unit::kRows) PlanRows(w, kernels::kUnitCols, DealToLeast);
+    for (int w : weights) {
+      const Unit rows = CutOf(spec_.weights(w).role()).unit;
+      if (rows == Unit::kRows) PlanRows(w, kernels::kUnitCols, DealToLeast);
+      if (rows == Unit::kRouterRows) PlanRows(w, TileOf(table_, spec_.weights(w)), DealToLeast);
+    }
+    PlanChannels(weights);
+  }
+
+  // A convolution is over what its matrix gives, where that is.
+  void PlanChannels(const std::vector<int>& weights) {
+    for (int w : weights) {
+      const Weight::Role role = spec_.weights(w).role();
+      if (CutOf(role).unit != Unit::kChannels) continue;
+      const Weight::Role matrix = role == Weight::LINEAR_CONV_Q ? Weight::LINEAR_Q : Weight::LINEAR_K;
+      for (int m : weights)
+        if (spec_.weights(m).role() == matrix)
+          plan_.mutable_placements(w)->set_partition(0, plan_.placements(m).partition(0));
+    }
   }
 
   // Kinds of FFN in the order in which they are dealt.
@@ -295,6 +314,9 @@ class Planner {
         }
       }
       totals->set_kv_bytes_per_token(KvBytesPerToken(r));
+      uint64_t state_floats = 0;
+      for (uint32_t l = 0; l < spec_.n_layers(); ++l) state_floats += StateShape(spec_, plan_, l, r).floats();
+      totals->set_state_bytes_per_sequence(state_floats * sizeof(float));
       sum += totals->weight_bytes();
     }
     plan_.set_weight_bytes(sum);

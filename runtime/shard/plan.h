@@ -61,10 +61,22 @@ struct Range {
 Range OwnedRange(const proto::ModelSpec& spec, const proto::ShardPlan& plan, int weight, uint32_t expert,
                  int rank);
 
-// Query heads of `layer` that `rank` computes, and the KV heads whose cache it therefore holds (none with multi-head
-// latent attention, whose cache belongs to all heads).
+// Query heads of `layer` that `rank` computes (with linear attention value heads), and the KV heads whose cache it
+// therefore holds (none with multi-head latent attention, whose cache belongs to all heads, nor with linear attention).
 Range OwnedHeads(const proto::ShardPlan& plan, uint32_t layer, int rank);
 Range OwnedKvHeads(const proto::ModelSpec& spec, const proto::ShardPlan& plan, uint32_t layer, int rank);
+
+// What a sequence leaves behind in a layer of linear attention on `rank`; all 0 in other layers. Value head by value head
+// [linear_key_head_dim][linear_value_head_dim], and the last linear_conv_kernel - 1 tokens' inputs of each channel.
+struct LinearStateShape {
+  Range value_heads;
+  uint32_t q_channels = 0, k_channels = 0, v_channels = 0;  // that the rank computes
+  uint64_t head_floats = 0, conv_floats = 0;                // of one head; of all channels
+  uint32_t channels() const { return q_channels + k_channels + v_channels; }
+  uint64_t floats() const { return value_heads.size() * head_floats + conv_floats; }
+};
+LinearStateShape StateShape(const proto::ModelSpec& spec, const proto::ShardPlan& plan, uint32_t layer,
+                            int rank);
 
 // How many of the first `positions` positions have their latents on `rank`: all of them unless they are cut by position.
 uint64_t OwnedPositions(const proto::ShardPlan& plan, int rank, uint64_t positions);

@@ -22,6 +22,23 @@ Cut CutOf(Weight::Role role) {
     case Weight::ATTN_Q_A:
     case Weight::ATTN_KV_A:
       return {Phase::kAttention, kRowsAxis, Unit::kRows};
+    case Weight::LINEAR_V:
+    case Weight::LINEAR_Z:
+    case Weight::LINEAR_CONV_V:
+      return {Phase::kAttention, kRowsAxis, Unit::kLinearHeads};
+    case Weight::LINEAR_O:
+      return {Phase::kAttention, kColsAxis, Unit::kLinearHeads};
+    // Any rank may have any rows of q and k, since all of them are gathered: with fewer key heads than ranks all have some.
+    case Weight::LINEAR_Q:
+    case Weight::LINEAR_K:
+      return {Phase::kAttention, kRowsAxis, Unit::kRows};
+    case Weight::LINEAR_CONV_Q:
+    case Weight::LINEAR_CONV_K:
+      return {Phase::kAttention, kRowsAxis, Unit::kChannels};
+    case Weight::LINEAR_BETA:
+    case Weight::LINEAR_ALPHA:
+    case Weight::LINEAR_BETA_ALPHA:
+      return {Phase::kAttention, kRowsAxis, Unit::kRouterRows};
     case Weight::ROUTER:
       return {Phase::kRouter, kRowsAxis, Unit::kRouterRows};
     case Weight::EXPERT_GATE:

@@ -13,7 +13,9 @@ enum class Phase { kAttention, kRouter, kFfn, kHead, kEmbedding };
 enum class Unit {
   kNone,          // replicated
   kHeads,         // whole query heads, as many as make 32 columns of the output projection; evenly
+  kLinearHeads,   // whole value heads of linear attention, likewise
   kRows,          // 32 rows, to the least loaded
+  kChannels,      // rows of a convolution, as those of the matrix whose product it is over
   kRouterRows,    // single experts' rows (a row tile where quantised), to the least loaded
   kColumnGroups,  // 32 columns of the intermediate dimension, evenly
   kHiddenCols,    // 32 columns of a vector of the hidden size, evenly: what is added to a sum over ranks

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "runtime/base/check.h"
+#include "runtime/model/model_spec.h"
 #include "runtime/shard/pipeline.h"
 #include "runtime/shard/plan.h"
 #include "runtime/shard/plan_cut.h"
@@ -28,11 +29,29 @@ Range OwnedHeads(const proto::ShardPlan& plan, uint32_t layer, int rank) {
 }
 
 Range OwnedKvHeads(const proto::ModelSpec& spec, const proto::ShardPlan& plan, uint32_t layer, int rank) {
-  if (spec.kv_lora_rank() > 0) return {};
+  if (spec.kv_lora_rank() > 0 || IsLinearLayer(spec, layer)) return {};
   const Range heads = OwnedHeads(plan, layer, rank);
   if (heads.size() == 0) return {};
   const uint32_t group = spec.n_heads() / spec.n_kv_heads();
   return {heads.begin / group, static_cast<uint32_t>(DivUp(heads.end, group))};
+}
+
+LinearStateShape StateShape(const proto::ModelSpec& spec, const proto::ShardPlan& plan, uint32_t layer,
+                            int rank) {
+  LinearStateShape shape;
+  if (!IsLinearLayer(spec, layer)) return shape;
+  shape.value_heads = OwnedHeads(plan, layer, rank);
+  shape.head_floats = uint64_t{spec.linear_key_head_dim()} * spec.linear_value_head_dim();
+  shape.v_channels = shape.value_heads.size() * spec.linear_value_head_dim();
+  for (int w = 0; w < spec.weights_size(); ++w) {
+    if (spec.weights(w).layer() != layer) continue;
+    if (spec.weights(w).role() == Weight::LINEAR_Q)
+      shape.q_channels = OwnedRange(spec, plan, w, 0, rank).size();
+    if (spec.weights(w).role() == Weight::LINEAR_K)
+      shape.k_channels = OwnedRange(spec, plan, w, 0, rank).size();
+  }
+  shape.conv_floats = uint64_t{spec.linear_conv_kernel() - 1} * shape.channels();
+  return shape;
 }
 
 uint64_t OwnedPositions(const proto::ShardPlan& plan, int rank, uint64_t positions) {

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "runtime/base/check.h"
+#include "runtime/model/model_spec.h"
 #include "runtime/shard/exchange_time.h"
 #include "runtime/shard/pipeline.h"
 #include "runtime/shard/plan.h"
@@ -26,6 +27,7 @@ Phase PhaseOf(Weight::Role role, bool tied_embeddings) {
     case Weight::LM_HEAD:
       return kHead;
     case Weight::ATTN_O:
+    case Weight::LINEAR_O:
       return kAttend;
     case Weight::ROUTER:
       return kRoute;
@@ -52,6 +54,11 @@ bool IsGate(Weight::Role role) {
 bool IsExpertBias(Weight::Role role) {
   return role == Weight::EXPERT_GATE_BIAS || role == Weight::EXPERT_UP_BIAS ||
          role == Weight::EXPERT_DOWN_BIAS;
+}
+
+// A few factors a channel, which cost no product either.
+bool IsConvolution(Weight::Role role) {
+  return role == Weight::LINEAR_CONV_Q || role == Weight::LINEAR_CONV_K || role == Weight::LINEAR_CONV_V;
 }
 
 bool IsDown(Weight::Role role) {
@@ -157,7 +164,7 @@ class StepPredictor {
   void AddWeight(int w) {
     const Weight& weight = spec_.weights(w);
     const Phase phase = PhaseOf(weight.role(), spec_.tied_embeddings());
-    if (phase == kEmbed || IsExpertBias(weight.role())) return;
+    if (phase == kEmbed || IsExpertBias(weight.role()) || IsConvolution(weight.role())) return;
     double used = 1, tokens = phase == kHead ? step_.logit_rows : n_;
     if (weight.n_experts() > 0) {
       // A token's experts are as good as drawn by lot.
@@ -237,16 +244,54 @@ class StepPredictor {
       const double heads = OwnedHeads(plan_, l, rank).size();
       At(kProject, l)[rank].fixed += norm;
       StepTime* attend = &At(kAttend, l)[rank];
+      if (IsLinearLayer(spec_, l)) {
+        AddLinearAttention(l, rank, residual, attend);
+        At(kRoute, l)[rank].fixed += norm;
+        AddRouting(l, rank, residual);
+        continue;
+      }
       // Of each head: norm, rotation and scale; later its output is quantised.
       attend->fixed += OverTokens(n_ * heads * head_dim * 2 * v.norm, 1, rank) +
                        OverTokens(n_ * heads * v_dim * v.quantize, 8, rank) + residual;
       AddAttention(l, rank, attend);
       At(kRoute, l)[rank].fixed += norm;
-      StepTime* ffn = &At(kFeedForward, l)[rank];
-      // Every rank routes all tokens, on one thread: a softmax, and about as much for the choice.
-      ffn->fixed += n_ * spec_.n_experts() * 2 * v.softmax / machine_.ranks[rank].core_share + residual;
-      AddFfn(l, rank);
+      AddRouting(l, rank, residual);
     }
+  }
+
+  void AddRouting(uint32_t layer, int rank, double residual) {
+    // Every rank routes all tokens, on one thread: a softmax, and about as much for the choice.
+    At(kFeedForward, layer)[rank].fixed +=
+        n_ * spec_.n_experts() * 2 * machine_.vectors.softmax / machine_.ranks[rank].core_share + residual;
+    AddFfn(layer, rank);
+  }
+
+  void AddLinearAttention(uint32_t layer, int rank, double residual, StepTime* time) {
+    const VectorCosts& v = machine_.vectors;
+    const LinearStateShape state = StateShape(spec_, plan_, layer, rank);
+    const double heads = state.value_heads.size();
+    // Convolution and SiLU of each channel; of each head norms, a gate, and later its output quantised.
+    time->fixed +=
+        OverTokens(n_ * state.channels() * (v.silu + spec_.linear_conv_kernel() * v.add), 1, rank) +
+        OverTokens(n_ * heads *
+                       (spec_.linear_value_head_dim() * (v.norm + v.silu) +
+                        2.0 * spec_.linear_key_head_dim() * v.norm),
+                   1, rank) +
+        OverTokens(n_ * state.v_channels * v.quantize, 8, rank) + residual;
+    if (heads == 0) return;
+    // An element of the state is decayed, summed up, added to and summed up: twice what one of a key and a value costs.
+    Region region;
+    region.thread_seconds = n_ * heads * static_cast<double>(state.head_floats) * 2 * v.attend;
+    region.bytes = 2 * heads * static_cast<double>(state.head_floats) * sizeof(float);  // read and written
+    region.tasks = heads * spec_.linear_value_head_dim() / kernels::kDeltaValues;
+    time->attention += Seconds(region, rank);
+    time->fixed += Opening(region, rank);
+  }
+
+  double FullLayers(const Range& layers) const {
+    double n = 0;
+    for (uint32_t l = layers.begin; l < layers.end; ++l) n += !IsLinearLayer(spec_, l);
+    return n;
   }
 
   // Pairs of a token and a position that it attends to.
@@ -272,7 +317,7 @@ class StepPredictor {
     // Positions of one chunk of the cache stay in the caches while the step's tokens attend to them.
     region.bytes = std::min<double>(step_.position + n_, attended) *
                    static_cast<double>(plan_.totals(rank).kv_bytes_per_token()) /
-                   LayersOfStage(plan_, StageOfRank(plan_, rank)).size();
+                   FullLayers(LayersOfStage(plan_, StageOfRank(plan_, rank)));
     const double pairs = n_ * kv_heads;
     const bool by_chunk = pairs < 4.0 * machine_.ranks[rank].threads;
     region.tasks = by_chunk ? pairs * std::ceil((step_.position + n_) / kChunkTokens) : pairs;

@@ -47,6 +47,7 @@ TokenCost CostOfToken(const proto::ModelSpec& spec, const proto::ShardPlan& plan
   for (size_t r = 0; r < rank_bytes.size(); ++r) {
     cost.weight_bytes += rank_bytes[r];
     cost.most_loaded_bytes = std::max(cost.most_loaded_bytes, rank_bytes[r]);
+    cost.state_bytes += static_cast<double>(plan.totals(static_cast<int>(r)).state_bytes_per_sequence());
     cost.kv_bytes_per_position += static_cast<double>(plan.totals(static_cast<int>(r)).kv_bytes_per_token());
   }
   return cost;

@@ -19,8 +19,10 @@ struct LikeExperts {
 std::vector<LikeExperts> GroupByCut(const proto::Weight& weight, const proto::WeightPlacement& placement);
 
 struct TokenCost {
-  double weight_bytes = 0;           // packed weight bytes read for one decoded token, all ranks together
-  double most_loaded_bytes = 0;      // the same of the rank that has most, experts averaged
+  double weight_bytes = 0;       // packed weight bytes read for one decoded token, all ranks together
+  double most_loaded_bytes = 0;  // the same of the rank that has most, experts averaged
+  double state_bytes =
+      0;  // of linear attention, read for each token whatever its position, all ranks together
   double kv_bytes_per_position = 0;  // KV cache read for each position before the token, all ranks together
   double multiply_adds = 0;
 };

@@ -113,6 +113,47 @@ INSTANTIATE_TEST_SUITE_P(All, PublishedShapes,
                                                               "DeepSeek-V3", "Kimi-K2", "Mixtral-8x7B"),
                                             ::testing::Values(1, 2, 3, 4, 6, 8, 12, 24)));
 
+TEST(Plan, LinearAttentionIsOwnedOnceWithItsState) {
+  const proto::ModelSpec spec = test::HybridModel();
+  constexpr uint64_t kChannels = 2 * 6 * 64 + 12 * 96, kLinearLayers = 3;
+  constexpr uint64_t kState = kLinearLayers * (12 * 64 * 96 + 3 * kChannels) * sizeof(float);
+  for (const int ranks : {1, 2, 3, 5, 12, 24}) {
+    SCOPED_TRACE(std::to_string(ranks) + " ranks");
+    const proto::ShardPlan plan = MakeShardPlan(spec, test::AnyTable(), {.ranks = ranks, .shares = {}});
+    ExpectOwnedOnce(spec, plan);
+    uint64_t state = 0;
+    for (int r = 0; r < ranks; ++r) {
+      state += plan.totals(r).state_bytes_per_sequence();
+      EXPECT_EQ(OwnedKvHeads(spec, plan, 0, r).size(), 0u);
+      // Each channel is convolved where it is computed, and a value head is whole.
+      for (int w = 0; w < spec.weights_size(); ++w) {
+        const proto::Weight& weight = spec.weights(w);
+        const Range range = plan.placements(w).axis() == proto::WeightPlacement::REPLICATED
+                                ? Range{}
+                                : OwnedRange(spec, plan, w, 0, r);
+        const auto like = [&](proto::Weight::Role role) {
+          for (int m = 0; m < spec.weights_size(); ++m)
+            if (spec.weights(m).role() == role && spec.weights(m).layer() == weight.layer())
+              return OwnedRange(spec, plan, m, 0, r);
+          return Range{};
+        };
+        if (weight.role() == proto::Weight::LINEAR_CONV_Q) {
+          EXPECT_EQ(range.begin, like(proto::Weight::LINEAR_Q).begin);
+          EXPECT_EQ(range.end, like(proto::Weight::LINEAR_Q).end);
+        }
+        if (weight.role() == proto::Weight::LINEAR_O || weight.role() == proto::Weight::LINEAR_Z) {
+          EXPECT_EQ(range.begin, OwnedHeads(plan, weight.layer(), r).begin * 96);
+          EXPECT_EQ(range.end, OwnedHeads(plan, weight.layer(), r).end * 96);
+        }
+      }
+    }
+    EXPECT_EQ(state, kState);
+    uint64_t kv = 0;
+    for (const auto& totals : plan.totals()) kv += totals.kv_bytes_per_token();
+    EXPECT_GE(kv, 2u * 64 * kernels::KvBytes(test::AnyTable().kv_type));
+  }
+}
+
 // From the headers of a file as published, with its mix of types and the forms of newer GGUF files.
 class PublishedFiles : public ::testing::TestWithParam<const char*> {
  protected:
