@@ -214,9 +214,9 @@ void ModelSession::MakePlan() {
 
 void ModelSession::CheckFit() {
   Stage("checking that the model fits", [&] {
-    proto::RankNeeds mine =
-        shard::NeedsOf(spec_, plan_, compute_.rank(),
-                       {engine_options_.kv_tokens(), engine_options_.chunk_tokens(), comm_.ranks_on_host()});
+    proto::RankNeeds mine = shard::NeedsOf(spec_, plan_, compute_.rank(),
+                                           {engine_options_.kv_tokens(), engine_options_.chunk_tokens(),
+                                            comm_.ranks_on_host(), engine_options_.slots()});
     const Placement& placement = seat_.placement;
     mine.set_host(seat_.topology.host);
     mine.set_node(placement.node_id);
@@ -257,6 +257,7 @@ void ModelSession::Audit(proto::RankReport* mine) const {
   numa::Residency all = weights;
   all.Add(numa::AuditArena(store_->vector_arena()));
   all.Add(numa::AuditArena(engine_->kv_arena()));
+  all.Add(numa::AuditArena(engine_->state_arena()));
   mine->set_arena_bytes(weights.resident_bytes);
   mine->set_huge_page_bytes(all.huge_bytes);
   for (const auto& [node, bytes] : all.node_bytes) (*mine->mutable_node_bytes())[node] = bytes;
@@ -295,6 +296,7 @@ proto::RankReport ModelSession::MyReport() const {
   mine.set_weight_bytes(store_->matrix_bytes());
   mine.set_replicated_bytes(plan_.replicated_bytes());
   mine.set_kv_bytes(engine_->kv_bytes());
+  mine.set_state_bytes(engine_->state_bytes());
   mine.set_bytes_read(loaded_.bytes_read);
   mine.set_bytes_received(loaded_.bytes_received);
   mine.set_load_seconds(loaded_.seconds);

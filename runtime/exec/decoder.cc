@@ -4,9 +4,11 @@
 #include <cmath>
 
 #include "runtime/base/check.h"
+#include "runtime/exec/output_gate.h"
 #include "runtime/exec/rope.h"
 #include "runtime/exec/router.h"
 #include "runtime/exec/row_bounds.h"
+#include "runtime/model/model_spec.h"
 #include "runtime/shard/pipeline.h"
 #include "runtime/shard/plan.h"
 
@@ -39,6 +41,7 @@ Decoder::Decoder(const DecoderContext& context)
       rope_frequencies_(RopeFrequencies(context.spec, context.store.Vector(Weight::ROPE_FACTORS, 0))),
       attention_(context.spec, context.table, context.team),
       mla_(context, &clock_),
+      delta_(context, &clock_),
       ffn_(context.spec, context.store, context.table, context.team),
       counter_(context.spec, context.plan, context.store, context.table, context.cache, context.all.rank()) {
   c_.stage.SetTeam([&team = c_.team](size_t n, const std::function<void(size_t)>& body) {
@@ -51,7 +54,7 @@ Decoder::Decoder(const DecoderContext& context)
   const shard::Range layers = shard::LayersOfStage(c_.plan, stage_);
   for (uint32_t l = layers.begin; l < layers.end; ++l) {
     Layout& layout = layouts_[l];
-    if (c_.spec.kv_lora_rank() == 0) {
+    if (c_.spec.kv_lora_rank() == 0 && !IsLinearLayer(c_.spec, l)) {
       std::vector<uint32_t> heads;
       if (c_.spec.qk_norm_over_heads()) {
         heads = RowBounds(c_.spec, c_.plan, Weight::ATTN_Q, l, stage_);
@@ -185,11 +188,13 @@ void Decoder::AllReduceAdd(size_t n, std::span<const float> next_norm) {
 
 void Decoder::Attention(const proto::Step& step, uint32_t layer) {
   const size_t n = step.tokens_size();
-  const float* attended = c_.spec.kv_lora_rank() > 0 ? mla_.Run(step, layer, &acts_, cos_sin_.As<float>())
-                                                     : AttendGqa(step, layer);
+  const bool linear = IsLinearLayer(c_.spec, layer);
+  const float* attended = linear                       ? delta_.Run(step, layer, &acts_)
+                          : c_.spec.kv_lora_rank() > 0 ? mla_.Run(step, layer, &acts_, cos_sin_.As<float>())
+                                                       : AttendGqa(step, layer);
   clock_.Enter(Phase::kAttentionMatmul);
   auto* partial = partial_.As<double>();
-  const auto& o = c_.store.Matrix(Weight::ATTN_O, layer);
+  const auto& o = c_.store.Matrix(linear ? Weight::LINEAR_O : Weight::ATTN_O, layer);
   if (o.rows == 0) std::fill_n(partial, n * hidden_, 0.0);
   acts_.Set(attended, n, o.cols, o.cols);
   LinearSum(c_.table, c_.team, o, &acts_, partial, hidden_);
@@ -215,6 +220,7 @@ const float* Decoder::AttendGqa(const proto::Step& step, uint32_t layer) {
   auto* attended = attended_.ReserveAs<float>(n * q_cols);
   attention_.Run(step, layer, c_.cache, heads, q_.As<float>(), attended,
                  c_.store.Vector(Weight::ATTN_SINKS, layer));
+  if (c_.spec.attn_output_gate()) ApplyGates(c_.team, n, q_cols, output_gates_.As<float>(), attended);
   return attended;
 }
 
@@ -224,11 +230,17 @@ void Decoder::ProjectQkv(uint32_t layer, size_t n, size_t q_cols) {
   const int rank = c_.stage.rank();
   const size_t kv_cols = layout.cols();
   auto* kv = kv_.ReserveAs<float>(n * kv_cols);
-  const Product products[] = {
-      {&c_.store.Matrix(Weight::ATTN_Q, layer), q_.ReserveAs<float>(n * q_cols), q_cols},
-      {&c_.store.Matrix(Weight::ATTN_K, layer), kv + layout.FirstOf(rank), kv_cols},
-      {&c_.store.Matrix(Weight::ATTN_V, layer), kv + layout.SecondOf(rank), kv_cols}};
+  const bool gated = c_.spec.attn_output_gate();
+  const size_t q_width = gated ? 2 * q_cols : q_cols;
+  float *q = q_.ReserveAs<float>(n * q_cols),
+        *q_and_gates = gated ? q_and_gates_.ReserveAs<float>(n * q_width) : q;
+  const Product products[] = {{&c_.store.Matrix(Weight::ATTN_Q, layer), q_and_gates, q_width},
+                              {&c_.store.Matrix(Weight::ATTN_K, layer), kv + layout.FirstOf(rank), kv_cols},
+                              {&c_.store.Matrix(Weight::ATTN_V, layer), kv + layout.SecondOf(rank), kv_cols}};
   Linear(c_.table, c_.team, products, &acts_);
+  if (gated)
+    SplitGates(c_.team, n, q_cols / head_dim_, head_dim_, q_and_gates, q,
+               output_gates_.ReserveAs<float>(n * q_cols));
   if (c_.spec.qk_norm_over_heads()) SumHeadSquares(layer, n);
   clock_.Enter(Phase::kCollective);
   c_.stage.AllGatherColumns(kv, n, layout.bounds);

@@ -21,6 +21,7 @@
 #include "runtime/exec/attention_mla.h"
 #include "runtime/exec/decoder_context.h"
 #include "runtime/exec/ffn.h"
+#include "runtime/exec/gated_delta_net.h"
 #include "runtime/exec/gathered_pair.h"
 #include "runtime/exec/kv_cache.h"
 #include "runtime/exec/linear.h"
@@ -82,6 +83,7 @@ class Decoder {
   PhaseClock clock_{&times_};
   GqaAttention attention_;
   MlaAttention mla_;
+  GatedDeltaNet delta_;
   Ffn ffn_;
   StepCounter counter_;
   Observer observer_;
@@ -95,7 +97,8 @@ class Decoder {
   std::vector<uint8_t> message_;
   Activations acts_;
   Routing routing_;
-  AlignedBuffer x_, normed_, partial_, q_, kv_, attended_, scores_, logits_, cos_sin_, heads_, shared_gates_;
+  AlignedBuffer x_, normed_, partial_, q_, kv_, attended_, scores_, logits_, cos_sin_, heads_, shared_gates_,
+      q_and_gates_, output_gates_;
 };
 
 }  // namespace onecopy::exec

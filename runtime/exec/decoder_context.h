@@ -6,6 +6,7 @@
 #include "proto/plan.pb.h"
 #include "runtime/comm/communicator.h"
 #include "runtime/exec/kv_cache.h"
+#include "runtime/exec/recurrent_state.h"
 #include "runtime/exec/thread_team.h"
 #include "runtime/shard/weight_store.h"
 
@@ -20,6 +21,7 @@ struct DecoderContext {
   const kernels::KernelTable& table;
   const ThreadTeam& team;
   KvCache& cache;
+  RecurrentState& states;
 };
 
 }  // namespace onecopy::exec

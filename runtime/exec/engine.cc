@@ -23,7 +23,9 @@ Engine::Engine(const RankGroups& groups, const proto::ModelSpec& spec, const pro
       spec_(spec),
       options_(options),
       cache_(spec, plan, table, groups.plan.rank(), memory, options.kv_tokens(), options.slots()),
-      decoder_({groups.plan, groups.stage, spec, plan, store, table, team, cache_}) {}
+      states_(spec, plan, groups.plan.rank(), memory, options.slots()),
+      decoder_({groups.plan, groups.stage, spec, plan, store, table, team, cache_, states_}),
+      lengths_(options.slots()) {}
 
 Engine::~Engine() {
   if (comm_.rank() != 0 || comm_.size() == 1 || failed_) return;
@@ -58,6 +60,14 @@ void Engine::CheckStep(const proto::Step& step) const {
     if (step.tokens(t) < 0 || static_cast<uint32_t>(step.tokens(t)) >= spec_.vocab_size())
       Fail(ErrorCode::kUsage, "token id {} is outside the model's vocabulary, 0 … {}", step.tokens(t),
            spec_.vocab_size() - 1);
+    const auto before = end_of_slot.find(step.slots(t));
+    const uint64_t next = before == end_of_slot.end() ? lengths_[step.slots(t)] : before->second;
+    const bool begins = before == end_of_slot.end() && step.positions(t) == 0;
+    if (forward_only() && !begins && step.positions(t) != next)
+      Fail(ErrorCode::kUsage,
+           "position {} of slot {} does not follow its {} tokens, and linear attention cannot go back; begin "
+           "the sequence again at position 0",
+           step.positions(t), step.slots(t), next);
     uint64_t& end = end_of_slot[step.slots(t)];
     end = std::max<uint64_t>(end, step.positions(t) + 1ull);
   }
@@ -82,6 +92,7 @@ std::span<const float> Engine::Forward(const proto::Step& step) {
   failed_ = true;  // until all is through: a throw below comes from the middle of a step
   Send(control);
   const std::span<const float> logits = Run(step);
+  for (int t = 0; t < step.tokens_size(); ++t) lengths_[step.slots(t)] = step.positions(t) + 1;
   failed_ = false;
   return logits;
 }
@@ -116,6 +127,7 @@ void Engine::Release(uint32_t slot) {
   control.set_release_slot(slot);
   Send(control);
   cache_.Release(slot);
+  lengths_[slot] = 0;
 }
 
 void Engine::Serve() {

@@ -32,7 +32,7 @@ class Engine {
   ~Engine();
 
   // Rank 0: runs one step of tokens of any sequences: prefill chunks, decoded tokens, side by side. Tokens of one slot
-  // ascend in position. Returns the logits of step.logit_rows, [rows][vocab], valid until the next call.
+  // ascend in position, with forward_only() one by one. Returns the logits of step.logit_rows, [rows][vocab], valid until the next call.
   // Errors: kUsage for a token id, slot or position out of range, or where the cache is full; nothing was run then.
   // CommError when a rank failed.
   std::span<const float> Forward(const proto::Step& step);
@@ -54,6 +54,13 @@ class Engine {
 
   // False after a step broke off in the middle: the other ranks cannot be told anything more.
   bool healthy() const { return !failed_; }
+  // Whether a sequence has a state that goes forward only: then each step's tokens of a slot begin at position 0 or go on
+  // where the last ones ended, and a position of the sequence cannot be computed again.
+  bool forward_only() const { return !spec_.linear_layers().empty(); }
+  // Rank 0: tokens of the sequence in `slot` so far.
+  uint32_t length(uint32_t slot) const { return lengths_[slot]; }
+  uint64_t state_bytes() const { return states_.bytes(); }
+  const numa::Arena& state_arena() const { return states_.arena(); }
   uint64_t kv_bytes() const { return cache_.bytes(); }
   const numa::Arena& kv_arena() const { return cache_.arena(); }
   uint64_t kv_tokens() const { return options_.kv_tokens(); }
@@ -72,7 +79,9 @@ class Engine {
   const proto::ModelSpec& spec_;
   const proto::EngineOptions options_;
   KvCache cache_;
+  RecurrentState states_;
   Decoder decoder_;
+  std::vector<uint32_t> lengths_;  // by slot, on rank 0
   bool failed_ = false;
   std::function<void(const Decoder&)> observer_;
   std::vector<float> logits_;

@@ -75,7 +75,7 @@ struct Product {
   size_t y_stride;
 };
 // Products of one input, up to kMostProducts, in one list of tasks: threads wait for each other once.
-inline constexpr size_t kMostProducts = 3;
+inline constexpr size_t kMostProducts = 6;
 void Linear(const kernels::KernelTable& table, const ThreadTeam& team, std::span<const Product> products,
             Activations* x);
 inline void Linear(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,

@@ -48,6 +48,10 @@ StepCounter::StepCounter(const proto::ModelSpec& spec, const proto::ShardPlan& p
         cache.heads(l).size() * (latent ? key : key + value) * kernels::KvBytes(table.kv_type);
     if (cache.heads(l).size() > 0)
       attention_per_position_ += (key + value) * shard::OwnedHeads(plan, l, rank).size();
+    // Of a state each element is read, added to and read again.
+    const shard::LinearStateShape state = shard::StateShape(spec, plan, l, rank);
+    state_per_token_ += 3 * state.value_heads.size() * state.head_floats;
+    state_bytes_ += state.floats() * sizeof(float);
   }
 }
 
@@ -65,9 +69,10 @@ void StepCounter::Begin(const proto::Step& step) {
     const uint32_t seen = step.positions(t) + 1;
     uint32_t& of_slot = positions_of_slot_[step.slots(t)];
     of_slot = std::max(of_slot, seen);
-    counts_.multiply_adds += seen * attention_per_position_;
+    counts_.multiply_adds += seen * attention_per_position_ + state_per_token_;
   }
-  for (uint32_t positions : positions_of_slot_) counts_.kv_bytes += positions * kv_bytes_per_position_;
+  for (uint32_t positions : positions_of_slot_)
+    counts_.kv_bytes += positions * kv_bytes_per_position_ + (positions > 0 ? state_bytes_ : 0);
 }
 
 void StepCounter::CountExperts(uint32_t layer, const Routing& routing) {

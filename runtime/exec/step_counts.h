@@ -18,7 +18,8 @@ namespace onecopy::exec {
 struct StepCounts {
   uint64_t weight_bytes =
       0;  // packed; a matrix that several tokens of the step use counts once; no embedding rows
-  uint64_t kv_bytes = 0;  // rows of the cache read; one that several tokens of the step see counts once
+  uint64_t kv_bytes = 0;  // rows of the cache read; one that several tokens of the step see counts once;
+                          // of linear attention the state of each sequence
   uint64_t multiply_adds = 0;
   uint64_t experts = 0;      // distinct (layer, expert) pairs of which this rank has a part
   uint64_t expert_uses = 0;  // the same, once for each token
@@ -47,8 +48,9 @@ class StepCounter {
 
   const uint32_t n_experts_;
   Cost every_token_, logits_;
-  std::vector<Cost> experts_;                // [layer][expert]
-  uint64_t kv_bytes_per_position_ = 0;       // of a slot
+  std::vector<Cost> experts_;                       // [layer][expert]
+  uint64_t state_bytes_ = 0, state_per_token_ = 0;  // of linear attention: of a slot; multiply-adds
+  uint64_t kv_bytes_per_position_ = 0;              // of a slot
   uint64_t attention_per_position_ = 0;      // multiply-adds of one token for each position that it sees
   std::vector<uint32_t> positions_of_slot_;  // while a step is counted
   StepCounts counts_;

@@ -91,6 +91,7 @@ std::string ReportJson(const proto::RunReport& report) {
     rank["weight_bytes"] = r.weight_bytes();
     rank["replicated_bytes"] = r.replicated_bytes();
     rank["kv_bytes"] = r.kv_bytes();
+    rank["state_bytes"] = r.state_bytes();
     rank["arena_bytes"] = r.arena_bytes();
     rank["huge_page_bytes"] = r.huge_page_bytes();
     rank["pages_on_node"] = r.pages_on_node();
