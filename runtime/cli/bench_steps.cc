@@ -54,11 +54,12 @@ std::vector<BenchRow> BenchSteps::Run() {
   return rows;
 }
 
-template <typename Body>
-void BenchSteps::Measure(BenchRow* row, uint64_t n_tokens, const Body& body) {
+template <typename Prepare, typename Body>
+void BenchSteps::Measure(BenchRow* row, uint64_t n_tokens, const Prepare& prepare, const Body& body) {
   std::vector<double> rates;
   double waited = 0;
   for (int r = -1; r < plan_.repetitions; ++r) {  // the first is a warm-up
+    prepare();
     const size_t first_step = steps_so_far_;
     const double waited_before = comm_.stats().wait_seconds;
     const auto start = Clock::now();
@@ -77,13 +78,18 @@ BenchRow BenchSteps::Prefill(uint32_t n) {
   BenchRow row;
   row.is_prefill = true;
   row.tokens = n;
-  Measure(&row, n, [&] { engine_.Append(0, 0, RandomTokens(n)); });
+  Measure(
+      &row, n, [] {}, [&] { engine_.Append(0, 0, RandomTokens(n)); });
   engine_.Release(0);
   return row;
 }
 
 void BenchSteps::Fill(uint32_t slot, uint32_t depth) {
   uint32_t& filled = filled_[slot];
+  if (engine_.forward_only() && engine_.length(slot) != depth) {  // a state cannot go back to where it was
+    engine_.Release(slot);
+    filled = 0;
+  }
   if (filled < depth) engine_.Append(slot, filled, RandomTokens(depth - filled));
   filled = depth;  // what lies behind is overwritten
 }
@@ -93,9 +99,12 @@ BenchRow BenchSteps::Decode(uint32_t n, uint32_t depth, uint32_t batch) {
   row.tokens = n;
   row.depth = depth;
   row.batch = batch;
-  for (uint32_t slot = 0; slot < batch; ++slot) Fill(slot, depth);
+  const auto fill = [&] {
+    for (uint32_t slot = 0; slot < batch; ++slot) Fill(slot, depth);
+  };
+  fill();
   const std::vector<int32_t> tokens = RandomTokens(n * batch);
-  Measure(&row, uint64_t{n} * batch, [&] {
+  Measure(&row, uint64_t{n} * batch, fill, [&] {
     for (uint32_t i = 0; i < n; ++i) {
       proto::Step step;
       for (uint32_t slot = 0; slot < batch; ++slot) {

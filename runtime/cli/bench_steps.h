@@ -52,9 +52,9 @@ class BenchSteps {
  private:
   BenchRow Prefill(uint32_t n);
   BenchRow Decode(uint32_t n, uint32_t depth, uint32_t batch);
-  // Times `body`, which processes n_tokens, repetitions + 1 times.
-  template <typename Body>
-  void Measure(BenchRow* row, uint64_t n_tokens, const Body& body);
+  // Times `body`, which processes n_tokens, repetitions + 1 times, each after `prepare`, which is not timed.
+  template <typename Prepare, typename Body>
+  void Measure(BenchRow* row, uint64_t n_tokens, const Prepare& prepare, const Body& body);
   // The slot holds at least `depth` positions; those before `depth` are a text's.
   void Fill(uint32_t slot, uint32_t depth);
   // Different tokens, so that they spread over the experts as a text's do.

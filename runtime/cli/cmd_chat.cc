@@ -138,7 +138,9 @@ class Chat {
   }
 
   nlohmann::ordered_json Answer(const std::vector<int32_t>& prompt, size_t capacity) {
-    const size_t kept = std::min(CommonPrefix(read_, prompt), prompt.size() - 1);
+    size_t kept = std::min(CommonPrefix(read_, prompt), prompt.size() - 1);
+    // What a state has taken in cannot be taken back: then all is read again.
+    if (engine_.forward_only() && kept != engine_.length(0)) kept = 0;
     const size_t room = capacity - prompt.size() + 1;  // the last token need not be read
     const size_t n = options_.n == 0 ? room : std::min<size_t>(room, options_.n);
     text::AnswerReader reader(tokenizer_);

@@ -54,6 +54,11 @@ struct Result {
 };
 
 Input Prepare(const GenerateOptions& options, const Checkpoint& checkpoint, const proto::ModelSpec& spec) {
+  if (options.draft_length.drafts() && !spec.linear_layers().empty())
+    Fail(ErrorCode::kUsage,
+         "--speculate does not work with {}: its linear attention cannot take back a wrong guess; leave the "
+         "option out",
+         spec.name());
   Input input;
   try {
     input.tokenizer = MakeTokenizer(checkpoint);

@@ -33,11 +33,13 @@ int LayersOf(const Checkpoint& checkpoint) {
   return layers;
 }
 
-// Matrices are quantised but for the routers, whose few bytes decide which experts are taken.
+// Matrices are quantised but for the routers, whose few bytes decide which experts are taken, and filters of a few columns.
 bool IsQuantised(const TensorInfo& tensor) {
   const std::string_view name = tensor.name;
   return tensor.shape.size() >= 2 && EndsWith(name, ".weight") &&
-         name.find("_norm.") == std::string_view::npos && name.find("ffn_gate_inp") == std::string_view::npos;
+         name.find("_norm.") == std::string_view::npos &&
+         name.find("ffn_gate_inp") == std::string_view::npos &&
+         name.find("ssm_conv1d") == std::string_view::npos;
 }
 
 WeightType Wanted(const TensorInfo& tensor, const QuantizeRecipe& recipe, int layers, bool tied) {
