@@ -48,6 +48,9 @@ const Family& FamilyOf(const Checkpoint& checkpoint) {
        Printable(name), fmt::join(known, ", "));
 }
 
+// In the directory of a vision model the text model's tensors have a prefix of their own.
+constexpr std::string_view kPrefix = "model.", kVisionPrefix = "model.language_model.";
+
 std::string Filled(std::string pattern, uint32_t layer, uint32_t expert) {
   for (const auto& [mark, number] : {std::pair<std::string_view, uint32_t>{"{L}", layer}, {"{E}", expert}}) {
     const size_t at = pattern.find(mark);
@@ -70,15 +73,22 @@ std::string SupportedTypes(bool float_only) {
 // Finds the tensor of every weight and collects what does not fit.
 class Binder {
  public:
-  Binder(const Checkpoint& checkpoint, ModelSpec* spec)
-      : checkpoint_(checkpoint), spec_(spec), used_(checkpoint.tensors.size()) {
+  Binder(const Checkpoint& checkpoint, const Family& family, ModelSpec* spec)
+      : checkpoint_(checkpoint),
+        left_out_(family.hf_left_out),
+        in_vision_model_(checkpoint.format == CheckpointFormat::kHuggingFace &&
+                         checkpoint.Find("model.language_model.embed_tokens.weight") != nullptr),
+        spec_(spec),
+        used_(checkpoint.tensors.size()) {
     std::vector<std::string> reported_by_the_family;
     if (checkpoint.format == CheckpointFormat::kHuggingFace)
       quantization_ = ReadQuantization(checkpoint.metadata, &reported_by_the_family);
   }
 
   void Bind(const Family::TensorRow& row) {
-    const std::string pattern = checkpoint_.format == CheckpointFormat::kGguf ? row.gguf : row.hf;
+    std::string pattern = checkpoint_.format == CheckpointFormat::kGguf ? row.gguf : row.hf;
+    if (in_vision_model_ && pattern.substr(0, kPrefix.size()) == kPrefix)
+      pattern.replace(0, kPrefix.size(), kVisionPrefix);
     if (pattern.empty() || (row.role == Weight::LM_HEAD && spec_->tied_embeddings())) return;
     if (row.applies != nullptr && !row.applies(checkpoint_, *spec_)) return;
     const bool per_layer = pattern.find("{L}") != std::string::npos;
@@ -92,8 +102,10 @@ class Binder {
       return;
     for (const uint32_t layer : layers) {
       for (uint32_t expert = 0; expert < (per_expert ? spec_->n_experts() : 1); ++expert) {
-        Place place = {row.role,    layer,     expert, 0, false, ShapeOfRole(*spec_, row.role), row.part,
-                       row.n_parts, row.turns};
+        Place place = {row.role, layer,       expert,   0, false, ShapeOfRole(*spec_, row.role),
+                       row.part, row.n_parts, row.turns};
+        if (row.runs != nullptr) place.runs = row.runs(*spec_);
+        if (checkpoint_.format == CheckpointFormat::kHuggingFace) place.change = row.hf_change;
         if (checkpoint_.format == CheckpointFormat::kGguf) place.n_parts = 1;
         if (IsExpertRole(row.role)) {
           place.stacked = !per_expert;
@@ -132,13 +144,15 @@ class Binder {
     RoleShape shape;  // of one expert
     uint32_t part, n_parts;
     bool turns;
+    Family::TensorRow::Runs runs = {};  // tensor_rows 0: all rows of the tensor
+    Weight::Change change = Weight::AS_IT_IS;
   };
 
   void BindOne(const Place& place, const std::string& name) {
     if (!IsVectorRole(place.role) && HasQuantized(checkpoint_, quantization_, name)) {
-      if (place.n_parts > 1 && !place.turns) {
+      if ((place.n_parts > 1 && !place.turns) || place.runs.tensor_rows > 0) {
         problems_.wrong_type.push_back(
-            fmt::format("{} is quantised and holds {} matrices, expected plain floats", name, place.n_parts));
+            fmt::format("{} is quantised and holds several matrices, expected plain floats", name));
         return;
       }
       BindQuantized(checkpoint_, quantization_, name, place.stacked, AddWeight(place, name), &used_,
@@ -153,7 +167,8 @@ class Binder {
     used_[at->second] = true;
     const TensorInfo& tensor = checkpoint_.tensors[at->second];
     if (!HasShape(tensor, place) || !HasUsableType(tensor, place)) return;
-    if (place.n_parts == 1 || place.turns) return SetSource(AddWeight(place, name), tensor, 0);
+    if (place.n_parts == 1 || place.turns)
+      return SetSource(AddWeight(place, name), tensor, place.runs.first_row);
     // The parts of an expert follow each other, so that the experts of one part do not.
     const uint64_t rows = place.shape.rows;
     for (uint32_t e = 0; e < std::max(1u, place.n_experts); ++e) {
@@ -183,11 +198,18 @@ class Binder {
       weight->set_interleave(place.n_parts);
       weight->set_phase(place.part);
     }
+    weight->set_run_rows(place.runs.run_rows);
+    weight->set_run_stride(place.runs.run_stride);
+    weight->set_change(place.change);
     return weight;
   }
 
   bool HasShape(const TensorInfo& tensor, const Place& place) {
-    std::vector<uint64_t> expected = {place.shape.rows * place.n_parts, place.shape.cols};
+    const uint64_t rows =
+        place.runs.tensor_rows > 0 ? place.runs.tensor_rows : place.shape.rows * place.n_parts;
+    std::vector<uint64_t> expected = {rows, place.shape.cols};
+    // Filters of a convolution over one channel each.
+    if (tensor.shape == std::vector<uint64_t>{rows, 1, place.shape.cols} && !place.stacked) return true;
     if (IsVectorRole(place.role)) {
       // Some vectors are written as matrices of one row.
       if (!place.stacked && tensor.shape == std::vector<uint64_t>{1, place.shape.cols}) return true;
@@ -219,7 +241,7 @@ class Binder {
     size_t unused = 0;
     for (size_t i = 0; i < used_.size(); ++i) {
       const std::string& name = checkpoint_.tensors[i].name;
-      if (used_[i] || IsOfNextnLayer(name)) continue;
+      if (used_[i] || IsOfNextnLayer(name) || IsLeftOut(name)) continue;
       const auto ends_with = [&](std::string_view end) {
         return name.size() >= end.size() && std::string_view(name).substr(name.size() - end.size()) == end;
       };
@@ -231,6 +253,13 @@ class Binder {
       }
     }
     if (unused > kShownProblems) log::debug("{}: {} tensors are not used", checkpoint_.path, unused);
+  }
+
+  bool IsLeftOut(std::string_view name) const {
+    return checkpoint_.format == CheckpointFormat::kHuggingFace &&
+           std::any_of(left_out_.begin(), left_out_.end(), [&](std::string_view beginning) {
+             return name.substr(0, beginning.size()) == beginning;
+           });
   }
 
   // Layers for multi-token prediction stand behind the others: "blk.61.…" or "model.layers.61.…" of a model of 61.
@@ -245,6 +274,8 @@ class Binder {
   }
 
   const Checkpoint& checkpoint_;
+  const std::vector<const char*>& left_out_;
+  const bool in_vision_model_;
   ModelSpec* spec_;
   Quantization quantization_;
   std::vector<bool> used_;  // by tensor
@@ -280,9 +311,9 @@ void CheckVocabulary(const Checkpoint& checkpoint, const ModelSpec& spec) {
 const std::vector<Family>& AllFamilies() {
   // Llama before Mixtral, which has the rest of GGUF's architecture llama.
   static const std::vector<Family> families = {
-      Qwen3MoeFamily(),   Qwen2MoeFamily(), LlamaFamily(),     MixtralFamily(), DeepseekFamily(),
-      GptOssFamily(),     Glm4MoeFamily(),  MiniMaxM2Family(), OlmoeFamily(),   GraniteFamily(),
-      Ernie45MoeFamily(), Qwen2Family(),    Qwen3Family()};
+      Qwen3MoeFamily(),   Qwen2MoeFamily(), LlamaFamily(),     MixtralFamily(),   DeepseekFamily(),
+      GptOssFamily(),     Glm4MoeFamily(),  MiniMaxM2Family(), OlmoeFamily(),     GraniteFamily(),
+      Ernie45MoeFamily(), Qwen2Family(),    Qwen3Family(),     Qwen3NextFamily(), Qwen35Family()};
   return families;
 }
 
@@ -300,7 +331,7 @@ ModelSpec BuildModelSpec(const Checkpoint& checkpoint) {
   family.read_parameters(checkpoint, &spec);
   CheckVocabulary(checkpoint, spec);
 
-  Binder binder(checkpoint, &spec);
+  Binder binder(checkpoint, family, &spec);
   for (const Family::TensorRow& row : family.tensors) binder.Bind(row);
   binder.Finish();
   for (const std::string& what : WhatCannotRun(spec)) spec.add_not_runnable(what);

@@ -23,6 +23,8 @@ const Family& GraniteFamily();
 const Family& Ernie45MoeFamily();
 const Family& DeepseekFamily();
 const Family& GptOssFamily();
+const Family& Qwen3NextFamily();
+const Family& Qwen35Family();
 
 // What onecopy lacks for an architecture or model_type that it knows and cannot run; null for others.
 const char* WhatFamilyNeeds(const std::string& architecture);
@@ -118,6 +120,18 @@ std::vector<Family::TensorRow> ExpertRows();
 std::vector<Family::TensorRow> SparseMoeExpertRows();
 // mlp.shared_experts.{gate,up,down}_proj
 std::vector<Family::TensorRow> SharedExpertRows();
+// mlp.shared_expert.{gate,up,down}_proj and mlp.shared_expert_gate (Qwen)
+std::vector<Family::TensorRow> GatedSharedExpertRows();
+
+// gated_delta.cc
+// Which layers have linear attention and its sizes; a problem for sizes that do not fit together. The other layers have an
+// output gate. After ReadTransformer.
+void ReadGatedDelta(const Checkpoint& checkpoint, Parameters* in, proto::ModelSpec* spec);
+// Embedding, norms and gated attention, without biases, in directories with norms less one.
+std::vector<Family::TensorRow> HybridAttentionRows();
+// Linear attention, but for beta and alpha.
+std::vector<Family::TensorRow> GatedDeltaRows();
+
 std::vector<Family::TensorRow> Joined(std::initializer_list<std::vector<Family::TensorRow>> parts);
 
 }  // namespace onecopy

@@ -6,7 +6,6 @@ namespace onecopy {
 namespace {
 
 using proto::ModelSpec;
-using proto::Weight;
 
 void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
   Parameters in = OpenParameters(checkpoint);
@@ -28,25 +27,15 @@ void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
   CheckTransformer(&in, *spec);
 }
 
-std::vector<Family::TensorRow> SharedRows() {
-  return {
-      {Weight::SHARED_GATE, "blk.{L}.ffn_gate_shexp.weight",
-       "model.layers.{L}.mlp.shared_expert.gate_proj.weight"},
-      {Weight::SHARED_UP, "blk.{L}.ffn_up_shexp.weight", "model.layers.{L}.mlp.shared_expert.up_proj.weight"},
-      {Weight::SHARED_DOWN, "blk.{L}.ffn_down_shexp.weight",
-       "model.layers.{L}.mlp.shared_expert.down_proj.weight"},
-      {Weight::SHARED_INPUT_GATE, "blk.{L}.ffn_gate_inp_shexp.weight",
-       "model.layers.{L}.mlp.shared_expert_gate.weight"}};
-}
-
 }  // namespace
 
 const Family& Qwen2MoeFamily() {
-  static const Family family = {"qwen2moe",
-                                {"qwen2moe"},
-                                {"qwen2_moe"},
-                                ReadParameters,
-                                Joined({AttentionRows(), DenseRows(), ExpertRows(), SharedRows()})};
+  static const Family family = {
+      "qwen2moe",
+      {"qwen2moe"},
+      {"qwen2_moe"},
+      ReadParameters,
+      Joined({AttentionRows(), DenseRows(), ExpertRows(), GatedSharedExpertRows()})};
   return family;
 }
 

@@ -76,6 +76,17 @@ Rows SharedExpertRows() {
   };
 }
 
+Rows GatedSharedExpertRows() {
+  return {
+      {Weight::SHARED_GATE, "blk.{L}.ffn_gate_shexp.weight",
+       "model.layers.{L}.mlp.shared_expert.gate_proj.weight"},
+      {Weight::SHARED_UP, "blk.{L}.ffn_up_shexp.weight", "model.layers.{L}.mlp.shared_expert.up_proj.weight"},
+      {Weight::SHARED_DOWN, "blk.{L}.ffn_down_shexp.weight",
+       "model.layers.{L}.mlp.shared_expert.down_proj.weight"},
+      {Weight::SHARED_INPUT_GATE, "blk.{L}.ffn_gate_inp_shexp.weight",
+       "model.layers.{L}.mlp.shared_expert_gate.weight"}};
+}
+
 Rows Joined(std::initializer_list<Rows> parts) {
   Rows all;
   for (const Rows& part : parts) all.insert(all.end(), part.begin(), part.end());

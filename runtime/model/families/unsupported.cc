@@ -9,7 +9,9 @@ namespace {
 constexpr const char* kSparse = "sparse attention by an indexer of its own (DeepSeek Sparse Attention)";
 constexpr const char* kCompressed =
     "sparse attention over compressed keys, and hyper-connections between layers";
-constexpr const char* kGatedDelta = "linear attention by gated delta rules, and gated attention";
+constexpr const char* kKimiDelta =
+    "linear attention whose decay differs from channel to channel (Kimi Delta Attention), beside latent "
+    "attention";
 constexpr const char* kMamba = "state-space layers (Mamba)";
 constexpr const char* kVision = "the text model in a directory of a vision model (text_config)";
 constexpr const char* kLlama4 =
@@ -31,16 +33,8 @@ constexpr Need kNeeds[] = {
     {"glm-dsa", kSparse},
     {"deepseek_v4", kCompressed},
     {"deepseek4", kCompressed},
-    {"qwen3_next", kGatedDelta},
-    {"qwen3next", kGatedDelta},
-    {"qwen3_5_moe", kGatedDelta},
-    {"qwen3_5_moe_text", kGatedDelta},
-    {"qwen35moe", kGatedDelta},
-    {"qwen3_5", kGatedDelta},
-    {"qwen3_5_text", kGatedDelta},
-    {"qwen35", kGatedDelta},
-    {"kimi_linear", kGatedDelta},
-    {"kimi-linear", kGatedDelta},
+    {"kimi_linear", kKimiDelta},
+    {"kimi-linear", kKimiDelta},
     {"granitemoehybrid", kMamba},
     {"granitehybrid", kMamba},
     {"nemotron_h", kMamba},
