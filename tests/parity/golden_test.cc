@@ -96,6 +96,13 @@ const Case kCases[] = {
     DrawnGguf("granitemoeshared_gguf", "granitemoeshared"),
     Drawn("ernie4_5_moe", "ernie4_5_moe"),
     DrawnGguf("ernie4_5_moe_gguf", "ernie4_5_moe"),
+    Drawn("qwen3_next", "qwen3_next", true),
+    DrawnGguf("qwen3_next_gguf", "qwen3_next"),
+    Drawn("qwen3_5_moe", "qwen3_5_moe", true),
+    DrawnGguf("qwen3_5_moe_gguf", "qwen3_5_moe"),
+    Drawn("qwen3_5_moe_text", "qwen3_5_moe_text"),
+    Drawn("qwen3_5", "qwen3_5"),
+    DrawnGguf("qwen3_5_gguf", "qwen3_5"),
     {"deepseek_v3_Q4_K_M", kUnpacked + "gguf/deepseek_v3-Q4_K_M", "/model.gguf", 512, Weights::kStored, false,
      0},
     {"deepseek_v2_Q4_K_M", kUnpacked + "gguf/deepseek_v2-Q4_K_M", "/model.gguf", 512, Weights::kStored,
@@ -287,12 +294,20 @@ INSTANTIATE_TEST_SUITE_P(All, Pipelines,
                                   "ranks" + std::to_string(shape.second) + "stages";
                          });
 
+const Case& CaseOf(const std::string& name) {
+  return *std::find_if(std::begin(kCases), std::end(kCases), [&](const Case& c) { return name == c.name; });
+}
+
+class Sequences : public ::testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(All, Sequences, ::testing::Values("qwen3_moe", "qwen3_next", "qwen3_5_moe_gguf"));
+
 // Prompts in pieces of odd sizes, all three in every step: each sequence's logits are those of its prompt alone.
-TEST(Decoder, ChunksAndNeighboursDoNotChangeASequence) {
+TEST_P(Sequences, ChunksAndNeighboursDoNotChangeOne) {
   setenv("ONECOPY_KERNELS", "ref", 1);
-  const Case& c = kCases[0];
+  const Case& c = CaseOf(GetParam());
   const test::Golden golden(c.folder);
-  const auto prompts = golden.prompts();
+  auto prompts = golden.prompts();
+  prompts.resize(3);  // slots
   WithModel(c, 3, [&](exec::Engine& engine) {
     const size_t vocab = engine.spec().vocab_size();
     const uint32_t pieces[] = {1, 5, 13};
@@ -322,6 +337,37 @@ TEST(Decoder, ChunksAndNeighboursDoNotChangeASequence) {
       finished += ended.size();
     }
   });
+}
+
+// A state goes forward only: a slot begins again at position 0, whether it was released or not, and nothing else goes back.
+TEST(Decoder, AStateBeginsAgainOrGoesOn) {
+  setenv("ONECOPY_KERNELS", "ref", 1);
+  for (const int ranks : {1, 3}) {
+    const Case& c = CaseOf("qwen3_next");
+    const test::Golden golden(c.folder);
+    WithModel(c, ranks, [&](exec::Engine& engine) {
+      const auto prompt = golden.prompts()[1];
+      const auto logits = engine.Append(0, 0, prompt);
+      const std::vector<float> want(logits.begin(), logits.end());
+      const auto expect_the_same = [&](uint32_t slot) {
+        const auto got = engine.Append(slot, 0, prompt);
+        EXPECT_EQ(std::memcmp(got.data(), want.data(), got.size_bytes()), 0);
+      };
+      expect_the_same(0);  // over what is there
+      engine.Release(0);
+      expect_the_same(0);
+      EXPECT_EQ(engine.length(0), prompt.size());
+      expect_the_same(2);
+      // A guess cannot be tried again, nor a position left out; what was refused has changed nothing.
+      const auto n = static_cast<uint32_t>(prompt.size());
+      for (const uint32_t position : {n - 1, n + 1, 1u})
+        EXPECT_THROW(engine.Append(0, position, std::vector<int32_t>{1}), Error) << position;
+      const auto after = engine.Append(0, n, std::vector<int32_t>{7});
+      const std::vector<float> next(after.begin(), after.end());
+      const auto other = engine.Append(2, n, std::vector<int32_t>{7});
+      EXPECT_EQ(std::memcmp(next.data(), other.data(), other.size_bytes()), 0);
+    });
+  }
 }
 
 TEST(Decoder, TheSameRankCountGivesTheSameBitsTenTimes) {

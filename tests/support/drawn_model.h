@@ -108,6 +108,12 @@ class DrawnModel {
       if (tensor.value("transposed", false)) piece = Transposed(piece, width);
       values.insert(values.end(), piece.begin(), piece.end());
     }
+    if (tensor.contains("tile")) values = Tiled(values, tensor.at("tile"));
+    const std::string change = tensor.value("change", "");
+    for (float& value : values) {
+      if (change == "plus_one") value = 1 + value;
+      if (change == "minus_exp") value = -std::exp(value);
+    }
     return values;
   }
 
@@ -127,6 +133,17 @@ class DrawnModel {
     const size_t rows = x.size() / width;
     for (size_t r = 0; r < rows; ++r)
       for (size_t c = 0; c < width; ++c) out[c * rows + r] = x[r * width + c];
+    return out;
+  }
+
+  // [rows][a][b][n] to [rows][b][a][n].
+  static std::vector<float> Tiled(const std::vector<float>& x, const std::vector<size_t>& tile) {
+    const size_t a = tile.at(0), b = tile.at(1), n = tile.at(2);
+    std::vector<float> out(x.size());
+    for (size_t row = 0; row < x.size(); row += a * b * n)
+      for (size_t i = 0; i < a; ++i)
+        for (size_t j = 0; j < b; ++j)
+          for (size_t e = 0; e < n; ++e) out[row + (j * a + i) * n + e] = x[row + (i * b + j) * n + e];
     return out;
   }
 

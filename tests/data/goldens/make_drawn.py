@@ -46,6 +46,13 @@ GLM4_MOE = dict(BASE, model_type="glm4_moe", architectures=["Glm4MoeForCausalLM"
                 n_shared_experts=1, num_experts_per_tok=3, n_group=1, topk_group=1, norm_topk_prob=True,
                 routed_scaling_factor=2.5, first_k_dense_replace=2, num_nextn_predict_layers=1, rms_norm_eps=1e-5,
                 rope_theta=1000000.0, rope_scaling=None)
+# Three key heads with two value heads each, whose lengths differ; full attention in one layer of five, with one KV head.
+LINEAR = dict(num_hidden_layers=5, num_attention_heads=4, num_key_value_heads=1, head_dim=64, attention_bias=False,
+              full_attention_interval=4, linear_conv_kernel_dim=4, linear_key_head_dim=32, linear_value_head_dim=64,
+              linear_num_key_heads=3, linear_num_value_heads=6)
+QWEN35_ROPE = dict(mrope_interleaved=True, mrope_section=[3, 3, 2], partial_rotary_factor=0.25, rope_theta=10000000,
+                   rope_type="default")
+QWEN35_EXPERTS = dict(moe_intermediate_size=96, shared_expert_intermediate_size=160, num_experts=6, num_experts_per_tok=3)
 
 # seed: chosen so that no expert or greedy token is chosen by a hair. gguf: llama.cpp's architecture. nextn: a layer for
 # multi-token prediction stands behind the others. Prompts as in make_goldens.
@@ -113,6 +120,27 @@ MODELS = {
         moe_num_shared_experts=2, moe_layer_start_index=1, moe_layer_end_index=2, moe_layer_interval=1,
         moe_norm_min=1e-12, use_bias=False, tie_word_embeddings=True, rope_theta=500000.0, rope_scaling=None,
         rms_norm_eps=1e-5)),
+    "qwen3_next": dict(seed=1, gguf="qwen3next", prompts=[1, 17, 70, 300], config=dict(
+        BASE, **LINEAR, model_type="qwen3_next", architectures=["Qwen3NextForCausalLM"], intermediate_size=192,
+        moe_intermediate_size=96, shared_expert_intermediate_size=160, num_experts=6, num_experts_per_tok=3,
+        norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[], partial_rotary_factor=0.25, rope_scaling=None,
+        rope_theta=10000000, use_sliding_window=False)),
+    # The text model in the directory of a vision model, as published.
+    "qwen3_5_moe": dict(seed=1, gguf="qwen35moe", prompts=[1, 17, 70, 300], vision=dict(
+        model_type="qwen3_5_moe", architectures=["Qwen3_5MoeForConditionalGeneration"], image_token_id=500,
+        tie_word_embeddings=False, vision_config=dict(
+            model_type="qwen3_5_moe", depth=1, hidden_size=32, intermediate_size=32, num_heads=2, out_hidden_size=128,
+            num_position_embeddings=16)), config=dict(
+        BASE, **LINEAR, **QWEN35_EXPERTS, model_type="qwen3_5_moe_text", rope_parameters=QWEN35_ROPE,
+        mtp_num_hidden_layers=1, layer_types=["linear_attention"] * 3 + ["full_attention", "linear_attention"])),
+    # Four value heads a key head, and a text model by itself.
+    "qwen3_5_moe_text": dict(seed=1, prompts=[1, 50, 130], config=dict(
+        BASE, **dict(LINEAR, linear_num_key_heads=2, linear_num_value_heads=8, linear_value_head_dim=32,
+                     num_hidden_layers=4, full_attention_interval=2), **QWEN35_EXPERTS,
+        model_type="qwen3_5_moe_text", architectures=["Qwen3_5MoeForCausalLM"], rope_parameters=QWEN35_ROPE)),
+    "qwen3_5": dict(seed=1, gguf="qwen35", prompts=[1, 17, 70], config=dict(
+        BASE, **dict(LINEAR, linear_num_key_heads=2), intermediate_size=192, model_type="qwen3_5_text",
+        architectures=["Qwen3_5ForCausalLM"], rope_parameters=QWEN35_ROPE, tie_word_embeddings=True)),
 }
 TIED_GAIN = 4.0  # of what writes to the residual stream, or a model with tied embeddings repeats its input
 
@@ -137,6 +165,10 @@ def spread(name, shape, tied):
     root = math.sqrt(shape[-1])
     if "correction_bias" in name:
         return 0.05
+    if name.endswith("A_log"):
+        return 2.0  # some heads forget at once, some hardly
+    if name.endswith("dt_bias"):
+        return 1.0
     if name.endswith("bias"):
         return 0.2
     if "embed_tokens" in name and not tied:
@@ -145,15 +177,24 @@ def spread(name, shape, tied):
         return 2.5 / root
     if re.search(r"\.(gate|router\.layer)\.weight$", name) or re.search(r"q(_b)?_proj", name):
         return 2.0 / root
-    if tied and re.search(r"(o_proj|down_proj|output_linear)", name):
+    if tied and re.search(r"(o_proj|out_proj|down_proj|output_linear)", name):
         return TIED_GAIN / root
     return 1.0 / root
 
 
-def recipe(name, tensor, seed, tied):
+def less_one(name, model_type):
+    """Norms that are stored less one."""
+    return model_type.startswith(("qwen3_next", "qwen3_5")) and name.endswith("norm.weight") and \
+        not name.endswith("linear_attn.norm.weight")
+
+
+def recipe(name, tensor, seed, tied, model_type):
     shape = list(tensor.shape)
-    entry = dict(name=name, shape=shape, dtype="F32" if "correction_bias" in name else "BF16", key=f"{seed}:{name}")
-    if "norm" not in name:
+    f32 = "correction_bias" in name or (name.endswith("A_log") and model_type != "qwen3_next")
+    entry = dict(name=name, shape=shape, dtype="F32" if f32 else "BF16", key=f"{seed}:{name}")
+    if less_one(name, model_type):
+        entry["exponent"] = -8
+    elif "norm" not in name:
         entry["exponent"] = round(math.log2(spread(name, shape, tied) / 36.9))
     return entry
 
@@ -183,6 +224,31 @@ def nextn_tensors(tensors, layers):
                  new + "shared_head.norm.weight": torch.empty(hidden)})
     return more
 
+
+def mtp_tensors(hidden):
+    """Some of the tensors for multi-token prediction as Qwen publishes them."""
+    return {"mtp.fc.weight": torch.empty(hidden, 2 * hidden), "mtp.norm.weight": torch.empty(hidden),
+            "mtp.pre_fc_norm_hidden.weight": torch.empty(hidden),
+            "mtp.layers.0.input_layernorm.weight": torch.empty(hidden)}
+
+
+def as_vision_model(tensors):
+    """Names as in the directory of a vision model, an expert's matrices put together, and a few of the encoder's tensors."""
+    out, experts = {}, {}
+    for name, t in tensors.items():
+        new = name.replace("model.", "model.language_model.", 1) if name.startswith("model.") else name
+        one = re.match(r"(.*mlp\.experts)\.\d+\.(gate|down)_proj", new)
+        if one:
+            experts.setdefault((one[1], one[2]), []).append(t)
+        elif not re.search(r"experts\.\d+\.up_proj", new):
+            out[new] = t
+    for (stem, which), parts in experts.items():
+        shape = [len(parts), parts[0].shape[0] * (2 if which == "gate" else 1), parts[0].shape[1]]
+        out[f"{stem}.{'gate_up' if which == 'gate' else 'down'}_proj"] = torch.empty(shape)
+    out["model.visual.merger.norm.weight"] = torch.empty(32)
+    out["model.visual.blocks.0.attn.qkv.bias"] = torch.empty(96)
+    return out
+
 # ------------------------------------------------------------------------------------------------ GGUF
 
 
@@ -207,10 +273,12 @@ def metadata(c, arch, nextn):
     w.add_block_count(c["num_hidden_layers"] + nextn)
     w.add_context_length(c["max_position_embeddings"])
     w.add_embedding_length(c["hidden_size"])
-    w.add_feed_forward_length(c["intermediate_size"])
+    if "intermediate_size" in c:
+        w.add_feed_forward_length(c["intermediate_size"])
     w.add_head_count(c["num_attention_heads"])
     w.add_layer_norm_rms_eps(c["rms_norm_eps"])
-    w.add_rope_freq_base(c.get("rope_theta", 10000.0))
+    rotation = {**c, **(c.get("rope_parameters") or {})}
+    w.add_rope_freq_base(rotation.get("rope_theta", 10000.0))
     w.add_vocab_size(c["vocab_size"])
     mla = "kv_lora_rank" in c
     w.add_head_count_kv(1 if mla else c["num_key_value_heads"])
@@ -227,7 +295,7 @@ def metadata(c, arch, nextn):
         if "head_dim" in c:
             w.add_key_length(head)
             w.add_value_length(head)
-        w.add_rope_dimension_count(c.get("rotary_dim", int(head * c.get("partial_rotary_factor", 1))))
+        w.add_rope_dimension_count(c.get("rotary_dim", int(head * rotation.get("partial_rotary_factor", 1))))
     rope = c.get("rope_scaling") or {}
     if rope.get("type") == "yarn":
         w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
@@ -243,7 +311,14 @@ def metadata(c, arch, nextn):
         w.add_expert_used_count(c.get("num_experts_per_tok", c.get("moe_k")))
         if "moe_intermediate_size" in c:
             w.add_expert_feed_forward_length(c["moe_intermediate_size"])
-    if arch == "qwen2moe":
+    if "linear_num_key_heads" in c:
+        w.add_ssm_conv_kernel(c["linear_conv_kernel_dim"])
+        w.add_ssm_state_size(c["linear_key_head_dim"])
+        w.add_ssm_group_count(c["linear_num_key_heads"])
+        w.add_ssm_time_step_rank(c["linear_num_value_heads"])
+        w.add_ssm_inner_size(c["linear_value_head_dim"] * c["linear_num_value_heads"])
+        w.add_full_attention_interval(c["full_attention_interval"])
+    if arch in ("qwen2moe", "qwen3next", "qwen35moe"):
         w.add_expert_shared_feed_forward_length(c["shared_expert_intermediate_size"])
     if arch == "granitemoe":
         w.add_attention_scale(c["attention_multiplier"])
@@ -289,13 +364,52 @@ def llama3_factors(c):
     return factors
 
 
+def linear_tensors(c, arch, name, shape):
+    """Of a layer of linear attention: value heads of qwen35 and qwen35moe are put in the order of ggml's broadcasts."""
+    layer = re.search(r"layers\.(\d+)", name)[1]
+    keys, values = c["linear_num_key_heads"], c["linear_num_value_heads"]
+    dk, dv, per_key = c["linear_key_head_dim"], c["linear_value_head_dim"], values // keys
+    order = list(range(values)) if arch == "qwen3next" else [h * per_key + j for j in range(per_key) for h in range(keys)]
+    qk, tile = [[name, 0, 2 * keys * dk]], [keys, per_key] if arch != "qwen3next" else None
+
+    def tensor(new, type, shape, parts, **more):
+        return dict(name=f"blk.{layer}.{new}", type=type, shape=shape, parts=parts, heads=0, **more)
+
+    def heads_from(first, width):
+        return [[name, first + h * width, width] for h in order]
+
+    which = name.split("linear_attn.")[1]
+    if which == "in_proj_qkvz.weight":
+        stride, v = 2 * dk + 2 * per_key * dv, per_key * dv
+        rows = [[[name, h * stride + first, count] for h in range(keys)]
+                for first, count in ((0, dk), (dk, dk), (2 * dk, v), (2 * dk + v, v))]
+        return [tensor("attn_qkv.weight", "F16", [2 * keys * dk + values * dv, shape[1]], rows[0] + rows[1] + rows[2]),
+                tensor("attn_gate.weight", "F16", [values * dv, shape[1]], rows[3])]
+    if which == "in_proj_qkv.weight":
+        return [tensor("attn_qkv.weight", "F16", shape, qk + heads_from(2 * keys * dk, dv))]
+    if which == "conv1d.weight":
+        return [tensor("ssm_conv1d.weight", "F32", [shape[0], shape[2]], qk + heads_from(2 * keys * dk, dv))]
+    if which == "out_proj.weight":
+        return [tensor("ssm_out.weight", "F16", shape, [[name, 0, shape[0]]], **({"tile": [*tile, dv]} if tile else {}))]
+    if which in ("A_log", "dt_bias"):
+        more = {"tile": [*tile, 1]} if tile else {}
+        return [tensor("ssm_a", "F32", shape, [[name, 0, 1]], change="minus_exp", **more) if which == "A_log" else
+                tensor("ssm_dt.bias", "F32", shape, [[name, 0, 1]], **more)]
+    new = {"in_proj_z.weight": ("attn_gate.weight", heads_from(0, dv)), "in_proj_a.weight": ("ssm_alpha.weight", heads_from(0, 1)),
+           "in_proj_b.weight": ("ssm_beta.weight", heads_from(0, 1)), "in_proj_ba.weight": ("ssm_ba.weight", [[name, 0, shape[0]]]),
+           "norm.weight": ("ssm_norm.weight", [[name, 0, 1]])}[which]
+    return [tensor(new[0], "F32" if which == "norm.weight" else "F16", shape, new[1])]
+
+
 def gguf_tensors(c, arch, recipes, nextn):
-    """[{name, type, dims, parts: [[tensor, first row, rows]], heads}]: heads: the rows' halves are interleaved per head."""
+    """[{name, type, dims, parts: [[tensor, first row, rows]], heads}]: heads: the rows' halves are interleaved per head;
+    tile [a, b, n]: of each row the a * b blocks of n elements are transposed as a matrix; change: as its name says."""
     enum = next(a for a, n in gguf.MODEL_ARCH_NAMES.items() if n == arch)
     names = gguf.get_tensor_name_map(enum, c["num_hidden_layers"] + nextn)
     stacked, out = {}, []
 
     def put(hf_name, entry, parts, shape, heads=0):
+        hf_name = hf_name.replace("language_model.", "")
         stem, suffix = hf_name.rsplit(".", 1)
         if suffix == "e_score_correction_bias":
             stem, suffix = hf_name[:-len("_bias")], "bias"
@@ -306,6 +420,8 @@ def gguf_tensors(c, arch, recipes, nextn):
 
     for e in recipes:
         name, shape = e["name"], e["shape"]
+        if name.startswith(("mtp.", "model.visual.")):
+            continue
         one = re.search(r"experts\.(\d+)\.", name)
         if one:
             stacked.setdefault(name.replace(f"experts.{one[1]}.", "experts."), []).append(e)
@@ -320,6 +436,15 @@ def gguf_tensors(c, arch, recipes, nextn):
                 gguf_name = f"blk.{layer}.ffn_{part}_" + ("shexp" if shared else "exps") + ".weight"
                 out.append(dict(name=gguf_name, type="F16", shape=[rows, shape[-1]] if shared else
                                 [count, rows, shape[-1]], parts=parts, heads=0))
+        elif ".mlp.experts." in name:  # Qwen3.5
+            layer, rows = re.search(r"layers\.(\d+)", name)[1], shape[1] // 2
+            parts = [("gate", 0), ("up", rows)] if "gate_up" in name else [("down", 0)]
+            for part, first in parts:
+                count = rows if "gate_up" in name else shape[1]
+                out.append(dict(name=f"blk.{layer}.ffn_{part}_exps.weight", type="F16", shape=[shape[0], count, shape[2]],
+                                parts=[[name, i * shape[1] + first, count] for i in range(shape[0])], heads=0))
+        elif "linear_attn." in name:
+            out += linear_tensors(c, arch, name, shape)
         elif name.endswith("kv_b_proj.weight"):
             heads, nope, v = c["num_attention_heads"], c["qk_nope_head_dim"], c["v_head_dim"]
             layer = re.search(r"layers\.(\d+)", name)[1]
@@ -334,6 +459,8 @@ def gguf_tensors(c, arch, recipes, nextn):
                 heads = c["num_attention_heads" if "q_proj" in name else "num_key_value_heads"]
             squeezed = shape[1:] if len(shape) == 2 and shape[0] == 1 else shape
             put(name, e, [[name, 0, rows]], squeezed, heads)
+            if less_one(name, c["model_type"]):
+                out[-1]["change"] = "plus_one"
     for name, entries in stacked.items():
         entries.sort(key=lambda e: int(re.search(r"experts\.(\d+)\.", e["name"])[1]))
         shape = entries[0]["shape"]
@@ -351,14 +478,19 @@ def make(name, spec, root):
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     c = spec["config"]
-    (out / "config.json").write_text(json.dumps(c) + "\n")
+    config = dict(spec["vision"], text_config=c) if "vision" in spec else c
+    (out / "config.json").write_text(json.dumps(config) + "\n")
     published = published_tensors(out)
     if "nextn" in spec:
         published.update(nextn_tensors(published, c["num_hidden_layers"]))
-    recipes = [recipe(n, t, spec["seed"], c["tie_word_embeddings"]) for n, t in sorted(published.items())]
+    if "mtp_num_hidden_layers" in c or c["model_type"] == "qwen3_next":
+        published.update(mtp_tensors(c["hidden_size"]))
+    if "vision" in spec:
+        published = as_vision_model(published)
+    recipes = [recipe(n, t, spec["seed"], c["tie_word_embeddings"], c["model_type"]) for n, t in sorted(published.items())]
     with tempfile.TemporaryDirectory() as tmp:
         tmp = Path(tmp)
-        (tmp / "config.json").write_text(json.dumps(c))
+        (tmp / "config.json").write_text(json.dumps(config))
         save_file({e["name"]: values(e).to(torch.float32 if e["dtype"] == "F32" else torch.bfloat16) for e in recipes},
                   tmp / "model.safetensors", metadata=dict(format="pt"))
         facts, tensors = make_goldens.run(tmp, spec)
