@@ -8,7 +8,6 @@
 #include "runtime/exec/rope.h"
 #include "runtime/exec/router.h"
 #include "runtime/exec/row_bounds.h"
-#include "runtime/model/model_spec.h"
 #include "runtime/shard/pipeline.h"
 #include "runtime/shard/plan.h"
 
@@ -54,7 +53,7 @@ Decoder::Decoder(const DecoderContext& context)
   const shard::Range layers = shard::LayersOfStage(c_.plan, stage_);
   for (uint32_t l = layers.begin; l < layers.end; ++l) {
     Layout& layout = layouts_[l];
-    if (c_.spec.kv_lora_rank() == 0 && !IsLinearLayer(c_.spec, l)) {
+    if (c_.spec.kv_lora_rank() == 0 && !c_.store.Has(Weight::LINEAR_O, l)) {
       std::vector<uint32_t> heads;
       if (c_.spec.qk_norm_over_heads()) {
         heads = RowBounds(c_.spec, c_.plan, Weight::ATTN_Q, l, stage_);
@@ -188,7 +187,7 @@ void Decoder::AllReduceAdd(size_t n, std::span<const float> next_norm) {
 
 void Decoder::Attention(const proto::Step& step, uint32_t layer) {
   const size_t n = step.tokens_size();
-  const bool linear = IsLinearLayer(c_.spec, layer);
+  const bool linear = c_.store.Has(Weight::LINEAR_O, layer);
   const float* attended = linear                       ? delta_.Run(step, layer, &acts_)
                           : c_.spec.kv_lora_rank() > 0 ? mla_.Run(step, layer, &acts_, cos_sin_.As<float>())
                                                        : AttendGqa(step, layer);

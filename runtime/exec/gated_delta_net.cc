@@ -6,7 +6,6 @@
 
 #include "runtime/base/check.h"
 #include "runtime/exec/row_bounds.h"
-#include "runtime/model/model_spec.h"
 #include "runtime/shard/pipeline.h"
 
 namespace onecopy::exec {
@@ -57,7 +56,7 @@ GatedDeltaNet::GatedDeltaNet(const DecoderContext& context, PhaseClock* clock)
       layouts_(context.spec.n_layers()) {
   const shard::Range layers = shard::LayersOfStage(c_.plan, stage_);
   for (uint32_t l = layers.begin; l < layers.end; ++l)
-    if (IsLinearLayer(c_.spec, l)) layouts_[l] = MakeLayout(l);
+    if (c_.store.Has(Weight::LINEAR_O, l)) layouts_[l] = MakeLayout(l);
 }
 
 GatedDeltaNet::Layout GatedDeltaNet::MakeLayout(uint32_t layer) const {
