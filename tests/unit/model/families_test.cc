@@ -127,9 +127,12 @@ TEST(Families, OptionsThatAreNotComputedAreRefused) {
 
 TEST(Families, SomeAreRefusedByNameWithWhatTheyNeed) {
   const std::pair<const char*, const char*> cases[] = {
-      {"deepseek_v32", "sparse attention"}, {"glm_moe_dsa", "sparse attention"},
-      {"deepseek_v4", "sparse attention"},  {"kimi_linear", "linear attention"},
-      {"qwen3_5_moe", "linear attention"},  {"llama4", "chunked attention"},
+      {"deepseek_v32", "sparse attention"},
+      {"glm_moe_dsa", "sparse attention"},
+      {"deepseek_v4", "sparse attention"},
+      {"kimi_linear", "linear attention"},
+      {"jamba", "state-space"},
+      {"llama4", "chunked attention"},
   };
   for (const auto& [type, needs] : cases) {
     const TempDir dir;
