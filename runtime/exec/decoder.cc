@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "runtime/base/check.h"
-#include "runtime/exec/rope.h"
 #include "runtime/exec/router.h"
 #include "runtime/exec/row_bounds.h"
 #include "runtime/shard/pipeline.h"
@@ -35,8 +34,7 @@ Decoder::Decoder(const DecoderContext& context)
       embedding_stage_(shard::EmbeddingStage(context.spec, last_stage_ + 1)),
       hidden_(context.spec.hidden_dim()),
       head_dim_(context.spec.head_dim()),
-      rope_half_(context.spec.rope_dims() / 2),
-      rope_frequencies_(RopeFrequencies(context.spec, context.store.Vector(Weight::ROPE_FACTORS, 0))),
+      rotation_(context.spec, context.table, context.store.Vector(Weight::ROPE_FACTORS, 0)),
       attention_(context.spec, context.table, context.team),
       mla_(context, &clock_),
       ffn_(context.spec, context.store, context.table, context.team),
@@ -76,11 +74,7 @@ std::span<const float> Decoder::Forward(const proto::Step& step) {
   x_.ReserveAs<float>(n * hidden_);
   normed_.ReserveAs<float>(n * hidden_);
   partial_.ReserveAs<double>(n * hidden_);
-  cos_sin_.ReserveAs<float>(n * rope_half_ * 2);
-  c_.team.For(n, [&](size_t t, int) {
-    RopeAngles(c_.spec, rope_frequencies_, step.positions(static_cast<int>(t)),
-               cos_sin_.As<float>() + t * rope_half_ * 2);
-  });
+  rotation_.SetStep(step, c_.team);
 
   const std::span<float> x = {x_.As<float>(), n * hidden_};
   if (stage_ == embedding_stage_) Embed(step);
@@ -185,7 +179,7 @@ void Decoder::AllReduceAdd(size_t n, std::span<const float> next_norm) {
 
 void Decoder::Attention(const proto::Step& step, uint32_t layer) {
   const size_t n = step.tokens_size();
-  const float* attended = c_.spec.kv_lora_rank() > 0 ? mla_.Run(step, layer, &acts_, cos_sin_.As<float>())
+  const float* attended = c_.spec.kv_lora_rank() > 0 ? mla_.Run(step, layer, &acts_, rotation_.CosSin(layer))
                                                      : AttendGqa(step, layer);
   clock_.Enter(Phase::kAttentionMatmul);
   auto* partial = partial_.As<double>();
@@ -272,8 +266,6 @@ void Decoder::PrepareQ(const proto::Step& step, uint32_t layer) {
   const shard::Range heads = shard::OwnedHeads(c_.plan, layer, c_.all.rank());
   const auto bias = c_.store.Vector(Weight::ATTN_Q_BIAS, layer),
              norm = c_.store.Vector(Weight::ATTN_Q_NORM, layer);
-  const RopeFn rope = RopeOf(c_.spec, c_.table);
-  const float scale = SoftmaxScale(c_.spec);
   auto* q = q_.As<float>();
   const bool over_heads = c_.spec.qk_norm_over_heads();
   c_.team.For(step.tokens_size(), [&](size_t t, int) {
@@ -286,8 +278,7 @@ void Decoder::PrepareQ(const proto::Step& step, uint32_t layer) {
         for (size_t i = 0; i < head_dim_; ++i) head[i] = head[i] / divisor * norm[at + i];
       else if (!norm.empty())
         c_.table.rms_norm(head, norm.data(), c_.spec.rms_norm_eps(), head_dim_, head);
-      rope(head, CosSin(t), rope_half_);
-      for (size_t i = 0; i < head_dim_; ++i) head[i] *= scale;
+      rotation_.Query(layer, t, head);
     }
   });
 }
@@ -299,7 +290,6 @@ void Decoder::StoreKv(const proto::Step& step, uint32_t layer) {
   const auto k_bias = c_.store.Vector(Weight::ATTN_K_BIAS, layer),
              v_bias = c_.store.Vector(Weight::ATTN_V_BIAS, layer);
   const auto k_norm = c_.store.Vector(Weight::ATTN_K_NORM, layer);
-  const RopeFn rope = RopeOf(c_.spec, c_.table);
   const auto* kv = kv_.As<float>();
   const auto dim = static_cast<uint32_t>(head_dim_);
   if (heads.size() == 0) return;
@@ -320,7 +310,7 @@ void Decoder::StoreKv(const proto::Step& step, uint32_t layer) {
       float* head = keys + (h - normed.begin) * head_dim_;
       if (!over_heads && !k_norm.empty())
         c_.table.rms_norm(head, k_norm.data(), c_.spec.rms_norm_eps(), dim, head);
-      rope(head, CosSin(t), rope_half_);
+      rotation_.Key(layer, t, head);
       const uint32_t slot = step.slots(token), position = step.positions(token);
       c_.table.store_kv(head, dim, c_.cache.Key(layer, h - heads.begin, slot, position));
       layout.CopySecond(row, h * dim, (h + 1) * dim, value);
