@@ -92,9 +92,13 @@ class Binder {
       return;
     for (const uint32_t layer : layers) {
       for (uint32_t expert = 0; expert < (per_expert ? spec_->n_experts() : 1); ++expert) {
-        Place place = {row.role,    layer,     expert, 0, false, ShapeOfRole(*spec_, row.role), row.part,
-                       row.n_parts, row.turns};
-        if (checkpoint_.format == CheckpointFormat::kGguf) place.n_parts = 1;
+        Place place = {
+            row.role,    layer,     expert,        0, false, ShapeOfRole(*spec_, row.role), row.part,
+            row.n_parts, row.turns, row.transposed};
+        if (checkpoint_.format == CheckpointFormat::kGguf) {
+          place.n_parts = 1;
+          place.transposed = false;
+        }
         if (IsExpertRole(row.role)) {
           place.stacked = !per_expert;
           place.n_experts = per_expert ? 1 : spec_->n_experts();
@@ -131,11 +135,11 @@ class Binder {
     bool stacked;     // [n_experts, rows, cols] in one tensor
     RoleShape shape;  // of one expert
     uint32_t part, n_parts;
-    bool turns;
+    bool turns, transposed;
   };
 
   void BindOne(const Place& place, const std::string& name) {
-    if (!IsVectorRole(place.role) && HasQuantized(checkpoint_, quantization_, name)) {
+    if (!IsVectorRole(place.role) && !place.transposed && HasQuantized(checkpoint_, quantization_, name)) {
       if (place.n_parts > 1 && !place.turns) {
         problems_.wrong_type.push_back(
             fmt::format("{} is quantised and holds {} matrices, expected plain floats", name, place.n_parts));
@@ -153,6 +157,7 @@ class Binder {
     used_[at->second] = true;
     const TensorInfo& tensor = checkpoint_.tensors[at->second];
     if (!HasShape(tensor, place) || !HasUsableType(tensor, place)) return;
+    if (place.transposed) return SetTransposed(AddWeight(place, name), tensor, place);
     if (place.n_parts == 1 || place.turns) return SetSource(AddWeight(place, name), tensor, 0);
     // The parts of an expert follow each other, so that the experts of one part do not.
     const uint64_t rows = place.shape.rows;
@@ -168,6 +173,22 @@ class Binder {
     weight->set_type(static_cast<uint32_t>(tensor.info->type));
     weight->set_file(tensor.file);
     weight->set_offset(tensor.offset + first_row * kernels::RowBytes(*tensor.info, weight->cols()));
+  }
+
+  static void SetTransposed(Weight* weight, const TensorInfo& tensor, const Place& place) {
+    weight->set_layout(Weight::FLOATS_TRANSPOSED);
+    weight->set_type(static_cast<uint32_t>(tensor.info->type));
+    weight->set_file(tensor.file);
+    weight->set_offset(tensor.offset);
+    weight->set_interleave(place.n_parts);
+    weight->set_phase(place.part);
+    Weight::Part* part = weight->add_parts();
+    part->set_kind(Weight::Part::CODES);
+    part->set_file(tensor.file);
+    part->set_offset(tensor.offset);
+    part->set_line_bytes(kernels::RowBytes(*tensor.info, place.shape.rows * place.n_parts));
+    part->set_span(1);
+    part->set_type(weight->type());
   }
 
   Weight* AddWeight(const Place& place, const std::string& name) {
@@ -193,6 +214,7 @@ class Binder {
       if (!place.stacked && tensor.shape == std::vector<uint64_t>{1, place.shape.cols}) return true;
       expected = {place.shape.cols * place.n_parts};
     }
+    if (place.transposed) std::swap(expected[0], expected[1]);
     if (const uint64_t heads = HeadsOfShape(*spec_, place.role))
       expected = {heads, place.shape.rows / heads, place.shape.cols};
     if (place.stacked) expected.insert(expected.begin(), place.n_experts);
@@ -282,7 +304,7 @@ const std::vector<Family>& AllFamilies() {
   static const std::vector<Family> families = {
       Qwen3MoeFamily(),   Qwen2MoeFamily(), LlamaFamily(),     MixtralFamily(), DeepseekFamily(),
       GptOssFamily(),     Glm4MoeFamily(),  MiniMaxM2Family(), OlmoeFamily(),   GraniteFamily(),
-      Ernie45MoeFamily(), Qwen2Family(),    Qwen3Family()};
+      Ernie45MoeFamily(), Qwen2Family(),    Qwen3Family(),     Llama4Family()};
   return families;
 }
 

@@ -30,6 +30,8 @@ struct Family {
     // below the other, or in turns. This is the part-th.
     uint32_t part = 0, n_parts = 1;
     bool turns = false;
+    // Hugging Face: the tensor is the weight's transpose, [cols, rows], and of n_parts weights [cols, n_parts * rows].
+    bool transposed = false;
   };
   std::vector<TensorRow> tensors;
   // Where several families have an architecture's name: whether it is this one. Null: it is.

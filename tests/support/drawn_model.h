@@ -104,8 +104,17 @@ class DrawnModel {
       const size_t count = heads > 0 && shape.size() == 1 ? cols : rows;
       std::vector<float> piece(source.begin() + static_cast<ptrdiff_t>(first * width),
                                source.begin() + static_cast<ptrdiff_t>((first + count) * width));
+      size_t piece_cols = width;
+      if (part.size() > 3) {
+        const size_t first_col = part.at(3);
+        piece_cols = part.at(4);
+        std::vector<float> columns;
+        for (size_t r = 0; r < rows; ++r)
+          for (size_t c = 0; c < piece_cols; ++c) columns.push_back(piece[r * width + first_col + c]);
+        piece = std::move(columns);
+      }
       if (heads > 0) piece = Interleaved(piece, heads, width);
-      if (tensor.value("transposed", false)) piece = Transposed(piece, width);
+      if (tensor.value("transposed", false)) piece = Transposed(piece, piece_cols);
       values.insert(values.end(), piece.begin(), piece.end());
     }
     return values;

@@ -15,6 +15,7 @@ const Family& Qwen3Family();
 const Family& Qwen2MoeFamily();
 const Family& Qwen3MoeFamily();
 const Family& LlamaFamily();
+const Family& Llama4Family();
 const Family& MixtralFamily();
 const Family& OlmoeFamily();
 const Family& Glm4MoeFamily();

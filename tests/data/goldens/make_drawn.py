@@ -47,6 +47,12 @@ GLM4_MOE = dict(BASE, model_type="glm4_moe", architectures=["Glm4MoeForCausalLM"
                 routed_scaling_factor=2.5, first_k_dense_replace=2, num_nextn_predict_layers=1, rms_norm_eps=1e-5,
                 rope_theta=1000000.0, rope_scaling=None)
 
+LLAMA4 = dict(BASE, model_type="llama4_text", architectures=["Llama4ForCausalLM"], num_hidden_layers=5,
+              intermediate_size=96, intermediate_size_mlp=160, num_attention_heads=6, num_key_value_heads=2, head_dim=48,
+              num_local_experts=6, num_experts_per_tok=1, interleave_moe_layer_step=2, use_qk_norm=True,
+              no_rope_layers=[], no_rope_layer_interval=4, attention_bias=False, rms_norm_eps=1e-5, rope_theta=500000.0,
+              attn_temperature_tuning=True, rope_scaling=None)
+
 # seed: chosen so that no expert or greedy token is chosen by a hair. gguf: llama.cpp's architecture. nextn: a layer for
 # multi-token prediction stands behind the others. Prompts as in make_goldens.
 MODELS = {
@@ -114,6 +120,17 @@ MODELS = {
         moe_norm_min=1e-12, use_bias=False, tie_word_embeddings=True, rope_theta=500000.0, rope_scaling=None,
         rms_norm_eps=1e-5)),
 }
+# Chunks of 48 positions have no whole pages of the cache, of 64 they do; a temperature that tells positions apart.
+MODELS["llama4_chunk48"] = dict(seed=1, prompts=[1, 50, 300], config=dict(
+    LLAMA4, attention_chunk_size=48, floor_scale=24, attn_scale=0.4, num_experts_per_tok=2, use_qk_norm=False,
+    interleave_moe_layer_step=1, no_rope_layers=[1, 0, 1, 1, 0]))
+MODELS["llama4_chunk64"] = dict(seed=1, prompts=[1, 64, 300], config=dict(
+    LLAMA4, attention_chunk_size=64, floor_scale=32, attn_scale=0.4, rope_scaling=dict(
+        rope_type="llama3", factor=16.0, low_freq_factor=1.0, high_freq_factor=1.0,
+        original_max_position_embeddings=64)))
+# As GGUF has it, where chunk and temperature have no key. 16 experts: with 128 llama.cpp takes Maverick's attention.
+MODELS["llama4"] = dict(seed=1, gguf="llama4", config=dict(
+    LLAMA4, num_local_experts=16, attention_chunk_size=8192, floor_scale=8192, attn_scale=0.1))
 TIED_GAIN = 4.0  # of what writes to the residual stream, or a model with tied embeddings repeats its input
 
 # ------------------------------------------------------------------------------------------------ drawing
@@ -143,7 +160,9 @@ def spread(name, shape, tied):
         return 1.0
     if "embed_tokens" in name or "lm_head" in name:
         return 2.5 / root
-    if re.search(r"\.(gate|router\.layer)\.weight$", name) or re.search(r"q(_b)?_proj", name):
+    if re.search(r"experts\.(gate_up|down)_proj$", name):  # [experts, inputs, outputs]
+        return 1.0 / math.sqrt(shape[-2])
+    if re.search(r"\.(gate|router|router\.layer)\.weight$", name) or re.search(r"q(_b)?_proj", name):
         return 2.0 / root
     if tied and re.search(r"(o_proj|down_proj|output_linear)", name):
         return TIED_GAIN / root
@@ -207,7 +226,8 @@ def metadata(c, arch, nextn):
     w.add_block_count(c["num_hidden_layers"] + nextn)
     w.add_context_length(c["max_position_embeddings"])
     w.add_embedding_length(c["hidden_size"])
-    w.add_feed_forward_length(c["intermediate_size"])
+    if arch != "llama4":
+        w.add_feed_forward_length(c["intermediate_size"])
     w.add_head_count(c["num_attention_heads"])
     w.add_layer_norm_rms_eps(c["rms_norm_eps"])
     w.add_rope_freq_base(c.get("rope_theta", 10000.0))
@@ -252,6 +272,10 @@ def metadata(c, arch, nextn):
         w.add_logit_scale(c["logits_scaling"])
         if c.get("shared_intermediate_size"):
             w.add_expert_shared_feed_forward_length(c["shared_intermediate_size"])
+    if arch == "llama4":
+        w.add_feed_forward_length(c["intermediate_size_mlp"])
+        w.add_expert_feed_forward_length(c["intermediate_size"])
+        w.add_interleave_moe_layer_step(c["interleave_moe_layer_step"])
     if arch == "minimax-m2":
         w.add_expert_feed_forward_length(c["intermediate_size"])
         w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
@@ -290,7 +314,8 @@ def llama3_factors(c):
 
 
 def gguf_tensors(c, arch, recipes, nextn):
-    """[{name, type, dims, parts: [[tensor, first row, rows]], heads}]: heads: the rows' halves are interleaved per head."""
+    """[{name, type, dims, parts: [[tensor, first row, rows, first column?, columns?]], heads}]: heads: the rows' halves are
+    interleaved per head; transposed: each part is."""
     enum = next(a for a, n in gguf.MODEL_ARCH_NAMES.items() if n == arch)
     names = gguf.get_tensor_name_map(enum, c["num_hidden_layers"] + nextn)
     stacked, out = {}, []
@@ -320,6 +345,14 @@ def gguf_tensors(c, arch, recipes, nextn):
                 gguf_name = f"blk.{layer}.ffn_{part}_" + ("shexp" if shared else "exps") + ".weight"
                 out.append(dict(name=gguf_name, type="F16", shape=[rows, shape[-1]] if shared else
                                 [count, rows, shape[-1]], parts=parts, heads=0))
+        elif re.search(r"feed_forward\.experts\.(gate_up|down)_proj$", name):
+            count, inputs, outputs = shape
+            layer, gate_up = re.search(r"layers\.(\d+)", name)[1], "gate_up" in name
+            width = outputs // 2 if gate_up else outputs
+            for n, part in enumerate(("gate", "up") if gate_up else ("down",)):
+                out.append(dict(name=f"blk.{layer}.ffn_{part}_exps.weight", type="F16", shape=[count, width, inputs],
+                                parts=[[name, i * inputs, inputs, n * width, width] for i in range(count)], heads=0,
+                                transposed=True))
         elif name.endswith("kv_b_proj.weight"):
             heads, nope, v = c["num_attention_heads"], c["qk_nope_head_dim"], c["v_head_dim"]
             layer = re.search(r"layers\.(\d+)", name)[1]

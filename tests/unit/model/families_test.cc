@@ -33,7 +33,7 @@ ModelSpec LoadChanged(const std::string& name, const std::function<void(json*)>&
 // What the two formats say of a model is the same, but for how rows are ordered and what the formats name differently.
 TEST(Families, GgufAndDirectoryGiveTheSameSpec) {
   for (const char* name : {"qwen2_moe", "qwen2", "qwen3", "llama2", "mixtral", "olmoe", "glm4_moe",
-                           "minimax_m2", "granitemoe", "granitemoeshared", "ernie4_5_moe"}) {
+                           "minimax_m2", "granitemoe", "granitemoeshared", "ernie4_5_moe", "llama4"}) {
     ModelSpec specs[] = {Load(DrawnPath(name, false)), Load(DrawnPath(name, true))};
     for (ModelSpec& spec : specs) {
       spec.clear_weights();
@@ -129,7 +129,7 @@ TEST(Families, SomeAreRefusedByNameWithWhatTheyNeed) {
   const std::pair<const char*, const char*> cases[] = {
       {"deepseek_v32", "sparse attention"}, {"glm_moe_dsa", "sparse attention"},
       {"deepseek_v4", "sparse attention"},  {"qwen3_next", "linear attention"},
-      {"qwen3_5_moe", "linear attention"},  {"llama4", "chunked attention"},
+      {"qwen3_5_moe", "linear attention"},
   };
   for (const auto& [type, needs] : cases) {
     const TempDir dir;
