@@ -50,12 +50,12 @@ GqaAttention::GqaAttention(const proto::ModelSpec& spec, const kernels::KernelTa
     : spec_(spec), table_(table), team_(team), sliding_(spec.n_layers()) {
   const bool latent = spec.kv_lora_rank() > 0;
   q_dim_ = latent ? spec.kv_lora_rank() + spec.qk_rope_head_dim() : spec.head_dim();
-  v_dim_ = latent ? spec.kv_lora_rank() : spec.head_dim();
+  v_dim_ = latent ? spec.kv_lora_rank() : shard::ValueDim(spec);
   for (const uint32_t layer : spec.sliding_layers()) sliding_[layer] = true;
 }
 
 void GqaAttention::FindGroups(const KvCache& cache, uint32_t layer, shard::Range heads) {
-  const uint32_t per_kv_head = spec_.n_heads() / spec_.n_kv_heads();
+  const uint32_t per_kv_head = spec_.n_heads() / shard::KvHeadsOf(spec_, layer);
   groups_.clear();
   for (uint32_t kv = cache.heads(layer).begin; kv < cache.heads(layer).end; ++kv) {
     const uint32_t begin = std::max(heads.begin, kv * per_kv_head) - heads.begin;
@@ -178,7 +178,7 @@ void GqaAttention::AttendChunk(const Layer& layer, uint32_t token, const Group& 
 
 void GqaAttention::RunSingles(const Layer& layer) {
   const size_t n_pairs = singles_.size() * groups_.size();
-  const size_t max_heads = std::min(kMostHeads, spec_.n_heads() / spec_.n_kv_heads());
+  const size_t max_heads = std::min(kMostHeads, spec_.n_heads() / shard::KvHeadsOf(spec_, layer.layer));
   const auto first_chunk = [&](size_t pair) {
     return layer.Seen(singles_[pair / groups_.size()]).begin / kChunkTokens;
   };

@@ -34,6 +34,7 @@ Decoder::Decoder(const DecoderContext& context)
       embedding_stage_(shard::EmbeddingStage(context.spec, last_stage_ + 1)),
       hidden_(context.spec.hidden_dim()),
       head_dim_(context.spec.head_dim()),
+      v_dim_(shard::ValueDim(context.spec)),
       rotation_(context.spec, context.table, context.store.Vector(Weight::ROPE_FACTORS, 0)),
       attention_(context.spec, context.table, context.team),
       mla_(context, &clock_),
@@ -195,7 +196,7 @@ void Decoder::Attention(const proto::Step& step, uint32_t layer) {
   AllReduceAdd(n, c_.store.Vector(Weight::FFN_NORM, layer));
 }
 
-// [tokens][heads of this rank][head_dim].
+// [tokens][heads of this rank][length of values].
 const float* Decoder::AttendGqa(const proto::Step& step, uint32_t layer) {
   const size_t n = step.tokens_size();
   const shard::Range heads = shard::OwnedHeads(c_.plan, layer, c_.all.rank());
@@ -206,7 +207,7 @@ const float* Decoder::AttendGqa(const proto::Step& step, uint32_t layer) {
   PrepareQ(step, layer);
   StoreKv(step, layer);
   clock_.Enter(Phase::kAttention);
-  auto* attended = attended_.ReserveAs<float>(n * q_cols);
+  auto* attended = attended_.ReserveAs<float>(n * heads.size() * v_dim_);
   attention_.Run(step, layer, c_.cache, heads, q_.As<float>(), attended,
                  c_.store.Vector(Weight::ATTN_SINKS, layer));
   return attended;
@@ -291,15 +292,15 @@ void Decoder::StoreKv(const proto::Step& step, uint32_t layer) {
              v_bias = c_.store.Vector(Weight::ATTN_V_BIAS, layer);
   const auto k_norm = c_.store.Vector(Weight::ATTN_K_NORM, layer);
   const auto* kv = kv_.As<float>();
-  const auto dim = static_cast<uint32_t>(head_dim_);
+  const auto dim = static_cast<uint32_t>(head_dim_), v_dim = static_cast<uint32_t>(v_dim_);
   if (heads.size() == 0) return;
   // Keys are normalised head by head, or all heads of the model together.
   const bool over_heads = c_.spec.qk_norm_over_heads();
   const shard::Range normed = over_heads ? shard::Range{0, c_.spec.n_kv_heads()} : heads;
   const size_t key_floats = normed.size() * head_dim_;
-  auto* keys_of_threads = heads_.ReserveAs<float>(c_.team.size() * (key_floats + head_dim_));
+  auto* keys_of_threads = heads_.ReserveAs<float>(c_.team.size() * (key_floats + v_dim_));
   c_.team.For(step.tokens_size(), [&](size_t t, int thread) {
-    float* keys = keys_of_threads + thread * (key_floats + head_dim_);
+    float* keys = keys_of_threads + thread * (key_floats + v_dim_);
     float* value = keys + key_floats;
     const int token = static_cast<int>(t);
     const float* row = kv + t * layout.cols();
@@ -313,9 +314,10 @@ void Decoder::StoreKv(const proto::Step& step, uint32_t layer) {
       rotation_.Key(layer, t, head);
       const uint32_t slot = step.slots(token), position = step.positions(token);
       c_.table.store_kv(head, dim, c_.cache.Key(layer, h - heads.begin, slot, position));
-      layout.CopySecond(row, h * dim, (h + 1) * dim, value);
-      if (!v_bias.empty()) c_.table.axpy(1.0f, v_bias.data() + h * dim, dim, value);
-      c_.table.store_kv(value, dim, c_.cache.Value(layer, h - heads.begin, slot, position));
+      layout.CopySecond(row, h * v_dim, (h + 1) * v_dim, value);
+      if (!v_bias.empty()) c_.table.axpy(1.0f, v_bias.data() + h * v_dim, v_dim, value);
+      Scale(c_.spec.value_scale(), v_dim, value);
+      c_.table.store_kv(value, v_dim, c_.cache.Value(layer, h - heads.begin, slot, position));
     }
   });
 }

@@ -76,7 +76,7 @@ class Decoder {
 
   const DecoderContext c_;
   const int stage_, last_stage_, embedding_stage_;
-  const size_t hidden_, head_dim_;
+  const size_t hidden_, head_dim_, v_dim_;  // of a query or key, and of a value
   HeadRotation rotation_;
   StepTimes times_;
   PhaseClock clock_{&times_};

@@ -17,13 +17,24 @@ HeadRotation::HeadRotation(const proto::ModelSpec& spec, const kernels::KernelTa
       frequencies_(RopeFrequencies(spec, factors)) {
   for (const uint32_t layer : spec.nope_layers()) rotated_[layer] = false;
   if (spec.qk_l2_norm()) ones_.assign(head_dim_, 1.0f);
+  sliding_.resize(spec.n_layers());
+  if (spec.sliding_rope_theta() == 0) return;
+  for (const uint32_t layer : spec.sliding_layers()) sliding_[layer] = true;
+  proto::ModelSpec other;
+  other.set_rope_dims(spec.rope_dims());
+  other.set_rope_theta(spec.sliding_rope_theta());
+  sliding_frequencies_ = RopeFrequencies(other);
 }
 
 void HeadRotation::SetStep(const proto::Step& step, const ThreadTeam& team) {
   const size_t n = step.tokens_size();
   auto* cos_sin = cos_sin_.ReserveAs<float>(n * half_ * 2);
+  auto* of_sliding = sliding_cos_sin_.ReserveAs<float>(sliding_frequencies_.empty() ? 0 : n * half_ * 2);
   team.For(n, [&](size_t t, int) {
-    RopeAngles(spec_, frequencies_, step.positions(static_cast<int>(t)), cos_sin + t * half_ * 2);
+    const uint32_t position = step.positions(static_cast<int>(t));
+    RopeAngles(spec_, frequencies_, position, cos_sin + t * half_ * 2);
+    // Without frequencies there is nothing to write.
+    RopeAngles(spec_, sliding_frequencies_, position, of_sliding + t * half_ * 2);
   });
   if (spec_.temperature_interval() == 0) return;
   temperature_.resize(n);
@@ -34,8 +45,8 @@ void HeadRotation::SetStep(const proto::Step& step, const ThreadTeam& team) {
   }
 }
 
-const float* HeadRotation::CosSin(uint32_t) const {
-  return cos_sin_.As<float>();
+const float* HeadRotation::CosSin(uint32_t layer) const {
+  return (sliding_[layer] ? sliding_cos_sin_ : cos_sin_).As<float>();
 }
 
 void HeadRotation::Turn(uint32_t layer, size_t token, float* head) const {

@@ -41,10 +41,11 @@ class HeadRotation {
   const size_t head_dim_, half_;
   const float softmax_scale_;
   std::vector<bool> rotated_;  // by layer
+  std::vector<bool> sliding_;  // by layer: whether it has a base of its own
   std::vector<float> ones_;    // the weights of a norm without
-  std::vector<float> frequencies_;
+  std::vector<float> frequencies_, sliding_frequencies_;
   std::vector<float> temperature_;  // by token; empty without
-  AlignedBuffer cos_sin_;
+  AlignedBuffer cos_sin_, sliding_cos_sin_;
 };
 
 }  // namespace onecopy::exec

@@ -93,7 +93,7 @@ class Binder {
     for (const uint32_t layer : layers) {
       for (uint32_t expert = 0; expert < (per_expert ? spec_->n_experts() : 1); ++expert) {
         Place place = {
-            row.role,    layer,     expert,        0, false, ShapeOfRole(*spec_, row.role), row.part,
+            row.role,    layer,     expert,        0, false, ShapeOfRole(*spec_, row.role, layer), row.part,
             row.n_parts, row.turns, row.transposed};
         if (checkpoint_.format == CheckpointFormat::kGguf) {
           place.n_parts = 1;
@@ -255,8 +255,9 @@ class Binder {
     if (unused > kShownProblems) log::debug("{}: {} tensors are not used", checkpoint_.path, unused);
   }
 
-  // Layers for multi-token prediction stand behind the others: "blk.61.…" or "model.layers.61.…" of a model of 61.
+  // Layers for multi-token prediction stand behind the others, "blk.61.…" or "model.layers.61.…" of a model of 61, or apart.
   bool IsOfNextnLayer(std::string_view name) const {
+    if (name.substr(0, 10) == "model.mtp.") return spec_->n_nextn_layers() > 0;
     const std::string_view prefix = checkpoint_.format == CheckpointFormat::kGguf ? "blk." : "model.layers.";
     if (spec_->n_nextn_layers() == 0 || name.substr(0, prefix.size()) != prefix) return false;
     name.remove_prefix(prefix.size());
@@ -304,7 +305,7 @@ const std::vector<Family>& AllFamilies() {
   static const std::vector<Family> families = {
       Qwen3MoeFamily(),   Qwen2MoeFamily(), LlamaFamily(),     MixtralFamily(), DeepseekFamily(),
       GptOssFamily(),     Glm4MoeFamily(),  MiniMaxM2Family(), OlmoeFamily(),   GraniteFamily(),
-      Ernie45MoeFamily(), Qwen2Family(),    Qwen3Family(),     Llama4Family()};
+      Ernie45MoeFamily(), Qwen2Family(),    Qwen3Family(),     Llama4Family(),  Mimo2Family()};
   return families;
 }
 

@@ -52,11 +52,17 @@ std::vector<std::string> WhatCannotRun(const proto::ModelSpec& spec);
 // Errors: kBadInput when spec.not_runnable is not empty, naming model, family and what is missing.
 void RequireRunnable(const proto::ModelSpec& spec);
 
-// Expected shape {rows, cols} of a role in this model (vectors: {1, n}); one expert for expert roles.
+// Expected shape {rows, cols} of a role in a layer of this model (vectors: {1, n}); one expert for expert roles.
 struct RoleShape {
   uint64_t rows, cols;
 };
-RoleShape ShapeOfRole(const proto::ModelSpec& spec, proto::Weight::Role role);
+RoleShape ShapeOfRole(const proto::ModelSpec& spec, proto::Weight::Role role, uint32_t layer = 0);
+bool IsSlidingLayer(const proto::ModelSpec& spec, uint32_t layer);
+// Key-value heads of a layer, and of the layer that has most.
+uint32_t KvHeadsOf(const proto::ModelSpec& spec, uint32_t layer);
+uint32_t MostKvHeads(const proto::ModelSpec& spec);
+// Elements of a head's value.
+uint32_t ValueDim(const proto::ModelSpec& spec);
 bool IsVectorRole(proto::Weight::Role role);
 bool IsExpertRole(proto::Weight::Role role);
 bool IsDenseLayer(const proto::ModelSpec& spec, uint32_t layer);

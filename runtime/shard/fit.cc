@@ -8,6 +8,7 @@
 
 #include "runtime/base/check.h"
 #include "runtime/base/sizes.h"
+#include "runtime/model/model_spec.h"
 #include "runtime/shard/loader.h"
 #include "runtime/shard/pipeline.h"
 #include "runtime/shard/plan.h"
@@ -32,7 +33,7 @@ uint64_t WorkspaceBytes(const proto::ModelSpec& spec, const proto::ShardPlan& pl
   // With latent attention a head's absorbed query and sum are as long as a latent.
   const uint64_t latent = spec.kv_lora_rank() > 0 ? spec.kv_lora_rank() + spec.qk_rope_head_dim() : 0;
   const uint64_t floats_per_token = 4ull * spec.hidden_dim() + 2 * heads * (spec.head_dim() + latent) +
-                                    2ull * spec.n_kv_heads() * spec.head_dim() + 2ull * spec.q_lora_rank() +
+                                    2ull * MostKvHeads(spec) * spec.head_dim() + 2ull * spec.q_lora_rank() +
                                     spec.n_experts() + 2 * (entries * inter + shared);
   // Two tokens' worth of logits cover decoding; commands that ask for more rows are few and say so by
   // --context.

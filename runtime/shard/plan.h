@@ -65,6 +65,9 @@ Range OwnedRange(const proto::ModelSpec& spec, const proto::ShardPlan& plan, int
 // latent attention, whose cache belongs to all heads).
 Range OwnedHeads(const proto::ShardPlan& plan, uint32_t layer, int rank);
 Range OwnedKvHeads(const proto::ModelSpec& spec, const proto::ShardPlan& plan, uint32_t layer, int rank);
+// Key-value heads of a layer, and elements of a head's value, as model/model_spec.h has them.
+uint32_t KvHeadsOf(const proto::ModelSpec& spec, uint32_t layer);
+uint32_t ValueDim(const proto::ModelSpec& spec);
 
 // How many of the first `positions` positions have their latents on `rank`: all of them unless they are cut by position.
 uint64_t OwnedPositions(const proto::ShardPlan& plan, int rank, uint64_t positions);

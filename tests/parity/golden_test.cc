@@ -100,6 +100,8 @@ const Case kCases[] = {
     DrawnGguf("llama4_gguf", "llama4"),
     Drawn("llama4_chunks_without_whole_pages", "llama4_chunk48"),
     Drawn("llama4_chunks_of_pages", "llama4_chunk64", true),
+    Drawn("mimo_v2_flash", "mimo_v2_flash", true),
+    DrawnGguf("mimo_v2_flash_gguf", "mimo_v2_flash"),
     {"deepseek_v3_Q4_K_M", kUnpacked + "gguf/deepseek_v3-Q4_K_M", "/model.gguf", 512, Weights::kStored, false,
      0},
     {"deepseek_v2_Q4_K_M", kUnpacked + "gguf/deepseek_v2-Q4_K_M", "/model.gguf", 512, Weights::kStored,

@@ -56,6 +56,13 @@ class DrawnModel {
       if (type == "UINT32") gguf.U32(key, entry.at(2));
       if (type == "FLOAT32") gguf.F32(key, entry.at(2));
       if (type == "BOOL") gguf.Flag(key, entry.at(2));
+      if (type == "INT32[]")
+        gguf.Numbers(key, testing::GgufWriter::kI32, entry.at(2).get<std::vector<int32_t>>());
+      if (type == "BOOL[]") {
+        std::vector<uint8_t> flags;
+        for (const bool flag : entry.at(2)) flags.push_back(flag ? 1 : 0);
+        gguf.Numbers(key, testing::GgufWriter::kBool, flags);
+      }
     }
     for (const auto& tensor : description.at("tensors")) {
       const std::vector<uint64_t> shape = tensor.at("shape");

@@ -12,8 +12,6 @@ constexpr const char* kCompressed =
 constexpr const char* kGatedDelta = "linear attention by gated delta rules, and gated attention";
 constexpr const char* kMamba = "state-space layers (Mamba)";
 constexpr const char* kVision = "the text model in a directory of a vision model (text_config)";
-constexpr const char* kMimo =
-    "heads of other numbers and sizes in the layers with a sliding window, and values shorter than keys";
 constexpr const char* kGemma = "GELU, norms behind attention and FFN, and a soft cap of logits";
 constexpr const char* kLightning = "lightning attention";
 
@@ -44,8 +42,6 @@ constexpr Need kNeeds[] = {
     {"nemotron_h_moe", kMamba},
     {"jamba", kMamba},
     {"minimax", kLightning},
-    {"mimo_v2_flash", kMimo},
-    {"mimo2", kMimo},
     {"kimi_k25", kVision},
     {"glm4v_moe", kVision},
     {"qwen3_vl_moe", kVision},

@@ -131,6 +131,17 @@ MODELS["llama4_chunk64"] = dict(seed=1, prompts=[1, 64, 300], config=dict(
 # As GGUF has it, where chunk and temperature have no key. 16 experts: with 128 llama.cpp takes Maverick's attention.
 MODELS["llama4"] = dict(seed=1, gguf="llama4", config=dict(
     LLAMA4, num_local_experts=16, attention_chunk_size=8192, floor_scale=8192, attn_scale=0.1))
+# Windows shorter than a prompt and no multiple of a page; one and two key-value heads; values shorter than keys.
+MIMO2 = dict(BASE, model_type="mimo_v2_flash", architectures=["MiMoV2FlashForCausalLM"], num_hidden_layers=4,
+             intermediate_size=160, moe_intermediate_size=96, num_attention_heads=6, num_key_value_heads=1,
+             swa_num_key_value_heads=2, head_dim=96, v_head_dim=64, n_routed_experts=6, num_experts_per_tok=3,
+             n_group=1, topk_group=1, norm_topk_prob=True, routed_scaling_factor=None, attention_bias=False,
+             rms_norm_eps=1e-5, attention_value_scale=0.707, sliding_window=20,
+             layer_types=["full_attention", "sliding_attention", "sliding_attention", "full_attention"],
+             mlp_layer_types=["dense", "sparse", "sparse", "sparse"], rope_parameters=dict(
+                 full_attention=dict(rope_type="default", rope_theta=5000000.0, partial_rotary_factor=0.334),
+                 sliding_attention=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.334)))
+MODELS["mimo_v2_flash"] = dict(seed=1, gguf="mimo2", prompts=[1, 50, 200], config=MIMO2)
 TIED_GAIN = 4.0  # of what writes to the residual stream, or a model with tied embeddings repeats its input
 
 # ------------------------------------------------------------------------------------------------ drawing
@@ -154,6 +165,8 @@ def spread(name, shape, tied):
     root = math.sqrt(shape[-1])
     if "correction_bias" in name:
         return 0.05
+    if name.endswith("sink_bias"):
+        return 1.0
     if name.endswith("bias"):
         return 0.2
     if "embed_tokens" in name and not tied:
@@ -214,9 +227,12 @@ class Recorder(gguf.GGUFWriter):
     def metadata(self):
         out = []
         for key, value in self.kv_data[0].items():
-            assert value.type in (gguf.GGUFValueType.STRING, gguf.GGUFValueType.UINT32, gguf.GGUFValueType.FLOAT32,
-                                  gguf.GGUFValueType.BOOL), (key, value.type)
-            out.append([key, value.type.name, value.value])
+            kind, lists = value.type, value.type == gguf.GGUFValueType.ARRAY
+            if lists:
+                kind = gguf.GGUFValueType.BOOL if isinstance(value.value[0], bool) else gguf.GGUFValueType.INT32
+            assert kind in (gguf.GGUFValueType.STRING, gguf.GGUFValueType.UINT32, gguf.GGUFValueType.FLOAT32,
+                            gguf.GGUFValueType.BOOL, gguf.GGUFValueType.INT32), (key, kind)
+            out.append([key, kind.name + ("[]" if lists else ""), value.value])
         return out
 
 
@@ -230,10 +246,12 @@ def metadata(c, arch, nextn):
         w.add_feed_forward_length(c["intermediate_size"])
     w.add_head_count(c["num_attention_heads"])
     w.add_layer_norm_rms_eps(c["rms_norm_eps"])
-    w.add_rope_freq_base(c.get("rope_theta", 10000.0))
+    if arch != "mimo2":
+        w.add_rope_freq_base(c.get("rope_theta", 10000.0))
     w.add_vocab_size(c["vocab_size"])
     mla = "kv_lora_rank" in c
-    w.add_head_count_kv(1 if mla else c["num_key_value_heads"])
+    if arch != "mimo2":
+        w.add_head_count_kv(1 if mla else c["num_key_value_heads"])
     head = c.get("head_dim", c["hidden_size"] // c["num_attention_heads"])
     if mla:
         w.add_q_lora_rank(c["q_lora_rank"])
@@ -246,8 +264,9 @@ def metadata(c, arch, nextn):
     else:
         if "head_dim" in c:
             w.add_key_length(head)
-            w.add_value_length(head)
-        w.add_rope_dimension_count(c.get("rotary_dim", int(head * c.get("partial_rotary_factor", 1))))
+            w.add_value_length(c.get("v_head_dim", head))
+        share = c.get("rope_parameters", {}).get("full_attention", c).get("partial_rotary_factor", 1)
+        w.add_rope_dimension_count(c.get("rotary_dim", int(head * share)))
     rope = c.get("rope_scaling") or {}
     if rope.get("type") == "yarn":
         w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
@@ -272,6 +291,14 @@ def metadata(c, arch, nextn):
         w.add_logit_scale(c["logits_scaling"])
         if c.get("shared_intermediate_size"):
             w.add_expert_shared_feed_forward_length(c["shared_intermediate_size"])
+    if arch == "mimo2":
+        sliding = [kind == "sliding_attention" for kind in c["layer_types"]]
+        w.add_head_count_kv([c["swa_num_key_value_heads" if s else "num_key_value_heads"] for s in sliding])
+        w.add_sliding_window(c["sliding_window"])
+        w.add_sliding_window_pattern(sliding)
+        w.add_rope_freq_base(c["rope_parameters"]["full_attention"]["rope_theta"])
+        w.add_float32("mimo2.rope.freq_base_swa", c["rope_parameters"]["sliding_attention"]["rope_theta"])
+        w.add_float32("mimo2.attention.value_scale", c["attention_value_scale"])
     if arch == "llama4":
         w.add_feed_forward_length(c["intermediate_size_mlp"])
         w.add_expert_feed_forward_length(c["intermediate_size"])
@@ -325,6 +352,8 @@ def gguf_tensors(c, arch, recipes, nextn):
         if suffix == "e_score_correction_bias":
             stem, suffix = hf_name[:-len("_bias")], "bias"
         name = names.get_name(stem)
+        if suffix == "attention_sink_bias":
+            name, suffix = f"blk.{re.search(r'layers[.]([0-9]+)', stem)[1]}.attn_sinks", "weight"
         assert name, hf_name
         vector = len(shape) == 1 or ("ffn_gate_inp" in name)
         out.append(dict(name=f"{name}.{suffix}", type="F32" if vector else "F16", shape=shape, parts=parts, heads=heads))
