@@ -76,7 +76,7 @@ uint64_t TileBytes(const PackedMatrix& matrix);
 void PackRows(const PackedMatrix& matrix, uint8_t* out, uint32_t row_begin, uint32_t n_rows,
               const uint8_t* src, uint64_t src_row_bytes);
 
-// The same for columns [col_begin, col_begin + n_cols) of the full matrix only, of a quantised type: they begin where the
+// The same for columns [col_begin, col_begin + n_cols) of the full matrix only. Of a quantised type, they begin where the
 // shard or a source block does (types without headers: eight of them, counted from the shard's first), and end likewise.
 // src: each row begins at the source block that holds col_begin.
 void PackPart(const PackedMatrix& matrix, uint8_t* out, uint32_t row_begin, uint32_t n_rows,

@@ -108,14 +108,16 @@ uint64_t TileCount(const PackedMatrix& matrix) {
   return (static_cast<uint64_t>(matrix.rows) + matrix.row_tile - 1) / matrix.row_tile;
 }
 
-void PackFloatRows(const PackedMatrix& matrix, uint8_t* out, uint32_t n_rows, const uint8_t* src,
-                   uint64_t src_row_bytes) {
-  const uint64_t row_bytes = TileBytes(matrix);
-  if (src_row_bytes == row_bytes) {
+void PackFloatPart(const PackedMatrix& matrix, uint8_t* out, uint32_t n_rows, uint32_t col_begin,
+                   uint32_t n_cols, const uint8_t* src, uint64_t src_row_bytes) {
+  const TypeInfo& info = Info(matrix.type);
+  const uint64_t row_bytes = TileBytes(matrix), bytes = RowBytes(info, n_cols);
+  out += RowBytes(info, col_begin - matrix.first_col);
+  if (src_row_bytes == row_bytes && bytes == row_bytes) {
     std::memcpy(out, src, row_bytes * n_rows);
     return;
   }
-  for (uint32_t r = 0; r < n_rows; ++r) std::memcpy(out + r * row_bytes, src + r * src_row_bytes, row_bytes);
+  for (uint32_t r = 0; r < n_rows; ++r) std::memcpy(out + r * row_bytes, src + r * src_row_bytes, bytes);
 }
 
 }  // namespace
@@ -142,8 +144,6 @@ uint64_t SplitHeaderBytes(const PackedMatrix& matrix) {
 
 void PackRows(const PackedMatrix& matrix, uint8_t* out, uint32_t row_begin, uint32_t n_rows,
               const uint8_t* src, uint64_t src_row_bytes) {
-  if (FormatOf(matrix.type) == nullptr)
-    return PackFloatRows(matrix, out + row_begin * TileBytes(matrix), n_rows, src, src_row_bytes);
   PackPart(matrix, out, row_begin, n_rows, matrix.first_col, matrix.cols, src, src_row_bytes);
 }
 
@@ -151,7 +151,9 @@ void PackPart(const PackedMatrix& matrix, uint8_t* out, uint32_t row_begin, uint
               uint32_t col_begin, uint32_t n_cols, const uint8_t* src, uint64_t src_row_bytes) {
   const PackFormat* format = FormatOf(matrix.type);
   const uint32_t row_tile = matrix.row_tile;
-  assert(format != nullptr);
+  if (format == nullptr)
+    return PackFloatPart(matrix, out + row_begin * TileBytes(matrix), n_rows, col_begin, n_cols, src,
+                         src_row_bytes);
   assert(row_begin % row_tile == 0 && row_begin + n_rows <= matrix.rows);
   assert(n_rows % row_tile == 0 || row_begin + n_rows == matrix.rows);
   const uint64_t tile_bytes = TileBytes(matrix);

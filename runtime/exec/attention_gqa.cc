@@ -27,6 +27,10 @@ void Merge(uint32_t n_heads, size_t dim, kernels::SoftmaxState* into, float* int
   }
 }
 
+uint32_t PositionInChunk(uint32_t position, uint32_t attention_chunk) {
+  return attention_chunk == 0 ? position : position % attention_chunk;
+}
+
 // What the block's results become when each head's sink takes part in its softmax too.
 void AddSinks(const kernels::AttendBlock& block, const float* sinks) {
   for (size_t t = 0; t < block.n_tokens; ++t) {
@@ -46,12 +50,12 @@ GqaAttention::GqaAttention(const proto::ModelSpec& spec, const kernels::KernelTa
     : spec_(spec), table_(table), team_(team), sliding_(spec.n_layers()) {
   const bool latent = spec.kv_lora_rank() > 0;
   q_dim_ = latent ? spec.kv_lora_rank() + spec.qk_rope_head_dim() : spec.head_dim();
-  v_dim_ = latent ? spec.kv_lora_rank() : spec.head_dim();
+  v_dim_ = latent ? spec.kv_lora_rank() : shard::ValueDim(spec);
   for (const uint32_t layer : spec.sliding_layers()) sliding_[layer] = true;
 }
 
 void GqaAttention::FindGroups(const KvCache& cache, uint32_t layer, shard::Range heads) {
-  const uint32_t per_kv_head = spec_.n_heads() / spec_.n_kv_heads();
+  const uint32_t per_kv_head = spec_.n_heads() / shard::KvHeadsOf(spec_, layer);
   groups_.clear();
   for (uint32_t kv = cache.heads(layer).begin; kv < cache.heads(layer).end; ++kv) {
     const uint32_t begin = std::max(heads.begin, kv * per_kv_head) - heads.begin;
@@ -61,7 +65,7 @@ void GqaAttention::FindGroups(const KvCache& cache, uint32_t layer, shard::Range
   }
 }
 
-void GqaAttention::Divide(const proto::Step& step, bool blocks) {
+void GqaAttention::Divide(const proto::Step& step, bool blocks, uint32_t attention_chunk) {
   // Rows (a row is a token and head) of a block: at most so many that their sums stay in the second-level cache, at least
   // so many that the conversion of a page is a small part of the work on it.
   constexpr uint64_t kMostRows = kBlockRows, kLeastRows = 64;
@@ -77,7 +81,8 @@ void GqaAttention::Divide(const proto::Step& step, bool blocks) {
   singles_.clear();
   for (uint32_t begin = 0, end; begin < n_tokens; begin = end) {
     const auto follows = [&](int t) {
-      return blocks && step.slots(t) == step.slots(t - 1) && step.positions(t) == step.positions(t - 1) + 1;
+      return blocks && step.slots(t) == step.slots(t - 1) && step.positions(t) == step.positions(t - 1) + 1 &&
+             (attention_chunk == 0 || step.positions(t) % attention_chunk != 0);
     };
     for (end = begin + 1; end < n_tokens && follows(static_cast<int>(end));) ++end;
     if (end - begin <= kMostTokensAlone) {
@@ -87,9 +92,10 @@ void GqaAttention::Divide(const proto::Step& step, bool blocks) {
     for (uint32_t t = begin; t < end; t += per_block) {
       const uint32_t n = std::min(per_block, end - t);
       for (uint32_t g = 0; g < groups_.size(); ++g)
-        blocks_.push_back({t, n, g,
-                           uint64_t{groups_[g].end - groups_[g].begin} * n *
-                               (step.positions(static_cast<int>(t)) + uint64_t{n})});
+        blocks_.push_back(
+            {t, n, g,
+             uint64_t{groups_[g].end - groups_[g].begin} * n *
+                 (PositionInChunk(step.positions(static_cast<int>(t)), attention_chunk) + uint64_t{n})});
     }
   }
   // The longest first, so that threads end together.
@@ -106,7 +112,8 @@ void GqaAttention::RunBlocks(const Layer& layer) {
     block.head_dim = q_dim_;
     block.v_dim = v_dim_;
     block.v_stride = layer.cache.value_stride();
-    block.first_position = layer.step.positions(static_cast<int>(b.begin));
+    block.first_position =
+        PositionInChunk(layer.step.positions(static_cast<int>(b.begin)), layer.attention_chunk);
     block.q = layer.q + (b.begin * layer.heads + group.begin) * q_dim_;
     block.out = layer.out + (b.begin * layer.heads + group.begin) * v_dim_;
     block.q_stride = layer.heads * q_dim_;
@@ -130,9 +137,11 @@ void GqaAttention::RunBlocks(const Layer& layer) {
     const void** k_pages = pages_.data() + thread * 2 * n_pages;
     const void** v_pages = k_pages + n_pages;
     const uint32_t slot = layer.step.slots(static_cast<int>(b.begin)), kv_head = groups_[b.group].kv_head;
+    const auto first_seen =
+        static_cast<uint32_t>(layer.step.positions(static_cast<int>(b.begin)) - block.first_position);
     for (uint32_t p = 0; p < block.first_position + b.n; p += KvCache::kPageTokens) {
-      k_pages[p / KvCache::kPageTokens] = layer.cache.Key(layer.layer, kv_head, slot, p);
-      v_pages[p / KvCache::kPageTokens] = layer.cache.Value(layer.layer, kv_head, slot, p);
+      k_pages[p / KvCache::kPageTokens] = layer.cache.Key(layer.layer, kv_head, slot, first_seen + p);
+      v_pages[p / KvCache::kPageTokens] = layer.cache.Value(layer.layer, kv_head, slot, first_seen + p);
     }
     block.k_pages = k_pages;
     block.v_pages = v_pages;
@@ -169,7 +178,7 @@ void GqaAttention::AttendChunk(const Layer& layer, uint32_t token, const Group& 
 
 void GqaAttention::RunSingles(const Layer& layer) {
   const size_t n_pairs = singles_.size() * groups_.size();
-  const size_t max_heads = std::min(kMostHeads, spec_.n_heads() / spec_.n_kv_heads());
+  const size_t max_heads = std::min(kMostHeads, spec_.n_heads() / shard::KvHeadsOf(spec_, layer.layer));
   const auto first_chunk = [&](size_t pair) {
     return layer.Seen(singles_[pair / groups_.size()]).begin / kChunkTokens;
   };
@@ -243,10 +252,13 @@ void GqaAttention::Run(const proto::Step& step, uint32_t layer, const KvCache& c
                        const float* q, float* out, std::span<const float> sinks) {
   if (heads.size() == 0) return;
   const uint32_t window = sliding_[layer] ? spec_.sliding_window() : 0;
+  const uint32_t chunk = sliding_[layer] ? spec_.attention_chunk() : 0;
   FindGroups(cache, layer, heads);
-  Divide(step, /*blocks=*/window == 0);
-  const Layer run = {step,   layer, cache,  heads.size(),
-                     q,      out,   window, sinks.empty() ? nullptr : sinks.data() + heads.begin,
+  // Blocks begin with a page of the cache.
+  Divide(step, /*blocks=*/window == 0 && chunk % KvCache::kPageTokens == 0, chunk);
+  const Layer run = {step,         layer, cache,
+                     heads.size(), q,     out,
+                     window,       chunk, sinks.empty() ? nullptr : sinks.data() + heads.begin,
                      nullptr};
   if (!blocks_.empty()) RunBlocks(run);
   if (!singles_.empty()) RunSingles(run);
@@ -256,8 +268,8 @@ void GqaAttention::RunPartial(const proto::Step& step, uint32_t layer, const KvC
                               shard::Range heads, const float* q, float* out, kernels::SoftmaxState* states) {
   if (heads.size() == 0) return;
   FindGroups(cache, layer, heads);
-  Divide(step, /*blocks=*/false);
-  RunSingles({step, layer, cache, heads.size(), q, out, 0, nullptr, states});
+  Divide(step, /*blocks=*/false, /*attention_chunk=*/0);
+  RunSingles({step, layer, cache, heads.size(), q, out, 0, 0, nullptr, states});
 }
 
 }  // namespace onecopy::exec

@@ -36,7 +36,7 @@ class GqaAttention {
 
   // q: [tokens][heads.size()][q_dim()] of query heads `heads`, normalised, rotated and scaled; out: [tokens]
   // [heads.size()][v_dim()]. Token t sits at step.positions(t) of slot step.slots(t) and sees that position and all
-  // before it, or those of the layer's sliding window; their keys and values are in the cache. sinks: [spec.n_heads]
+  // before it, or those of them in the layer's sliding window or in the same attention chunk (ModelSpec); their keys and values are in the cache. sinks: [spec.n_heads]
   // logits that take part in the softmax and have no value, or empty.
   void Run(const proto::Step& step, uint32_t layer, const KvCache& cache, shard::Range heads, const float* q,
            float* out, std::span<const float> sinks = {});
@@ -67,18 +67,21 @@ class GqaAttention {
     const float* q;
     float* out;
     uint32_t window;                 // 0: none
+    uint32_t attention_chunk;        // 0: none
     const float* sinks;              // of the first head; null: none
     kernels::SoftmaxState* partial;  // null: the whole attention
 
     // Positions that a token sees.
     shard::Range Seen(uint32_t token) const {
       const uint32_t end = step.positions(static_cast<int>(token)) + 1;
+      if (attention_chunk != 0) return {(end - 1) / attention_chunk * attention_chunk, end};
       return {window != 0 && end > window ? end - window : 0, end};
     }
   };
   void FindGroups(const KvCache& cache, uint32_t layer, shard::Range heads);
-  // Sorts the step's tokens into blocks_, where those are allowed, and singles_.
-  void Divide(const proto::Step& step, bool blocks);
+  // Sorts the step's tokens into blocks_, where those are allowed, and singles_. No block has tokens of two chunks of the
+  // sequence (0: it is one).
+  void Divide(const proto::Step& step, bool blocks, uint32_t attention_chunk);
   void RunBlocks(const Layer& layer);
   void RunSingles(const Layer& layer);
   void AttendChunk(const Layer& layer, uint32_t token, const Group& group, uint32_t chunk,

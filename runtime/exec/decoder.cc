@@ -5,7 +5,6 @@
 
 #include "runtime/base/check.h"
 #include "runtime/exec/output_gate.h"
-#include "runtime/exec/rope.h"
 #include "runtime/exec/router.h"
 #include "runtime/exec/row_bounds.h"
 #include "runtime/shard/pipeline.h"
@@ -36,8 +35,8 @@ Decoder::Decoder(const DecoderContext& context)
       embedding_stage_(shard::EmbeddingStage(context.spec, last_stage_ + 1)),
       hidden_(context.spec.hidden_dim()),
       head_dim_(context.spec.head_dim()),
-      rope_half_(context.spec.rope_dims() / 2),
-      rope_frequencies_(RopeFrequencies(context.spec, context.store.Vector(Weight::ROPE_FACTORS, 0))),
+      v_dim_(shard::ValueDim(context.spec)),
+      rotation_(context.spec, context.table, context.store.Vector(Weight::ROPE_FACTORS, 0)),
       attention_(context.spec, context.table, context.team),
       mla_(context, &clock_),
       delta_(context, &clock_),
@@ -78,11 +77,7 @@ std::span<const float> Decoder::Forward(const proto::Step& step) {
   x_.ReserveAs<float>(n * hidden_);
   normed_.ReserveAs<float>(n * hidden_);
   partial_.ReserveAs<double>(n * hidden_);
-  cos_sin_.ReserveAs<float>(n * rope_half_ * 2);
-  c_.team.For(n, [&](size_t t, int) {
-    RopeAngles(c_.spec, rope_frequencies_, step.positions(static_cast<int>(t)),
-               cos_sin_.As<float>() + t * rope_half_ * 2);
-  });
+  rotation_.SetStep(step, c_.team);
 
   const std::span<float> x = {x_.As<float>(), n * hidden_};
   if (stage_ == embedding_stage_) Embed(step);
@@ -188,9 +183,10 @@ void Decoder::AllReduceAdd(size_t n, std::span<const float> next_norm) {
 void Decoder::Attention(const proto::Step& step, uint32_t layer) {
   const size_t n = step.tokens_size();
   const bool linear = c_.store.Has(Weight::LINEAR_O, layer);
-  const float* attended = linear                       ? delta_.Run(step, layer, &acts_)
-                          : c_.spec.kv_lora_rank() > 0 ? mla_.Run(step, layer, &acts_, cos_sin_.As<float>())
-                                                       : AttendGqa(step, layer);
+  const float* attended = linear ? delta_.Run(step, layer, &acts_)
+                          : c_.spec.kv_lora_rank() > 0
+                              ? mla_.Run(step, layer, &acts_, rotation_.CosSin(layer))
+                              : AttendGqa(step, layer);
   clock_.Enter(Phase::kAttentionMatmul);
   auto* partial = partial_.As<double>();
   const auto& o = c_.store.Matrix(linear ? Weight::LINEAR_O : Weight::ATTN_O, layer);
@@ -205,7 +201,7 @@ void Decoder::Attention(const proto::Step& step, uint32_t layer) {
   AllReduceAdd(n, c_.store.Vector(Weight::FFN_NORM, layer));
 }
 
-// [tokens][heads of this rank][head_dim].
+// [tokens][heads of this rank][length of values].
 const float* Decoder::AttendGqa(const proto::Step& step, uint32_t layer) {
   const size_t n = step.tokens_size();
   const shard::Range heads = shard::OwnedHeads(c_.plan, layer, c_.all.rank());
@@ -216,7 +212,7 @@ const float* Decoder::AttendGqa(const proto::Step& step, uint32_t layer) {
   PrepareQ(step, layer);
   StoreKv(step, layer);
   clock_.Enter(Phase::kAttention);
-  auto* attended = attended_.ReserveAs<float>(n * q_cols);
+  auto* attended = attended_.ReserveAs<float>(n * heads.size() * v_dim_);
   attention_.Run(step, layer, c_.cache, heads, q_.As<float>(), attended,
                  c_.store.Vector(Weight::ATTN_SINKS, layer));
   if (c_.spec.attn_output_gate()) ApplyGates(c_.team, n, q_cols, output_gates_.As<float>(), attended);
@@ -283,8 +279,6 @@ void Decoder::PrepareQ(const proto::Step& step, uint32_t layer) {
   const shard::Range heads = shard::OwnedHeads(c_.plan, layer, c_.all.rank());
   const auto bias = c_.store.Vector(Weight::ATTN_Q_BIAS, layer),
              norm = c_.store.Vector(Weight::ATTN_Q_NORM, layer);
-  const RopeFn rope = RopeOf(c_.spec, c_.table);
-  const float scale = SoftmaxScale(c_.spec);
   auto* q = q_.As<float>();
   const bool over_heads = c_.spec.qk_norm_over_heads();
   c_.team.For(step.tokens_size(), [&](size_t t, int) {
@@ -297,8 +291,7 @@ void Decoder::PrepareQ(const proto::Step& step, uint32_t layer) {
         for (size_t i = 0; i < head_dim_; ++i) head[i] = head[i] / divisor * norm[at + i];
       else if (!norm.empty())
         c_.table.rms_norm(head, norm.data(), c_.spec.rms_norm_eps(), head_dim_, head);
-      rope(head, CosSin(t), rope_half_);
-      for (size_t i = 0; i < head_dim_; ++i) head[i] *= scale;
+      rotation_.Query(layer, t, head);
     }
   });
 }
@@ -310,17 +303,16 @@ void Decoder::StoreKv(const proto::Step& step, uint32_t layer) {
   const auto k_bias = c_.store.Vector(Weight::ATTN_K_BIAS, layer),
              v_bias = c_.store.Vector(Weight::ATTN_V_BIAS, layer);
   const auto k_norm = c_.store.Vector(Weight::ATTN_K_NORM, layer);
-  const RopeFn rope = RopeOf(c_.spec, c_.table);
   const auto* kv = kv_.As<float>();
-  const auto dim = static_cast<uint32_t>(head_dim_);
+  const auto dim = static_cast<uint32_t>(head_dim_), v_dim = static_cast<uint32_t>(v_dim_);
   if (heads.size() == 0) return;
   // Keys are normalised head by head, or all heads of the model together.
   const bool over_heads = c_.spec.qk_norm_over_heads();
   const shard::Range normed = over_heads ? shard::Range{0, c_.spec.n_kv_heads()} : heads;
   const size_t key_floats = normed.size() * head_dim_;
-  auto* keys_of_threads = heads_.ReserveAs<float>(c_.team.size() * (key_floats + head_dim_));
+  auto* keys_of_threads = heads_.ReserveAs<float>(c_.team.size() * (key_floats + v_dim_));
   c_.team.For(step.tokens_size(), [&](size_t t, int thread) {
-    float* keys = keys_of_threads + thread * (key_floats + head_dim_);
+    float* keys = keys_of_threads + thread * (key_floats + v_dim_);
     float* value = keys + key_floats;
     const int token = static_cast<int>(t);
     const float* row = kv + t * layout.cols();
@@ -331,12 +323,13 @@ void Decoder::StoreKv(const proto::Step& step, uint32_t layer) {
       float* head = keys + (h - normed.begin) * head_dim_;
       if (!over_heads && !k_norm.empty())
         c_.table.rms_norm(head, k_norm.data(), c_.spec.rms_norm_eps(), dim, head);
-      rope(head, CosSin(t), rope_half_);
+      rotation_.Key(layer, t, head);
       const uint32_t slot = step.slots(token), position = step.positions(token);
       c_.table.store_kv(head, dim, c_.cache.Key(layer, h - heads.begin, slot, position));
-      layout.CopySecond(row, h * dim, (h + 1) * dim, value);
-      if (!v_bias.empty()) c_.table.axpy(1.0f, v_bias.data() + h * dim, dim, value);
-      c_.table.store_kv(value, dim, c_.cache.Value(layer, h - heads.begin, slot, position));
+      layout.CopySecond(row, h * v_dim, (h + 1) * v_dim, value);
+      if (!v_bias.empty()) c_.table.axpy(1.0f, v_bias.data() + h * v_dim, v_dim, value);
+      Scale(c_.spec.value_scale(), v_dim, value);
+      c_.table.store_kv(value, v_dim, c_.cache.Value(layer, h - heads.begin, slot, position));
     }
   });
 }

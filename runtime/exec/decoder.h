@@ -23,6 +23,7 @@
 #include "runtime/exec/ffn.h"
 #include "runtime/exec/gated_delta_net.h"
 #include "runtime/exec/gathered_pair.h"
+#include "runtime/exec/head_rotation.h"
 #include "runtime/exec/kv_cache.h"
 #include "runtime/exec/linear.h"
 #include "runtime/exec/router.h"
@@ -73,12 +74,11 @@ class Decoder {
   void Norm(const float* x, std::span<const float> weight, size_t n);
   // x += the sum of `partial` over ranks; then the activations are x, normed with next_norm where that is not empty.
   void AllReduceAdd(size_t n, std::span<const float> next_norm);
-  const float* CosSin(size_t token) const { return cos_sin_.As<float>() + token * rope_half_ * 2; }
 
   const DecoderContext c_;
   const int stage_, last_stage_, embedding_stage_;
-  const size_t hidden_, head_dim_, rope_half_;
-  const std::vector<float> rope_frequencies_;
+  const size_t hidden_, head_dim_, v_dim_;  // of a query or key, and of a value
+  HeadRotation rotation_;
   StepTimes times_;
   PhaseClock clock_{&times_};
   GqaAttention attention_;
@@ -97,7 +97,7 @@ class Decoder {
   std::vector<uint8_t> message_;
   Activations acts_;
   Routing routing_;
-  AlignedBuffer x_, normed_, partial_, q_, kv_, attended_, scores_, logits_, cos_sin_, heads_, shared_gates_,
+  AlignedBuffer x_, normed_, partial_, q_, kv_, attended_, scores_, logits_, heads_, shared_gates_,
       q_and_gates_, output_gates_;
 };
 

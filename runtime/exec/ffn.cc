@@ -122,6 +122,14 @@ void Ffn::GateUp(const Routing& routing, Activations* x) {
     if (e.gate_bias != nullptr) DecodePart(*e.gate_bias, task.begin, task.end, biases);
     if (e.up_bias != nullptr) DecodePart(*e.up_bias, task.begin, task.end, biases + step);
     for (uint32_t t = 0; t < n; ++t) {
+      // A factor of x is one of both products.
+      if (!routing.input_weights.empty()) {
+        const float weight = routing.input_weights[e.group->begin + t];
+        for (uint32_t r = 0; r < n_rows; ++r) {
+          gate_y[t][r] *= weight;
+          up_y[t][r] *= weight;
+        }
+      }
       if (e.gate_bias != nullptr) table_.axpy(1.0f, biases, n_rows, gate_y[t]);
       if (e.up_bias != nullptr) table_.axpy(1.0f, biases + step, n_rows, up_y[t]);
       Activate(gate_y[t], up_y[t], n_rows);

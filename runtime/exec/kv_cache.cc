@@ -14,8 +14,9 @@ KvCache::KvCache(const proto::ModelSpec& spec, const proto::ShardPlan& plan,
                  const kernels::KernelTable& table, int rank, numa::ArenaSource* memory, uint64_t tokens,
                  uint32_t slots)
     : latent_(spec.kv_lora_rank() > 0),
-      row_elements_(latent_ ? spec.kv_lora_rank() + spec.qk_rope_head_dim() : spec.head_dim()),
-      row_bytes_(row_elements_ * kernels::KvBytes(table.kv_type)),
+      value_stride_(latent_ ? spec.kv_lora_rank() + spec.qk_rope_head_dim() : shard::ValueDim(spec)),
+      key_bytes_((latent_ ? value_stride_ : spec.head_dim()) * kernels::KvBytes(table.kv_type)),
+      value_bytes_(latent_ ? 0 : value_stride_ * kernels::KvBytes(table.kv_type)),
       n_free_(DivUp(tokens, kPageTokens)),
       slots_(slots) {
   const int stage = shard::StageOfRank(plan, rank);
@@ -24,7 +25,7 @@ KvCache::KvCache(const proto::ModelSpec& spec, const proto::ShardPlan& plan,
     const bool here = l >= of_stage.begin && l < of_stage.end;
     const shard::Range latent = {0, here ? 1u : 0u};
     layers_.push_back({latent_ ? latent : shard::OwnedKvHeads(spec, plan, l, rank), page_bytes_});
-    page_bytes_ += (latent_ ? 1ull : 2ull) * layers_.back().kv_heads.size() * kPageTokens * row_bytes_;
+    page_bytes_ += uint64_t{layers_.back().kv_heads.size()} * kPageTokens * (key_bytes_ + value_bytes_);
   }
   if (plan.mla_cache() == proto::ShardPlan::BY_POSITION) {
     page_step_ = ranks.size();
@@ -64,11 +65,8 @@ void KvCache::Release(uint32_t slot) {
   pages.clear();
 }
 
-uint8_t* KvCache::Row(uint32_t layer, uint32_t kv, uint32_t kv_head, uint32_t slot, uint32_t position) const {
-  const Layer& l = layers_[layer];
-  const uint64_t page = slots_[slot][position / kPageTokens];
-  const uint64_t row = (uint64_t{kv} * l.kv_heads.size() + kv_head) * kPageTokens + position % kPageTokens;
-  return arena_.data() + page * page_bytes_ + l.offset + row * row_bytes_;
+uint8_t* KvCache::InPage(uint32_t layer, uint32_t slot, uint32_t position) const {
+  return arena_.data() + slots_[slot][position / kPageTokens] * page_bytes_ + layers_[layer].offset;
 }
 
 }  // namespace onecopy::exec

@@ -2,8 +2,8 @@
 // slot and takes pages as it grows. Every rank makes the same calls in the same order, so what is free agrees
 // without being sent. Not thread-safe; the memory may be read and written by the thread team between calls.
 //
-// Layout: [page][layer][K, V][KV head of this rank][position in page][head_dim], in the kernel table's
-// kv_type; pages that were never used were never touched.
+// Layout: [page][layer][K, V][KV head of this rank][position in page][head_dim; of V the length of values], in the kernel
+// table's kv_type; pages that were never used were never touched.
 //
 // With multi-head latent attention a position has one vector a layer, [kv_lora_rank + qk_rope_head_dim], which is the
 // key of all heads, and its first kv_lora_rank values their value. Cut by position (ShardPlan.MlaCache), a rank has
@@ -42,13 +42,16 @@ class KvCache {
   bool Holds(uint32_t position) const { return position / kPageTokens % page_step_ == first_page_; }
   // One position's vector; kv_head counts from the rank's first head of that layer.
   uint8_t* Key(uint32_t layer, uint32_t kv_head, uint32_t slot, uint32_t position) const {
-    return Row(layer, 0, kv_head, slot, position);
+    return InPage(layer, slot, position) + RowOf(kv_head, position) * key_bytes_;
   }
   uint8_t* Value(uint32_t layer, uint32_t kv_head, uint32_t slot, uint32_t position) const {
-    return Row(layer, latent_ ? 0 : 1, kv_head, slot, position);
+    if (latent_) return Key(layer, kv_head, slot, position);
+    return InPage(layer, slot, position) +
+           uint64_t{layers_[layer].kv_heads.size()} * kPageTokens * key_bytes_ +
+           RowOf(kv_head, position) * value_bytes_;
   }
   // Elements between the values of two positions of a page.
-  size_t value_stride() const { return row_elements_; }
+  size_t value_stride() const { return value_stride_; }
 
   uint32_t n_slots() const { return static_cast<uint32_t>(slots_.size()); }
   uint64_t bytes() const { return arena_.bytes(); }
@@ -61,11 +64,16 @@ class KvCache {
     shard::Range kv_heads;
     uint64_t offset;  // in a page
   };
-  uint8_t* Row(uint32_t layer, uint32_t kv, uint32_t kv_head, uint32_t slot, uint32_t position) const;
+  // What the page of the position has of the layer.
+  uint8_t* InPage(uint32_t layer, uint32_t slot, uint32_t position) const;
+  static uint64_t RowOf(uint32_t kv_head, uint32_t position) {
+    return uint64_t{kv_head} * kPageTokens + position % kPageTokens;
+  }
 
   bool latent_;
-  size_t row_elements_;
-  uint64_t row_bytes_, page_bytes_ = 0;
+  size_t value_stride_;
+  uint64_t key_bytes_, value_bytes_;  // of a position and head; of latents there are no values apart
+  uint64_t page_bytes_ = 0;
   uint32_t first_page_ = 0, page_step_ = 1;  // pages of a sequence that this rank has
   uint64_t n_free_;                          // pages, of all ranks
   std::vector<Layer> layers_;

@@ -33,6 +33,8 @@ double KeptByYarn(const RopeScaling& scaling, double theta, size_t half, size_t 
 // The same of a frequency under Llama 3.1's scaling.
 double KeptByLlama3(const RopeScaling& scaling, double frequency) {
   const double turns = scaling.original_context_length() * frequency / (2 * std::numbers::pi);
+  if (scaling.high_freq_factor() == scaling.low_freq_factor())
+    return turns < scaling.low_freq_factor() ? 0 : 1;
   return std::clamp(
       (turns - scaling.low_freq_factor()) / (double{scaling.high_freq_factor()} - scaling.low_freq_factor()),
       0.0, 1.0);

@@ -84,6 +84,8 @@ void Gate(const proto::ModelSpec& spec, const kernels::KernelTable& table, std::
           float* row) {
   const uint32_t n = spec.n_experts();
   if (!bias.empty()) table.axpy(1.0f, bias.data(), n, row);
+  if (spec.weights_scale_inputs())
+    return;  // chosen by the logits, of which far apart ones have the same sigmoid
   if (spec.gating() == proto::ModelSpec::SOFTMAX) return table.softmax(row, n);
   for (uint32_t e = 0; e < n; ++e) row[e] = Sigmoid(row[e]);
 }
@@ -108,7 +110,10 @@ void RouteTopK(const proto::ModelSpec& spec, const kernels::KernelTable& table, 
       Routing::Choice* chosen = choices.data() + t * k;
       chooser.Choose(row, routing->groups_of_threads.data() + thread * n_groups, chosen);
       float sum = 0;
-      for (uint32_t i = 0; i < k; ++i) sum += chosen[i].weight = row[chosen[i].expert];
+      for (uint32_t i = 0; i < k; ++i) {
+        const float score = row[chosen[i].expert];
+        sum += chosen[i].weight = spec.weights_scale_inputs() ? Sigmoid(score) : score;
+      }
       const float factor = spec.norm_topk_prob() ? scale / std::max(sum, kLeastSum) : scale;
       for (uint32_t i = 0; i < k; ++i) chosen[i].weight *= factor;
     }
@@ -132,6 +137,10 @@ void RouteTopK(const proto::ModelSpec& spec, const kernels::KernelTable& table, 
     routing->tokens[entry] = static_cast<uint32_t>(i / k);
     routing->weights[entry] = choices[i].weight;
   }
+  routing->input_weights.clear();
+  if (!spec.weights_scale_inputs()) return;
+  routing->input_weights = routing->weights;
+  routing->weights.assign(begin, 1.0f);
 }
 
 void RouteShared(size_t n_tokens, std::span<const float> gate_logits, Routing* routing) {
@@ -140,6 +149,7 @@ void RouteShared(size_t n_tokens, std::span<const float> gate_logits, Routing* r
   routing->tokens.resize(begin + n_tokens);
   std::iota(routing->tokens.begin() + begin, routing->tokens.end(), 0);
   routing->weights.resize(begin + n_tokens, 1.0f);
+  if (!routing->input_weights.empty()) routing->input_weights.resize(begin + n_tokens, 1.0f);
   for (size_t t = 0; t < gate_logits.size(); ++t) routing->weights[begin + t] = Sigmoid(gate_logits[t]);
 }
 
@@ -148,6 +158,7 @@ void RouteAll(size_t n_tokens, Routing* routing) {
   routing->tokens.resize(n_tokens);
   std::iota(routing->tokens.begin(), routing->tokens.end(), 0);
   routing->weights.assign(n_tokens, 1.0f);
+  routing->input_weights.clear();
 }
 
 }  // namespace onecopy::exec

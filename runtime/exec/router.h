@@ -26,8 +26,9 @@ struct ExpertGroup {
 // Tokens grouped by expert, experts ascending, tokens ascending within one. Kept from layer to layer, it allocates nothing.
 struct Routing {
   std::vector<ExpertGroup> groups;
-  std::vector<uint32_t> tokens;  // token index of each entry
-  std::vector<float> weights;    // factor of the expert's output for that token
+  std::vector<uint32_t> tokens;      // token index of each entry
+  std::vector<float> weights;        // factor of the expert's output for that token
+  std::vector<float> input_weights;  // of its input; empty: none has one
 
   struct Choice {
     uint32_t expert;

@@ -42,7 +42,7 @@ StepCounter::StepCounter(const proto::ModelSpec& spec, const proto::ShardPlan& p
   // Keys and values of a head; a latent is both.
   const bool latent = spec.kv_lora_rank() > 0;
   const uint64_t key = latent ? spec.kv_lora_rank() + spec.qk_rope_head_dim() : spec.head_dim();
-  const uint64_t value = latent ? spec.kv_lora_rank() : spec.head_dim();
+  const uint64_t value = latent ? spec.kv_lora_rank() : shard::ValueDim(spec);
   for (uint32_t l = 0; l < spec.n_layers(); ++l) {
     kv_bytes_per_position_ +=
         cache.heads(l).size() * (latent ? key : key + value) * kernels::KvBytes(table.kv_type);

@@ -10,6 +10,7 @@
 #include "runtime/base/printable.h"
 #include "runtime/model/json_file.h"
 #include "runtime/model/safetensors.h"
+#include "runtime/model/text_config.h"
 
 namespace onecopy {
 namespace {
@@ -165,6 +166,7 @@ Checkpoint OpenHuggingFace(const std::string& directory, Data data) {
     checkpoint.vocabulary_file = name;
   }
   OpenWeights(&checkpoint, data);
+  TakeTextModel(&checkpoint);
   return checkpoint;
 }
 

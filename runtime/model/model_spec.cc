@@ -48,9 +48,6 @@ const Family& FamilyOf(const Checkpoint& checkpoint) {
        Printable(name), fmt::join(known, ", "));
 }
 
-// In the directory of a vision model the text model's tensors have a prefix of their own.
-constexpr std::string_view kPrefix = "model.", kVisionPrefix = "model.language_model.";
-
 std::string Filled(std::string pattern, uint32_t layer, uint32_t expert) {
   for (const auto& [mark, number] : {std::pair<std::string_view, uint32_t>{"{L}", layer}, {"{E}", expert}}) {
     const size_t at = pattern.find(mark);
@@ -76,8 +73,6 @@ class Binder {
   Binder(const Checkpoint& checkpoint, const Family& family, ModelSpec* spec)
       : checkpoint_(checkpoint),
         left_out_(family.hf_left_out),
-        in_vision_model_(checkpoint.format == CheckpointFormat::kHuggingFace &&
-                         checkpoint.Find("model.language_model.embed_tokens.weight") != nullptr),
         spec_(spec),
         used_(checkpoint.tensors.size()) {
     std::vector<std::string> reported_by_the_family;
@@ -86,9 +81,7 @@ class Binder {
   }
 
   void Bind(const Family::TensorRow& row) {
-    std::string pattern = checkpoint_.format == CheckpointFormat::kGguf ? row.gguf : row.hf;
-    if (in_vision_model_ && pattern.substr(0, kPrefix.size()) == kPrefix)
-      pattern.replace(0, kPrefix.size(), kVisionPrefix);
+    const std::string pattern = checkpoint_.format == CheckpointFormat::kGguf ? row.gguf : row.hf;
     if (pattern.empty() || (row.role == Weight::LM_HEAD && spec_->tied_embeddings())) return;
     if (row.applies != nullptr && !row.applies(checkpoint_, *spec_)) return;
     const bool per_layer = pattern.find("{L}") != std::string::npos;
@@ -102,11 +95,15 @@ class Binder {
       return;
     for (const uint32_t layer : layers) {
       for (uint32_t expert = 0; expert < (per_expert ? spec_->n_experts() : 1); ++expert) {
-        Place place = {row.role, layer,       expert,   0, false, ShapeOfRole(*spec_, row.role),
+        Place place = {row.role, layer,       expert,   0, false, ShapeOfRole(*spec_, row.role, layer),
                        row.part, row.n_parts, row.turns};
         if (row.runs != nullptr) place.runs = row.runs(*spec_);
-        if (checkpoint_.format == CheckpointFormat::kHuggingFace) place.change = row.hf_change;
-        if (checkpoint_.format == CheckpointFormat::kGguf) place.n_parts = 1;
+        if (checkpoint_.format == CheckpointFormat::kHuggingFace) {
+          place.change = row.hf_change;
+          place.transposed = row.transposed;
+        } else {
+          place.n_parts = 1;
+        }
         if (IsExpertRole(row.role)) {
           place.stacked = !per_expert;
           place.n_experts = per_expert ? 1 : spec_->n_experts();
@@ -143,13 +140,13 @@ class Binder {
     bool stacked;     // [n_experts, rows, cols] in one tensor
     RoleShape shape;  // of one expert
     uint32_t part, n_parts;
-    bool turns;
+    bool turns, transposed = false;
     Family::TensorRow::Runs runs = {};  // tensor_rows 0: all rows of the tensor
     Weight::Change change = Weight::AS_IT_IS;
   };
 
   void BindOne(const Place& place, const std::string& name) {
-    if (!IsVectorRole(place.role) && HasQuantized(checkpoint_, quantization_, name)) {
+    if (!IsVectorRole(place.role) && !place.transposed && HasQuantized(checkpoint_, quantization_, name)) {
       if ((place.n_parts > 1 && !place.turns) || place.runs.tensor_rows > 0) {
         problems_.wrong_type.push_back(
             fmt::format("{} is quantised and holds several matrices, expected plain floats", name));
@@ -167,6 +164,7 @@ class Binder {
     used_[at->second] = true;
     const TensorInfo& tensor = checkpoint_.tensors[at->second];
     if (!HasShape(tensor, place) || !HasUsableType(tensor, place)) return;
+    if (place.transposed) return SetTransposed(AddWeight(place, name), tensor, place);
     if (place.n_parts == 1 || place.turns)
       return SetSource(AddWeight(place, name), tensor, place.runs.first_row);
     // The parts of an expert follow each other, so that the experts of one part do not.
@@ -183,6 +181,22 @@ class Binder {
     weight->set_type(static_cast<uint32_t>(tensor.info->type));
     weight->set_file(tensor.file);
     weight->set_offset(tensor.offset + first_row * kernels::RowBytes(*tensor.info, weight->cols()));
+  }
+
+  static void SetTransposed(Weight* weight, const TensorInfo& tensor, const Place& place) {
+    weight->set_layout(Weight::FLOATS_TRANSPOSED);
+    weight->set_type(static_cast<uint32_t>(tensor.info->type));
+    weight->set_file(tensor.file);
+    weight->set_offset(tensor.offset);
+    weight->set_interleave(place.n_parts);
+    weight->set_phase(place.part);
+    Weight::Part* part = weight->add_parts();
+    part->set_kind(Weight::Part::CODES);
+    part->set_file(tensor.file);
+    part->set_offset(tensor.offset);
+    part->set_line_bytes(kernels::RowBytes(*tensor.info, place.shape.rows * place.n_parts));
+    part->set_span(1);
+    part->set_type(weight->type());
   }
 
   Weight* AddWeight(const Place& place, const std::string& name) {
@@ -215,6 +229,7 @@ class Binder {
       if (!place.stacked && tensor.shape == std::vector<uint64_t>{1, place.shape.cols}) return true;
       expected = {place.shape.cols * place.n_parts};
     }
+    if (place.transposed) std::swap(expected[0], expected[1]);
     if (const uint64_t heads = HeadsOfShape(*spec_, place.role))
       expected = {heads, place.shape.rows / heads, place.shape.cols};
     if (place.stacked) expected.insert(expected.begin(), place.n_experts);
@@ -262,8 +277,9 @@ class Binder {
            });
   }
 
-  // Layers for multi-token prediction stand behind the others: "blk.61.…" or "model.layers.61.…" of a model of 61.
+  // Layers for multi-token prediction stand behind the others, "blk.61.…" or "model.layers.61.…" of a model of 61, or apart.
   bool IsOfNextnLayer(std::string_view name) const {
+    if (name.substr(0, 10) == "model.mtp.") return spec_->n_nextn_layers() > 0;
     const std::string_view prefix = checkpoint_.format == CheckpointFormat::kGguf ? "blk." : "model.layers.";
     if (spec_->n_nextn_layers() == 0 || name.substr(0, prefix.size()) != prefix) return false;
     name.remove_prefix(prefix.size());
@@ -275,7 +291,6 @@ class Binder {
 
   const Checkpoint& checkpoint_;
   const std::vector<const char*>& left_out_;
-  const bool in_vision_model_;
   ModelSpec* spec_;
   Quantization quantization_;
   std::vector<bool> used_;  // by tensor
@@ -313,7 +328,8 @@ const std::vector<Family>& AllFamilies() {
   static const std::vector<Family> families = {
       Qwen3MoeFamily(),   Qwen2MoeFamily(), LlamaFamily(),     MixtralFamily(),   DeepseekFamily(),
       GptOssFamily(),     Glm4MoeFamily(),  MiniMaxM2Family(), OlmoeFamily(),     GraniteFamily(),
-      Ernie45MoeFamily(), Qwen2Family(),    Qwen3Family(),     Qwen3NextFamily(), Qwen35Family()};
+      Ernie45MoeFamily(), Qwen2Family(),    Qwen3Family(),     Qwen3NextFamily(), Qwen35Family(),
+      Llama4Family(),     Mimo2Family()};
   return families;
 }
 

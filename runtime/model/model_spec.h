@@ -38,11 +38,13 @@ struct Family {
     };
     Runs (*runs)(const proto::ModelSpec& spec) = nullptr;
     proto::Weight::Change hf_change = proto::Weight::AS_IT_IS;  // of directories; GGUF files have it done
+    // Hugging Face: the tensor is the weight's transpose, [cols, rows], and of n_parts weights [cols, n_parts * rows].
+    bool transposed = false;
   };
   std::vector<TensorRow> tensors;
   // Where several families have an architecture's name: whether it is this one. Null: it is.
   bool (*answers)(const Checkpoint& checkpoint) = nullptr;
-  // Hugging Face: beginnings of names of what is left out without a word (the vision encoder, multi-token prediction).
+  // Hugging Face: beginnings of names of what is left out without a word (multi-token prediction).
   std::vector<const char*> hf_left_out = {};
 };
 
@@ -60,11 +62,17 @@ std::vector<std::string> WhatCannotRun(const proto::ModelSpec& spec);
 // Errors: kBadInput when spec.not_runnable is not empty, naming model, family and what is missing.
 void RequireRunnable(const proto::ModelSpec& spec);
 
-// Expected shape {rows, cols} of a role in this model (vectors: {1, n}); one expert for expert roles.
+// Expected shape {rows, cols} of a role in a layer of this model (vectors: {1, n}); one expert for expert roles.
 struct RoleShape {
   uint64_t rows, cols;
 };
-RoleShape ShapeOfRole(const proto::ModelSpec& spec, proto::Weight::Role role);
+RoleShape ShapeOfRole(const proto::ModelSpec& spec, proto::Weight::Role role, uint32_t layer = 0);
+bool IsSlidingLayer(const proto::ModelSpec& spec, uint32_t layer);
+// Key-value heads of a layer, and of the layer that has most.
+uint32_t KvHeadsOf(const proto::ModelSpec& spec, uint32_t layer);
+uint32_t MostKvHeads(const proto::ModelSpec& spec);
+// Elements of a head's value.
+uint32_t ValueDim(const proto::ModelSpec& spec);
 bool IsVectorRole(proto::Weight::Role role);
 bool IsExpertRole(proto::Weight::Role role);
 bool IsDenseLayer(const proto::ModelSpec& spec, uint32_t layer);

@@ -8,11 +8,28 @@ namespace onecopy {
 
 using proto::Weight;
 
-RoleShape ShapeOfRole(const proto::ModelSpec& spec, Weight::Role role) {
+bool IsSlidingLayer(const proto::ModelSpec& spec, uint32_t layer) {
+  return std::binary_search(spec.sliding_layers().begin(), spec.sliding_layers().end(), layer);
+}
+
+uint32_t KvHeadsOf(const proto::ModelSpec& spec, uint32_t layer) {
+  const bool own = spec.sliding_kv_heads() != 0 && IsSlidingLayer(spec, layer);
+  return own ? spec.sliding_kv_heads() : spec.n_kv_heads();
+}
+
+uint32_t MostKvHeads(const proto::ModelSpec& spec) {
+  return std::max(spec.n_kv_heads(), spec.sliding_kv_heads());
+}
+
+uint32_t ValueDim(const proto::ModelSpec& spec) {
+  return spec.v_head_dim() != 0 ? spec.v_head_dim() : spec.head_dim();
+}
+
+RoleShape ShapeOfRole(const proto::ModelSpec& spec, Weight::Role role, uint32_t layer) {
   const uint64_t hidden = spec.hidden_dim();
   const uint64_t heads = spec.n_heads();
   const uint64_t q = heads * spec.head_dim();
-  const uint64_t kv = static_cast<uint64_t>(spec.n_kv_heads()) * spec.head_dim();
+  const uint64_t kv_heads = KvHeadsOf(spec, layer), kv = kv_heads * spec.head_dim();
   const uint64_t linear_keys = uint64_t{spec.linear_key_heads()} * spec.linear_key_head_dim();
   const uint64_t linear_values = uint64_t{spec.linear_value_heads()} * spec.linear_value_head_dim();
   switch (role) {
@@ -27,10 +44,11 @@ RoleShape ShapeOfRole(const proto::ModelSpec& spec, Weight::Role role) {
     case Weight::ATTN_Q:
       return {spec.attn_output_gate() ? 2 * q : q, hidden};
     case Weight::ATTN_K:
-    case Weight::ATTN_V:
       return {kv, hidden};
+    case Weight::ATTN_V:
+      return {kv_heads * ValueDim(spec), hidden};
     case Weight::ATTN_O:
-      return {hidden, spec.kv_lora_rank() > 0 ? heads * spec.v_head_dim() : q};
+      return {hidden, heads * ValueDim(spec)};
     case Weight::ATTN_Q_NORM:
       return {1, spec.qk_norm_over_heads() ? q : spec.head_dim()};
     case Weight::ATTN_K_NORM:
@@ -40,8 +58,9 @@ RoleShape ShapeOfRole(const proto::ModelSpec& spec, Weight::Role role) {
     case Weight::ATTN_Q_BIAS:
       return {1, q};
     case Weight::ATTN_K_BIAS:
-    case Weight::ATTN_V_BIAS:
       return {1, kv};
+    case Weight::ATTN_V_BIAS:
+      return {1, kv_heads * ValueDim(spec)};
     case Weight::ATTN_O_BIAS:
       return {1, hidden};
     case Weight::ATTN_SINKS:
@@ -171,6 +190,8 @@ bool LayerHasRole(const proto::ModelSpec& spec, Weight::Role role, uint32_t laye
     case Weight::DENSE_UP:
     case Weight::DENSE_DOWN:
       return IsDenseLayer(spec, layer);
+    case Weight::ATTN_SINKS:
+      return !spec.sinks_in_sliding_layers() || IsSlidingLayer(spec, layer);
     case Weight::ROUTER:
     case Weight::ROUTER_BIAS:
     case Weight::ROUTER_LOGIT_BIAS:

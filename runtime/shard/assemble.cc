@@ -84,6 +84,18 @@ void AssembleFloats(const Job& job, uint64_t row, uint8_t* out) {
     std::memcpy(out, line + (c * step + first) * size, size);
 }
 
+// Lines are columns, of which each has the elements of all rows: a few rows at a time, so that a line is read once.
+void AssembleTransposed(const Job& job, uint32_t row_begin, uint32_t row_end, uint64_t row_bytes,
+                        uint8_t* out) {
+  const size_t size = job.info.block_bytes;
+  const uint64_t first = uint64_t{job.weight.phase()} * job.weight.rows() + row_begin;
+  for (uint32_t c = job.col_begin; c < job.col_end; ++c, out += size) {
+    const uint8_t* line = job.codes.Line(c) + first * size;
+    for (uint32_t r = 0; r < row_end - row_begin; ++r)
+      std::memcpy(out + r * row_bytes, line + r * size, size);
+  }
+}
+
 void AssembleMxfp4(const Job& job, uint64_t row, uint8_t* out) {
   const uint8_t* codes = job.codes.Line(job.TensorRow(row));
   const uint8_t* scales = job.scales.Line(job.TensorRow(row));
@@ -182,6 +194,10 @@ const char* AssembleRows(const Weight& weight, const ReadItem& item, const uint8
   if (row_begin == item.row_begin && !GroupsAreInOrder(job))
     return "g_idx: the columns of a group do not follow each other (act-order), which is not supported";
   const uint64_t row_bytes = kernels::RowBytes(job.info, col_end - col_begin);
+  if (weight.layout() == Weight::FLOATS_TRANSPOSED) {
+    AssembleTransposed(job, row_begin, row_end, row_bytes, out);
+    return nullptr;
+  }
   bool numbers = true;
   for (uint32_t row = row_begin; row < row_end; ++row, out += row_bytes) {
     switch (weight.layout()) {

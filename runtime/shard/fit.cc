@@ -8,6 +8,7 @@
 
 #include "runtime/base/check.h"
 #include "runtime/base/sizes.h"
+#include "runtime/model/model_spec.h"
 #include "runtime/shard/loader.h"
 #include "runtime/shard/pipeline.h"
 #include "runtime/shard/plan.h"
@@ -43,7 +44,7 @@ uint64_t WorkspaceBytes(const proto::ModelSpec& spec, const proto::ShardPlan& pl
                 heads * (3ull * spec.linear_value_head_dim() + 2ull * spec.linear_key_head_dim() + 2);
   const uint64_t floats_per_token = linear + 4ull * spec.hidden_dim() +
                                     (spec.attn_output_gate() ? 4 : 2) * heads * (spec.head_dim() + latent) +
-                                    2ull * spec.n_kv_heads() * spec.head_dim() + 2ull * spec.q_lora_rank() +
+                                    2ull * MostKvHeads(spec) * spec.head_dim() + 2ull * spec.q_lora_rank() +
                                     spec.n_experts() + 2 * (entries * inter + shared);
   // Two tokens' worth of logits cover decoding; commands that ask for more rows are few and say so by
   // --context.

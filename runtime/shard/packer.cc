@@ -107,11 +107,8 @@ void Packer::PackAssembled(const PackTask& task, const Part& part) const {
                                    weight.name(), problem));
       return;
     }
-    if (info.block_cols == 1)
-      kernels::PackRows(matrix, out, first_row, end - r, rows.data(), row_bytes);
-    else
-      kernels::PackPart(matrix, out, first_row, end - r, col_begin, col_end - col_begin, rows.data(),
-                        row_bytes);
+    kernels::PackPart(matrix, out, first_row, end - r, col_begin, col_end - col_begin, rows.data(),
+                      row_bytes);
   }
 }
 

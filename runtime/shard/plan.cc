@@ -292,7 +292,7 @@ class Planner {
     // An upper bound where layers have a sliding window, which need no more positions than that.
     uint64_t elements = 0;
     for (uint32_t l = 0; l < spec_.n_layers(); ++l)
-      elements += 2ull * OwnedKvHeads(spec_, plan_, l, rank).size() * spec_.head_dim();
+      elements += uint64_t{OwnedKvHeads(spec_, plan_, l, rank).size()} * (spec_.head_dim() + ValueDim(spec_));
     return elements * kernels::KvBytes(table_.kv_type);
   }
 

@@ -65,6 +65,9 @@ Range OwnedRange(const proto::ModelSpec& spec, const proto::ShardPlan& plan, int
 // therefore holds (none with multi-head latent attention, whose cache belongs to all heads, nor with linear attention).
 Range OwnedHeads(const proto::ShardPlan& plan, uint32_t layer, int rank);
 Range OwnedKvHeads(const proto::ModelSpec& spec, const proto::ShardPlan& plan, uint32_t layer, int rank);
+// Key-value heads of a layer, and elements of a head's value, as model/model_spec.h has them.
+uint32_t KvHeadsOf(const proto::ModelSpec& spec, uint32_t layer);
+uint32_t ValueDim(const proto::ModelSpec& spec);
 
 // What a sequence leaves behind in a layer of linear attention on `rank`; all 0 in other layers. Value head by value head
 // [linear_key_head_dim][linear_value_head_dim], and the last linear_conv_kernel - 1 tokens' inputs of each channel.

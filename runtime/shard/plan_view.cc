@@ -28,11 +28,19 @@ Range OwnedHeads(const proto::ShardPlan& plan, uint32_t layer, int rank) {
   return {bounds[rank], bounds[rank + 1]};
 }
 
+uint32_t KvHeadsOf(const proto::ModelSpec& spec, uint32_t layer) {
+  return onecopy::KvHeadsOf(spec, layer);
+}
+
+uint32_t ValueDim(const proto::ModelSpec& spec) {
+  return onecopy::ValueDim(spec);
+}
+
 Range OwnedKvHeads(const proto::ModelSpec& spec, const proto::ShardPlan& plan, uint32_t layer, int rank) {
   if (spec.kv_lora_rank() > 0 || IsLinearLayer(spec, layer)) return {};
   const Range heads = OwnedHeads(plan, layer, rank);
   if (heads.size() == 0) return {};
-  const uint32_t group = spec.n_heads() / spec.n_kv_heads();
+  const uint32_t group = spec.n_heads() / KvHeadsOf(spec, layer);
   return {heads.begin / group, static_cast<uint32_t>(DivUp(heads.end, group))};
 }
 

@@ -298,9 +298,11 @@ class StepPredictor {
   double Attended(uint32_t layer) const {
     const double all = n_ * step_.position + n_ * (n_ + 1) / 2;
     const auto& sliding = spec_.sliding_layers();
-    if (spec_.sliding_window() == 0 || std::find(sliding.begin(), sliding.end(), layer) == sliding.end())
-      return all;
-    return std::min(all, n_ * spec_.sliding_window());
+    // A token sees half of its chunk on average, where the sequence has gone through some.
+    const double window =
+        spec_.attention_chunk() > 0 ? spec_.attention_chunk() / 2.0 : spec_.sliding_window();
+    if (window == 0 || std::find(sliding.begin(), sliding.end(), layer) == sliding.end()) return all;
+    return std::min(all, n_ * window);
   }
 
   void AddAttention(uint32_t layer, int rank, StepTime* time) {

@@ -30,12 +30,15 @@ inline bool IsAssembled(const proto::Weight& weight) {
   return weight.layout() != proto::Weight::ROWS || weight.interleave() != 0;
 }
 inline bool LinesAreColumns(const proto::Weight& weight) {
-  return weight.layout() == proto::Weight::INT4_GPTQ || weight.layout() == proto::Weight::INT4_AWQ;
+  return weight.layout() == proto::Weight::INT4_GPTQ || weight.layout() == proto::Weight::INT4_AWQ ||
+         weight.layout() == proto::Weight::FLOATS_TRANSPOSED;
 }
 
-// Rows or columns of the tensor for each of the weight's: more than one where weights take turns. A vector is one row.
+// Rows or columns of the tensor for each of the weight's: more than one where weights take turns. A vector is one row; weights
+// whose lines are columns stand side by side in each.
 inline uint64_t LinesPerOwn(const proto::Weight& weight) {
-  return weight.rows() == 1 ? 1 : std::max(1u, weight.interleave());
+  const bool one = weight.rows() == 1 || weight.layout() == proto::Weight::FLOATS_TRANSPOSED;
+  return one ? 1 : std::max(1u, weight.interleave());
 }
 
 // Of an assembled weight.

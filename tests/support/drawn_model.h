@@ -56,6 +56,13 @@ class DrawnModel {
       if (type == "UINT32") gguf.U32(key, entry.at(2));
       if (type == "FLOAT32") gguf.F32(key, entry.at(2));
       if (type == "BOOL") gguf.Flag(key, entry.at(2));
+      if (type == "INT32[]")
+        gguf.Numbers(key, testing::GgufWriter::kI32, entry.at(2).get<std::vector<int32_t>>());
+      if (type == "BOOL[]") {
+        std::vector<uint8_t> flags;
+        for (const bool flag : entry.at(2)) flags.push_back(flag ? 1 : 0);
+        gguf.Numbers(key, testing::GgufWriter::kBool, flags);
+      }
     }
     for (const auto& tensor : description.at("tensors")) {
       const std::vector<uint64_t> shape = tensor.at("shape");
@@ -104,8 +111,17 @@ class DrawnModel {
       const size_t count = heads > 0 && shape.size() == 1 ? cols : rows;
       std::vector<float> piece(source.begin() + static_cast<ptrdiff_t>(first * width),
                                source.begin() + static_cast<ptrdiff_t>((first + count) * width));
+      size_t piece_cols = width;
+      if (part.size() > 3) {
+        const size_t first_col = part.at(3);
+        piece_cols = part.at(4);
+        std::vector<float> columns;
+        for (size_t r = 0; r < rows; ++r)
+          for (size_t c = 0; c < piece_cols; ++c) columns.push_back(piece[r * width + first_col + c]);
+        piece = std::move(columns);
+      }
       if (heads > 0) piece = Interleaved(piece, heads, width);
-      if (tensor.value("transposed", false)) piece = Transposed(piece, width);
+      if (tensor.value("transposed", false)) piece = Transposed(piece, piece_cols);
       values.insert(values.end(), piece.begin(), piece.end());
     }
     if (tensor.contains("tile")) values = Tiled(values, tensor.at("tile"));

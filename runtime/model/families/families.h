@@ -15,6 +15,8 @@ const Family& Qwen3Family();
 const Family& Qwen2MoeFamily();
 const Family& Qwen3MoeFamily();
 const Family& LlamaFamily();
+const Family& Llama4Family();
+const Family& Mimo2Family();
 const Family& MixtralFamily();
 const Family& OlmoeFamily();
 const Family& Glm4MoeFamily();
@@ -58,9 +60,10 @@ void ReadTransformer(const Checkpoint& checkpoint, const HfDefaults& defaults, P
                      proto::ModelSpec* spec);
 
 // The parts of ReadTransformer, for families of which the rest is not true.
-// Hidden size, layers, numbers of heads, vocabulary, context, norm.
+// Hidden size, layers, numbers of heads, vocabulary, context, norm. Not the key-value heads where a GGUF file has them layer by
+// layer and the family reads them so.
 void ReadSizes(const Checkpoint& checkpoint, Parameters* in, proto::ModelSpec* spec,
-               bool kv_heads_default = false);
+               bool kv_heads_default = false, bool kv_heads_by_layer = false);
 // The base of the rotation and its scaling; a problem for a scaling that is not computed. hf_theta: of a config.json
 // that has none; 0: it must be there.
 void ReadRope(const Checkpoint& checkpoint, Parameters* in, proto::ModelSpec* spec, float hf_theta = 0);

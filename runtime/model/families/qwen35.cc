@@ -1,11 +1,10 @@
 // Qwen3.5, with experts or dense: Qwen3-Next's layers, with projections of their own for the parts of linear attention. The
-// directory of the published models is a vision model's, of which this is the text model: its rope over three axes is the
-// plain one where all of a token's positions are the same, as in text. Vision encoder and multi-token prediction are left out.
+// directory of the published models is a vision model's, of which this is the text model (text_config.h): its rope over three axes is the
+// plain one where all of a token's positions are the same, as in text. Multi-token prediction is left out.
 // Source: transformers' Qwen3_5MoeForConditionalGeneration, Qwen3_5MoeForCausalLM and their dense relatives; llama.cpp's
 // architectures qwen35moe and qwen35, whose converter puts value heads in the order of ggml's broadcasts.
 #include <string>
 
-#include "runtime/base/error.h"
 #include "runtime/model/families/families.h"
 
 namespace onecopy {
@@ -13,24 +12,6 @@ namespace {
 
 using proto::ModelSpec;
 using proto::Weight;
-
-// config.json with what its text_config says in place of what stands beside that.
-Checkpoint TextModelOf(const Checkpoint& checkpoint) {
-  Checkpoint text;
-  text.path = checkpoint.path;
-  text.format = checkpoint.format;
-  text.metadata = checkpoint.metadata;
-  text.tensors = checkpoint.tensors;
-  text.index = checkpoint.index;
-  const auto config = checkpoint.metadata.find("text_config");
-  if (config == checkpoint.metadata.end()) return text;
-  if (!config->is_object())
-    Fail(ErrorCode::kBadInput, "{}/config.json: text_config: expected an object, found a {}", checkpoint.path,
-         config->type_name());
-  for (const auto& [key, value] : config->items())
-    if (key != "model_type") text.metadata[key] = value;
-  return text;
-}
 
 void ReadExperts(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
   if (checkpoint.format == CheckpointFormat::kGguf) {
@@ -46,9 +27,8 @@ void ReadExperts(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) 
   spec->set_norm_topk_prob(in->FlagOr("norm_topk_prob", true));
 }
 
-void ReadParameters(const Checkpoint& whole, ModelSpec* spec) {
-  const bool gguf = whole.format == CheckpointFormat::kGguf;
-  const Checkpoint checkpoint = gguf ? whole : TextModelOf(whole);
+void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
+  const bool gguf = checkpoint.format == CheckpointFormat::kGguf;
   Parameters in = OpenParameters(checkpoint);
   ReadTransformer(
       checkpoint,
@@ -72,8 +52,7 @@ constexpr const char *kGateUp = "model.layers.{L}.mlp.experts.gate_up_proj",
                      *kDown = "model.layers.{L}.mlp.experts.down_proj";
 
 bool IsStacked(const Checkpoint& checkpoint, const ModelSpec&) {
-  return checkpoint.Find("model.layers.0.mlp.experts.gate_up_proj") != nullptr ||
-         checkpoint.Find("model.language_model.layers.0.mlp.experts.gate_up_proj") != nullptr;
+  return checkpoint.Find("model.layers.0.mlp.experts.gate_up_proj") != nullptr;
 }
 bool IsByExpert(const Checkpoint& checkpoint, const ModelSpec& spec) {
   return !IsStacked(checkpoint, spec);
@@ -101,11 +80,11 @@ std::vector<Family::TensorRow> Rows() {
 const Family& Qwen35Family() {
   static const Family family = {"qwen35",
                                 {"qwen35moe", "qwen35"},
-                                {"qwen3_5_moe", "qwen3_5_moe_text", "qwen3_5", "qwen3_5_text"},
+                                {"qwen3_5_moe_text", "qwen3_5_text"},
                                 ReadParameters,
                                 Rows(),
                                 nullptr,
-                                {"mtp.", "model.visual."}};
+                                {"mtp."}};
   return family;
 }
 

@@ -76,8 +76,8 @@ void ReadHfLlama3(Parameters* rope, ModelSpec* spec) {
   scaling->set_low_freq_factor(rope->Positive("low_freq_factor"));
   scaling->set_high_freq_factor(rope->Positive("high_freq_factor"));
   scaling->set_original_context_length(rope->Count("original_max_position_embeddings", 1, kMaxContext));
-  if (scaling->high_freq_factor() <= scaling->low_freq_factor())
-    rope->Problem("high_freq_factor", fmt::format("expected more than low_freq_factor, {}, found {}",
+  if (scaling->high_freq_factor() < scaling->low_freq_factor())
+    rope->Problem("high_freq_factor", fmt::format("expected at least low_freq_factor, {}, found {}",
                                                   scaling->low_freq_factor(), scaling->high_freq_factor()));
 }
 

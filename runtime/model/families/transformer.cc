@@ -2,6 +2,7 @@
 // (config.json).
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "runtime/base/printable.h"
@@ -64,12 +65,13 @@ void RefuseGgufFactors(Parameters* in) {
   }
 }
 
-void ReadGgufSizes(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
+void ReadGgufSizes(const Checkpoint& checkpoint, bool kv_heads_by_layer, Parameters* in, ModelSpec* spec) {
   spec->set_n_layers(in->Count("block_count", 1, kMaxLayers));
   spec->set_context_length(in->Count("context_length", 1, kMaxContext));
   spec->set_hidden_dim(in->Count("embedding_length", 1, kMaxDim));
   spec->set_n_heads(in->Count("attention.head_count", 1, kMaxHeads));
-  spec->set_n_kv_heads(in->CountOr("attention.head_count_kv", spec->n_heads(), 1, kMaxHeads));
+  if (!kv_heads_by_layer)
+    spec->set_n_kv_heads(in->CountOr("attention.head_count_kv", spec->n_heads(), 1, kMaxHeads));
   spec->set_rms_norm_eps(in->Positive("attention.layer_norm_rms_epsilon"));
   spec->set_vocab_size(GgufVocabulary(checkpoint, in));
   spec->set_tied_embeddings(checkpoint.Find("output.weight") == nullptr);
@@ -122,7 +124,8 @@ void ReadHfSizes(const Checkpoint& checkpoint, bool kv_heads_default, Parameters
   const bool as_many = !in->Has("num_key_value_heads") &&
                        (kv_heads_default || checkpoint.metadata.contains("num_key_value_heads"));
   spec->set_n_kv_heads(as_many ? spec->n_heads() : in->Count("num_key_value_heads", 1, kMaxHeads));
-  spec->set_rms_norm_eps(in->Positive("rms_norm_eps"));
+  const bool other_name = !in->Has("rms_norm_eps") && in->Has("layernorm_epsilon");  // MiMo's
+  spec->set_rms_norm_eps(in->Positive(other_name ? "layernorm_epsilon" : "rms_norm_eps"));
   spec->set_vocab_size(in->Count("vocab_size", 1, kMaxDim));
   spec->set_tied_embeddings(in->FlagOr("tie_word_embeddings", false));
 }
@@ -149,8 +152,9 @@ void RefuseHfQuantization(const Checkpoint& checkpoint, Parameters* in) {
   for (const std::string& problem : problems) in->Problem("quantization_config", problem);
 }
 
-void ReadSizes(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec, bool kv_heads_default) {
-  checkpoint.format == CheckpointFormat::kGguf ? ReadGgufSizes(checkpoint, in, spec)
+void ReadSizes(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec, bool kv_heads_default,
+               bool kv_heads_by_layer) {
+  checkpoint.format == CheckpointFormat::kGguf ? ReadGgufSizes(checkpoint, kv_heads_by_layer, in, spec)
                                                : ReadHfSizes(checkpoint, kv_heads_default, in, spec);
 }
 
@@ -191,14 +195,13 @@ void CheckTransformer(Parameters* in, const ModelSpec& spec) {
   const uint32_t heads = spec.n_heads(), kv_heads = spec.n_kv_heads();
   const bool gguf_names = in->Has("attention.head_count");
   const char* heads_key = gguf_names ? "attention.head_count" : "num_attention_heads";
-  if (heads % kv_heads != 0) {
-    in->Problem(heads_key,
-                fmt::format("{} query heads are not a multiple of {} key-value heads", heads, kv_heads));
+  for (const uint32_t n : {kv_heads, spec.sliding_kv_heads() == 0 ? kv_heads : spec.sliding_kv_heads()}) {
+    if (heads % n == 0) continue;
+    in->Problem(heads_key, fmt::format("{} query heads are not a multiple of {} key-value heads", heads, n));
   }
-  if (static_cast<uint64_t>(heads) * spec.head_dim() > kMaxDim) {
-    in->Problem(heads_key,
-                fmt::format("{} heads of {} elements are above {}", heads, spec.head_dim(), kMaxDim));
-  }
+  const uint32_t longest = std::max(spec.head_dim(), spec.v_head_dim());
+  if (static_cast<uint64_t>(heads) * longest > kMaxDim)
+    in->Problem(heads_key, fmt::format("{} heads of {} elements are above {}", heads, longest, kMaxDim));
   if (spec.head_dim() == 0) {
     in->Problem(gguf_names ? "embedding_length" : "hidden_size",
                 fmt::format("expected a multiple of the {} heads, found {}", heads, spec.hidden_dim()));

@@ -14,11 +14,6 @@ constexpr const char* kKimiDelta =
     "attention";
 constexpr const char* kMamba = "state-space layers (Mamba)";
 constexpr const char* kVision = "the text model in a directory of a vision model (text_config)";
-constexpr const char* kLlama4 =
-    "chunked attention, layers without rope, a temperature of the attention, and expert inputs scaled by the "
-    "router";
-constexpr const char* kMimo =
-    "heads of other numbers and sizes in the layers with a sliding window, and values shorter than keys";
 constexpr const char* kGemma = "GELU, norms behind attention and FFN, and a soft cap of logits";
 constexpr const char* kLightning = "lightning attention";
 
@@ -41,10 +36,6 @@ constexpr Need kNeeds[] = {
     {"nemotron_h_moe", kMamba},
     {"jamba", kMamba},
     {"minimax", kLightning},
-    {"llama4", kLlama4},
-    {"llama4_text", kLlama4},
-    {"mimo_v2_flash", kMimo},
-    {"mimo2", kMimo},
     {"kimi_k25", kVision},
     {"glm4v_moe", kVision},
     {"qwen3_vl_moe", kVision},

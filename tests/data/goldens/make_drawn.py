@@ -54,6 +54,12 @@ QWEN35_ROPE = dict(mrope_interleaved=True, mrope_section=[3, 3, 2], partial_rota
                    rope_type="default")
 QWEN35_EXPERTS = dict(moe_intermediate_size=96, shared_expert_intermediate_size=160, num_experts=6, num_experts_per_tok=3)
 
+LLAMA4 = dict(BASE, model_type="llama4_text", architectures=["Llama4ForCausalLM"], num_hidden_layers=5,
+              intermediate_size=96, intermediate_size_mlp=160, num_attention_heads=6, num_key_value_heads=2, head_dim=48,
+              num_local_experts=6, num_experts_per_tok=1, interleave_moe_layer_step=2, use_qk_norm=True,
+              no_rope_layers=[], no_rope_layer_interval=4, attention_bias=False, rms_norm_eps=1e-5, rope_theta=500000.0,
+              attn_temperature_tuning=True, rope_scaling=None)
+
 # seed: chosen so that no expert or greedy token is chosen by a hair. gguf: llama.cpp's architecture. nextn: a layer for
 # multi-token prediction stands behind the others. Prompts as in make_goldens.
 MODELS = {
@@ -142,6 +148,28 @@ MODELS = {
         BASE, **dict(LINEAR, linear_num_key_heads=2), intermediate_size=192, model_type="qwen3_5_text",
         architectures=["Qwen3_5ForCausalLM"], rope_parameters=QWEN35_ROPE, tie_word_embeddings=True)),
 }
+# Chunks of 48 positions have no whole pages of the cache, of 64 they do; a temperature that tells positions apart.
+MODELS["llama4_chunk48"] = dict(seed=1, prompts=[1, 50, 300], config=dict(
+    LLAMA4, attention_chunk_size=48, floor_scale=24, attn_scale=0.4, num_experts_per_tok=2, use_qk_norm=False,
+    interleave_moe_layer_step=1, no_rope_layers=[1, 0, 1, 1, 0]))
+MODELS["llama4_chunk64"] = dict(seed=1, prompts=[1, 64, 300], config=dict(
+    LLAMA4, attention_chunk_size=64, floor_scale=32, attn_scale=0.4, rope_scaling=dict(
+        rope_type="llama3", factor=16.0, low_freq_factor=1.0, high_freq_factor=1.0,
+        original_max_position_embeddings=64)))
+# As GGUF has it, where chunk and temperature have no key. 16 experts: with 128 llama.cpp takes Maverick's attention.
+MODELS["llama4"] = dict(seed=1, gguf="llama4", config=dict(
+    LLAMA4, num_local_experts=16, attention_chunk_size=8192, floor_scale=8192, attn_scale=0.1))
+# Windows shorter than a prompt and no multiple of a page; one and two key-value heads; values shorter than keys.
+MIMO2 = dict(BASE, model_type="mimo_v2_flash", architectures=["MiMoV2FlashForCausalLM"], num_hidden_layers=4,
+             intermediate_size=160, moe_intermediate_size=96, num_attention_heads=6, num_key_value_heads=1,
+             swa_num_key_value_heads=2, head_dim=96, v_head_dim=64, n_routed_experts=6, num_experts_per_tok=3,
+             n_group=1, topk_group=1, norm_topk_prob=True, routed_scaling_factor=None, attention_bias=False,
+             rms_norm_eps=1e-5, attention_value_scale=0.707, sliding_window=20,
+             layer_types=["full_attention", "sliding_attention", "sliding_attention", "full_attention"],
+             mlp_layer_types=["dense", "sparse", "sparse", "sparse"], rope_parameters=dict(
+                 full_attention=dict(rope_type="default", rope_theta=5000000.0, partial_rotary_factor=0.334),
+                 sliding_attention=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.334)))
+MODELS["mimo_v2_flash"] = dict(seed=1, gguf="mimo2", prompts=[1, 50, 200], config=MIMO2)
 TIED_GAIN = 4.0  # of what writes to the residual stream, or a model with tied embeddings repeats its input
 
 # ------------------------------------------------------------------------------------------------ drawing
@@ -167,7 +195,7 @@ def spread(name, shape, tied):
         return 0.05
     if name.endswith("A_log"):
         return 2.0  # some heads forget at once, some hardly
-    if name.endswith("dt_bias"):
+    if name.endswith(("dt_bias", "sink_bias")):
         return 1.0
     if name.endswith("bias"):
         return 0.2
@@ -175,7 +203,9 @@ def spread(name, shape, tied):
         return 1.0
     if "embed_tokens" in name or "lm_head" in name:
         return 2.5 / root
-    if re.search(r"\.(gate|router\.layer)\.weight$", name) or re.search(r"q(_b)?_proj", name):
+    if re.search(r"experts\.(gate_up|down)_proj$", name):  # [experts, inputs, outputs]
+        return 1.0 / math.sqrt(shape[-2])
+    if re.search(r"\.(gate|router|router\.layer)\.weight$", name) or re.search(r"q(_b)?_proj", name):
         return 2.0 / root
     if tied and re.search(r"(o_proj|out_proj|down_proj|output_linear)", name):
         return TIED_GAIN / root
@@ -261,9 +291,12 @@ class Recorder(gguf.GGUFWriter):
     def metadata(self):
         out = []
         for key, value in self.kv_data[0].items():
-            assert value.type in (gguf.GGUFValueType.STRING, gguf.GGUFValueType.UINT32, gguf.GGUFValueType.FLOAT32,
-                                  gguf.GGUFValueType.BOOL), (key, value.type)
-            out.append([key, value.type.name, value.value])
+            kind, lists = value.type, value.type == gguf.GGUFValueType.ARRAY
+            if lists:
+                kind = gguf.GGUFValueType.BOOL if isinstance(value.value[0], bool) else gguf.GGUFValueType.INT32
+            assert kind in (gguf.GGUFValueType.STRING, gguf.GGUFValueType.UINT32, gguf.GGUFValueType.FLOAT32,
+                            gguf.GGUFValueType.BOOL, gguf.GGUFValueType.INT32), (key, kind)
+            out.append([key, kind.name + ("[]" if lists else ""), value.value])
         return out
 
 
@@ -273,15 +306,17 @@ def metadata(c, arch, nextn):
     w.add_block_count(c["num_hidden_layers"] + nextn)
     w.add_context_length(c["max_position_embeddings"])
     w.add_embedding_length(c["hidden_size"])
-    if "intermediate_size" in c:
+    if "intermediate_size" in c and arch != "llama4":
         w.add_feed_forward_length(c["intermediate_size"])
     w.add_head_count(c["num_attention_heads"])
     w.add_layer_norm_rms_eps(c["rms_norm_eps"])
     rotation = {**c, **(c.get("rope_parameters") or {})}
-    w.add_rope_freq_base(rotation.get("rope_theta", 10000.0))
+    if arch != "mimo2":
+        w.add_rope_freq_base(rotation.get("rope_theta", 10000.0))
     w.add_vocab_size(c["vocab_size"])
     mla = "kv_lora_rank" in c
-    w.add_head_count_kv(1 if mla else c["num_key_value_heads"])
+    if arch != "mimo2":
+        w.add_head_count_kv(1 if mla else c["num_key_value_heads"])
     head = c.get("head_dim", c["hidden_size"] // c["num_attention_heads"])
     if mla:
         w.add_q_lora_rank(c["q_lora_rank"])
@@ -294,8 +329,9 @@ def metadata(c, arch, nextn):
     else:
         if "head_dim" in c:
             w.add_key_length(head)
-            w.add_value_length(head)
-        w.add_rope_dimension_count(c.get("rotary_dim", int(head * rotation.get("partial_rotary_factor", 1))))
+            w.add_value_length(c.get("v_head_dim", head))
+        share = rotation.get("full_attention", rotation).get("partial_rotary_factor", 1)
+        w.add_rope_dimension_count(c.get("rotary_dim", int(head * share)))
     rope = c.get("rope_scaling") or {}
     if rope.get("type") == "yarn":
         w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
@@ -327,6 +363,18 @@ def metadata(c, arch, nextn):
         w.add_logit_scale(c["logits_scaling"])
         if c.get("shared_intermediate_size"):
             w.add_expert_shared_feed_forward_length(c["shared_intermediate_size"])
+    if arch == "mimo2":
+        sliding = [kind == "sliding_attention" for kind in c["layer_types"]]
+        w.add_head_count_kv([c["swa_num_key_value_heads" if s else "num_key_value_heads"] for s in sliding])
+        w.add_sliding_window(c["sliding_window"])
+        w.add_sliding_window_pattern(sliding)
+        w.add_rope_freq_base(c["rope_parameters"]["full_attention"]["rope_theta"])
+        w.add_float32("mimo2.rope.freq_base_swa", c["rope_parameters"]["sliding_attention"]["rope_theta"])
+        w.add_float32("mimo2.attention.value_scale", c["attention_value_scale"])
+    if arch == "llama4":
+        w.add_feed_forward_length(c["intermediate_size_mlp"])
+        w.add_expert_feed_forward_length(c["intermediate_size"])
+        w.add_interleave_moe_layer_step(c["interleave_moe_layer_step"])
     if arch == "minimax-m2":
         w.add_expert_feed_forward_length(c["intermediate_size"])
         w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
@@ -402,8 +450,9 @@ def linear_tensors(c, arch, name, shape):
 
 
 def gguf_tensors(c, arch, recipes, nextn):
-    """[{name, type, dims, parts: [[tensor, first row, rows]], heads}]: heads: the rows' halves are interleaved per head;
-    tile [a, b, n]: of each row the a * b blocks of n elements are transposed as a matrix; change: as its name says."""
+    """[{name, type, dims, parts: [[tensor, first row, rows, first column?, columns?]], heads}]: heads: the rows' halves are
+    interleaved per head; transposed: each part is; tile [a, b, n]: of each row the a * b blocks of n elements are transposed
+    as a matrix; change: as its name says."""
     enum = next(a for a, n in gguf.MODEL_ARCH_NAMES.items() if n == arch)
     names = gguf.get_tensor_name_map(enum, c["num_hidden_layers"] + nextn)
     stacked, out = {}, []
@@ -414,6 +463,8 @@ def gguf_tensors(c, arch, recipes, nextn):
         if suffix == "e_score_correction_bias":
             stem, suffix = hf_name[:-len("_bias")], "bias"
         name = names.get_name(stem)
+        if suffix == "attention_sink_bias":
+            name, suffix = f"blk.{re.search(r'layers[.]([0-9]+)', stem)[1]}.attn_sinks", "weight"
         assert name, hf_name
         vector = len(shape) == 1 or ("ffn_gate_inp" in name)
         out.append(dict(name=f"{name}.{suffix}", type="F32" if vector else "F16", shape=shape, parts=parts, heads=heads))
@@ -445,6 +496,14 @@ def gguf_tensors(c, arch, recipes, nextn):
                                 parts=[[name, i * shape[1] + first, count] for i in range(shape[0])], heads=0))
         elif "linear_attn." in name:
             out += linear_tensors(c, arch, name, shape)
+        elif re.search(r"feed_forward\.experts\.(gate_up|down)_proj$", name):
+            count, inputs, outputs = shape
+            layer, gate_up = re.search(r"layers\.(\d+)", name)[1], "gate_up" in name
+            width = outputs // 2 if gate_up else outputs
+            for n, part in enumerate(("gate", "up") if gate_up else ("down",)):
+                out.append(dict(name=f"blk.{layer}.ffn_{part}_exps.weight", type="F16", shape=[count, width, inputs],
+                                parts=[[name, i * inputs, inputs, n * width, width] for i in range(count)], heads=0,
+                                transposed=True))
         elif name.endswith("kv_b_proj.weight"):
             heads, nope, v = c["num_attention_heads"], c["qk_nope_head_dim"], c["v_head_dim"]
             layer = re.search(r"layers\.(\d+)", name)[1]

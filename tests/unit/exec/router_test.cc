@@ -49,6 +49,23 @@ TEST(Router, WithoutNormalisationWeightsAreSharesOfAllExperts) {
   EXPECT_NEAR(routing.weights[1], 0.4, 1e-6);
 }
 
+// Sigmoids of 30 and 40 are the same float; the larger logit is chosen. The shared expert's input is as it is.
+TEST(Router, InputsAreWeightedByTheSigmoidOfExpertsChosenByLogits) {
+  proto::ModelSpec spec = Spec(3, 1, false);
+  spec.set_gating(proto::ModelSpec::SIGMOID);
+  spec.set_weights_scale_inputs(true);
+  std::vector<float> scores = {30, 40, -1, -3, -2, -1};
+  Routing routing = Route(spec, scores, 2);
+  RouteShared(2, {}, &routing);
+  ASSERT_EQ(routing.groups.size(), 3u);
+  EXPECT_EQ(routing.groups[0].expert, 1u);
+  EXPECT_EQ(routing.groups[1].expert, 2u);
+  EXPECT_THAT(routing.weights, ElementsAre(1, 1, 1, 1));
+  EXPECT_THAT(routing.input_weights, ElementsAre(1, ::testing::FloatEq(1 / (1 + std::exp(1.0f))), 1, 1));
+  RouteAll(2, &routing);
+  EXPECT_THAT(routing.input_weights, ElementsAre());
+}
+
 TEST(Router, TiesGoToTheLowerExpert) {
   std::vector<float> scores(6, 1.0f);
   const Routing routing = Route(Spec(6, 2, true), scores, 1);

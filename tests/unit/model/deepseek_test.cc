@@ -88,7 +88,7 @@ TEST(Deepseek, V3BindsEveryTensorOfBothForms) {
     }
     EXPECT_EQ(CountRoles(spec), expected);
     for (const Weight& weight : spec.weights()) {
-      const RoleShape shape = ShapeOfRole(spec, weight.role());
+      const RoleShape shape = ShapeOfRole(spec, weight.role(), weight.layer());
       EXPECT_EQ(weight.rows(), shape.rows) << weight.name();
       EXPECT_EQ(weight.cols(), shape.cols) << weight.name();
     }

@@ -50,7 +50,7 @@ TEST(GptOss, BindsEveryTensor) {
   const ModelSpec spec = BuildModelSpec(checkpoint);
   EXPECT_EQ(static_cast<size_t>(spec.weights_size()), checkpoint.tensors.size());
   for (const Weight& weight : spec.weights()) {
-    const RoleShape shape = ShapeOfRole(spec, weight.role());
+    const RoleShape shape = ShapeOfRole(spec, weight.role(), weight.layer());
     EXPECT_EQ(weight.rows(), shape.rows) << weight.name();
     EXPECT_EQ(weight.cols(), shape.cols) << weight.name();
     EXPECT_EQ(weight.n_experts(), IsExpertRole(weight.role()) ? 128u : 0u) << weight.name();

@@ -263,7 +263,7 @@ TEST(Qwen3Moe, RefusesUnsupportedOrAbsurdConfigs) {
         {"low_freq_factor", 4.0},
         {"high_freq_factor", 1.0},
         {"original_max_position_embeddings", 32}},
-       {"rope_scaling", "high_freq_factor: expected more than low_freq_factor"}},
+       {"rope_scaling", "high_freq_factor: expected at least low_freq_factor"}},
       {"rope_scaling", {{"factor", 4.0}}, {"rope_scaling", "a factor but no rope_type"}},
       {"rope_scaling", "yarn", {"rope_scaling", "expected an object"}},
       {"use_sliding_window", 1, {"use_sliding_window", "expected true or false"}},

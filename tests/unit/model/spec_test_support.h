@@ -26,7 +26,7 @@ inline void ExpectCompleteAndShaped(const proto::ModelSpec& spec,
                                     const std::set<proto::Weight::Role>& optional_roles) {
   std::set<std::tuple<int, uint32_t, uint32_t>> seen;
   for (const proto::Weight& weight : spec.weights()) {
-    const RoleShape shape = ShapeOfRole(spec, weight.role());
+    const RoleShape shape = ShapeOfRole(spec, weight.role(), weight.layer());
     EXPECT_EQ(weight.rows(), shape.rows) << weight.name();
     EXPECT_EQ(weight.cols(), shape.cols) << weight.name();
     EXPECT_EQ(weight.n_experts() > 0, IsExpertRole(weight.role())) << weight.name();
