@@ -69,7 +69,7 @@ class StepExchanges {
     const double kv_row = IsLinearLayer(spec_, layer) ? linear_row
                           : spec_.kv_lora_rank() > 0
                               ? spec_.q_lora_rank() + spec_.kv_lora_rank() + spec_.qk_rope_head_dim()
-                              : double{KvHeadsOf(spec_, layer)} * (spec_.head_dim() + ValueDim(spec_));
+                              : 1.0 * KvHeadsOf(spec_, layer) * (spec_.head_dim() + ValueDim(spec_));
     const auto& dense = spec_.dense_layers();
     const bool routed = spec_.n_experts() > 0 && std::find(dense.begin(), dense.end(), layer) == dense.end();
     return GatherSeconds(machine_, group, n_ * kv_row * sizeof(float)) +
