@@ -196,25 +196,27 @@ class TheBed(unittest.TestCase):
             self.assertEqual(2, len(hosts.files("host1")) + len(hosts.files("host2")))
 
     def test_nothing_is_left(self):
-        def remains():
-            mounts = open("/proc/self/mounts").read().count(bed.PREFIX)
-            folders = [name for name in os.listdir(tempfile.gettempdir()) if name.startswith(bed.PREFIX)]
+        def remains(pid):  # of the hosts of that process; other tests have theirs meanwhile
+            prefix = f"{bed.PREFIX}{pid}-"
+            mounts = open("/proc/self/mounts").read().count(prefix)
+            folders = [name for name in os.listdir(tempfile.gettempdir()) if name.startswith(prefix)]
             links = subprocess.run(["ip", "link"], env={"PATH": bed.ADMIN_PATH}, capture_output=True, text=True).stdout
             sleepers = subprocess.run(["pgrep", "-f", "sleep 62.25"], capture_output=True, text=True).stdout
             return mounts, sorted(folders), links, sleepers
 
-        before = remains()
+        before = remains(os.getpid())
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
             script = subprocess.Popen([f"{TREE}/tests/cluster/hosts", "--exec", "--", "sh", "-c",
                                        "echo up; sleep 62.25 & setsid sleep 62.25 & sleep 62.25"], stdout=subprocess.PIPE)
             script.stdout.readline()
+            self.assertEqual(1, len(remains(script.pid)[1]), "there is something to leave")
             script.send_signal(number)
             script.wait(timeout=30)
             time.sleep(0.5)
             if number == signal.SIGKILL:  # leaves its folder to the next one, and nothing else
                 with bed.Bed(hosts=1):
                     pass
-            self.assertEqual(before, remains(), signal.Signals(number).name)
+            self.assertEqual(before, remains(script.pid), signal.Signals(number).name)
 
     def test_control_cuts_and_joins(self):
         with subprocess.Popen([f"{TREE}/tests/cluster/hosts", "--exec", "--", "bash", "-c",
