@@ -122,7 +122,12 @@ std::optional<int> Parse(int argc, char** argv, bool speaks, const std::vector<C
   } catch (const CLI::Success& e) {  // --help, --version
     return speaks ? app.exit(e) : 0;
   } catch (const CLI::ParseError& e) {
-    if (speaks) std::fprintf(stderr, "onecopy: %s; see onecopy --help\n", e.what());
+    // What people type first is a prompt without -p, or a model without -m.
+    const bool extra = dynamic_cast<const CLI::ExtrasError*>(&e) != nullptr;
+    const std::string of = argc > 1 && argv[1][0] != '-' ? std::string(argv[1]) + " " : "";
+    if (speaks)
+      std::fprintf(stderr, "onecopy: %s%s; see onecopy %s--help\n", e.what(),
+                   extra ? " (a text goes with -p, a model with -m)" : "", of.c_str());
     return Exit(ErrorCode::kUsage);
   }
 }
