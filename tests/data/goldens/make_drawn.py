@@ -203,7 +203,7 @@ def spread(name, shape, tied):
         return 1.0
     if "embed_tokens" in name or "lm_head" in name:
         return 2.5 / root
-    if re.search(r"experts\.(gate_up|down)_proj$", name):  # [experts, inputs, outputs]
+    if re.search(r"feed_forward\.experts\.(gate_up|down)_proj$", name):  # Llama 4: [experts, inputs, outputs]
         return 1.0 / math.sqrt(shape[-2])
     if re.search(r"\.(gate|router|router\.layer)\.weight$", name) or re.search(r"q(_b)?_proj", name):
         return 2.0 / root
