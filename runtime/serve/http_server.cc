@@ -1,17 +1,17 @@
 // Boost.Asio and Beast: a thread that waits for all sockets at once, so that thousands of idle connections cost memory only.
+// clang-format off
+#include <utility>  // which Boost 1.74 needs and forgets
+// clang-format on
 #include <atomic>
 #include <boost/asio.hpp>
 #include <boost/asio/ssl.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <random>
 #include <thread>
 #include <unordered_set>
-#include <utility>  // Boost 1.74 forgets it
 
 #include "runtime/base/error.h"
 #include "runtime/base/log.h"

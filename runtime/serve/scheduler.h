@@ -71,6 +71,7 @@ class Scheduler {
   uint32_t TakeSlot();
   // Tokens of which beginnings that are shared are multiples.
   uint32_t KeepUnit() const { return limits_.fixed_chunks ? limits_.chunk_tokens : limits_.page_tokens; }
+  bool Shares() const { return options_.keep_prompts && !limits_.forward_only; }
   void ShareBest(Sequence& sequence);
   bool IsReadByAnother(const Sequence& sequence) const;
   bool MakeRoomForDecode();
