@@ -99,7 +99,7 @@ class Connection : public ConnectionBase, public std::enable_shared_from_this<Co
   }
   void OnDeadline() {
     if (timer_.expiry() > asio::steady_timer::clock_type::now()) return;  // set anew in the meantime
-    if (state_ == State::kHeader && buffer_.size() > 0)
+    if (state_ == State::kHeader && (buffer_.size() > 0 || parser_->got_some()))
       return Refuse(408, "the request did not arrive in time");
     if (state_ == State::kBody) return Refuse(408, "the request's body did not arrive in time");
     Close();
@@ -177,9 +177,10 @@ class Connection : public ConnectionBase, public std::enable_shared_from_this<Co
     Watch();
   }
 
-  // While a request is answered: notices a client that goes. What it sends already belongs to its next request.
+  // While a request is answered, and until the next one: notices a client that goes. What it sends already belongs to its
+  // next request, and ends the watch.
   void Watch() {
-    if (closed_ || watching_ || buffer_.size() >= shared_.options.header_bytes) return;
+    if (closed_ || watching_ || buffer_.size() > 0) return;
     watching_ = true;
     constexpr size_t kPiece = 4096;
     stream_.async_read_some(buffer_.prepare(kPiece),
@@ -187,11 +188,7 @@ class Connection : public ConnectionBase, public std::enable_shared_from_this<Co
                               self->watching_ = false;
                               if (error) return self->Close();
                               self->buffer_.commit(n);
-                              if (self->state_ == State::kAnswer) {
-                                self->Watch();
-                              } else {
-                                self->Next();
-                              }
+                              self->Next();
                             });
   }
 
