@@ -13,9 +13,14 @@ namespace {
 using test::FakeEngine;
 using test::HashOf;
 
-constexpr StepEngine::Limits kLimits = {
-    .slots = 16, .pages = 64, .page_tokens = 8, .context = 400, .chunk_tokens = 32, .vocab = 500,
-    .forward_only = false, .fixed_chunks = false};
+constexpr StepEngine::Limits kLimits = {.slots = 16,
+                                        .pages = 64,
+                                        .page_tokens = 8,
+                                        .context = 400,
+                                        .chunk_tokens = 32,
+                                        .vocab = 500,
+                                        .forward_only = false,
+                                        .fixed_chunks = false};
 
 struct Recorder : TokenSink {
   bool OnToken(int32_t token, const Logprobs* logprobs) override {
@@ -58,7 +63,9 @@ class SchedulerTest : public ::testing::Test {
     options.now = [this] { return now; };
     scheduler = std::make_unique<Scheduler>(*engine, end_tokens, options);
     // A step of n tokens takes n milliseconds.
-    engine->on_step = [this](const proto::Step& step) { now += std::chrono::milliseconds(step.tokens_size()); };
+    engine->on_step = [this](const proto::Step& step) {
+      now += std::chrono::milliseconds(step.tokens_size());
+    };
   }
   std::shared_ptr<Recorder> Add(std::vector<int32_t> prompt, uint32_t n, int top_logprobs = -1) {
     auto sink = std::make_shared<Recorder>();
@@ -100,7 +107,8 @@ TEST_F(SchedulerTest, OneSequenceIsReadInChunksAndDecoded) {
 TEST_F(SchedulerTest, CompanyChangesNothing) {
   Make(kLimits);
   std::vector<std::shared_ptr<Recorder>> sinks;
-  for (int i = 0; i < 30; ++i) sinks.push_back(Add(Prompt(static_cast<size_t>(1 + 7 * i % 90), i), 5 + i % 11));
+  for (int i = 0; i < 30; ++i)
+    sinks.push_back(Add(Prompt(static_cast<size_t>(1 + 7 * i % 90), i), 5 + i % 11));
   Run();
   for (int i = 0; i < 30; ++i)
     EXPECT_EQ(sinks[static_cast<size_t>(i)]->tokens,
@@ -115,7 +123,8 @@ TEST_F(SchedulerTest, SequencesMakeWayWhereTheCacheIsFullAndGoOn) {
   std::vector<std::shared_ptr<Recorder>> sinks;
   for (int i = 0; i < 12; ++i) sinks.push_back(Add(Prompt(20, i), 70));
   Run();
-  for (int i = 0; i < 12; ++i) EXPECT_EQ(sinks[static_cast<size_t>(i)]->tokens, Expected(Prompt(20, i), 70)) << i;
+  for (int i = 0; i < 12; ++i)
+    EXPECT_EQ(sinks[static_cast<size_t>(i)]->tokens, Expected(Prompt(20, i), 70)) << i;
   EXPECT_GT(engine->prefilled, 12u * 20) << "none made way";
   EXPECT_EQ(scheduler->load().running, 0u);
 }
@@ -179,7 +188,8 @@ TEST_F(SchedulerTest, FixedChunksAreTheSameForEveryPrompt) {
   std::vector<std::shared_ptr<Recorder>> sinks;
   for (int i = 0; i < 6; ++i) sinks.push_back(Add(Prompt(75, i / 2), 8));
   Run();
-  for (int i = 0; i < 6; ++i) EXPECT_EQ(sinks[static_cast<size_t>(i)]->tokens, Expected(Prompt(75, i / 2), 8));
+  for (int i = 0; i < 6; ++i)
+    EXPECT_EQ(sinks[static_cast<size_t>(i)]->tokens, Expected(Prompt(75, i / 2), 8));
   EXPECT_EQ(sinks[1]->finish->cached_tokens, 64u);
 }
 
