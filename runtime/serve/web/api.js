@@ -13,10 +13,10 @@ export class ApiError extends Error {
   }
 }
 
-// The key lasts as long as the tab: a shared computer keeps nothing.
+// The key lasts as long as the tab: a shared computer keeps nothing. A header takes only ASCII.
 export const apiKey = {
   get: () => sessionStorage.getItem(KEY),
-  set: (key) => (key ? sessionStorage.setItem(KEY, key) : sessionStorage.removeItem(KEY)),
+  set: (key) => sessionStorage.setItem(KEY, key.replace(/[^\x21-\x7e]/g, "")),
 };
 
 // Paths are relative to the page, so that a proxy may serve it under a prefix.

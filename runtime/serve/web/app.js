@@ -33,7 +33,7 @@ const transcript = new Transcript(byId("transcript"), byId("latest"), {
 function welcome() {
   return el("div", { class: "welcome" },
     el("p", { class: "welcome-model" }, model || "onecopy"),
-    el("p", { class: "soft" }, "Its weights are in this machine's memory once, spread over all NUMA nodes. What each node does for an answer is shown beside it."));
+    el("p", { class: "soft" }, "The picture of the machine shows where its bytes are, and what each NUMA node does for an answer."));
 }
 
 // Shows a conversation; with `focus`, its message box takes the focus.
@@ -58,12 +58,24 @@ function refresh() {
   byId("stop").hidden = !running;
   byId("send").hidden = running;
   for (const id of ["rename", "export-text", "export-json", "delete"]) byId(id).disabled = !current.messages.length;
-  const items = conversations.map((conversation) => {
-    const shown = conversation.id === current.id;
-    const button = el("button", { type: "button", "aria-current": shown ? "true" : null, onclick: () => show(conversation) }, conversation.title);
-    return el("li", { class: runs.has(conversation.id) ? "running" : null }, button);
-  });
-  byId("conversations").replaceChildren(...items);
+  const items = conversations.map(listItem);
+  const list = byId("conversations");
+  // Moved only where the order is another, since the focus may be in it.
+  if (items.length !== list.childElementCount || items.some((item, i) => item !== list.children[i])) list.replaceChildren(...items);
+}
+
+const listItems = new Map(); // conversation id -> li
+
+function listItem(conversation) {
+  const { id } = conversation;
+  const select = () => show(conversations.find((c) => c.id === id));
+  if (!listItems.has(id)) listItems.set(id, el("li", {}, el("button", { type: "button", onclick: select })));
+  const item = listItems.get(id);
+  item.classList.toggle("running", runs.has(id));
+  setText(item.firstChild, conversation.title);
+  if (id === current.id) item.firstChild.setAttribute("aria-current", "true");
+  else item.firstChild.removeAttribute("aria-current");
+  return item;
 }
 
 let saidUnsaved = false;

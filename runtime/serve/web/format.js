@@ -24,7 +24,7 @@ export function bytes(n) {
 
 export const percent = (share) => (known(share) ? `${figureOfPercent(share * 100)} %` : DASH);
 // Rounded down where it is nearly all, so that 99.996 % is never shown as 100.
-const figureOfPercent = (x) => (x > 99 && x < 100 ? Math.floor(x * 100) / 100 : x >= 10 ? Math.round(x) : Number(x.toFixed(1)));
+const figureOfPercent = (x) => (x > 99 && x < 100 ? Math.floor(x * 100) / 100 : x >= 9.95 ? Math.round(x) : Number(x.toFixed(1)));
 
 export function duration(seconds) {
   if (!known(seconds)) return DASH;

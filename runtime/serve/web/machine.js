@@ -81,11 +81,13 @@ export class Machine {
     this.root.replaceChildren(
       el("section", { class: "copies" }, el("p", { class: "big" }, parts.copies, el("span", {}, "copies of the model in memory")),
         el("div", { class: "whole", "aria-hidden": "true" }, ...parts.segments), parts.where),
-      el("section", { class: "speed" }, el("p", { class: "big" }, parts.speed, el("span", {}, "tokens/s")),
-        el("p", { class: "big minor" }, parts.prompt, el("span", {}, "prompt tokens/s")), chart, parts.peak),
+      el("section", { class: "speed" },
+        el("div", {}, el("p", { class: "big" }, parts.speed, el("span", {}, "tokens/s")), el("p", { class: "big minor" }, parts.prompt, el("span", {}, "prompt tokens/s"))),
+        el("div", {}, chart, parts.peak)),
       el("dl", { class: "facts" }, ...Object.entries(parts.facts).map(([name, dd]) => el("div", {}, el("dt", {}, name), dd))),
       ...[...parts.hosts].map(([host, { title, cards }]) => el("section", { class: "host" }, el("h3", {}, host || "this host", title),
         el("ul", { class: ranks.length > 4 ? "nodes many" : "nodes" }, ...cards.map((c) => c.node)))),
+      el("p", { class: "legend soft" }, "A card shows which part of the model its node holds, its memory, what it reads a second, and the share of time it waits for other nodes."),
       parts.all);
   }
 
@@ -138,14 +140,15 @@ class NodeCard {
     this.segment = segment;
     this.slice = el("i");
     this.work = el("i");
-    this.size = el("b");
+    this.size = el("span");
     this.reads = el("span");
     this.waits = el("span");
     this.detail = el("p", { class: "detail soft" });
     this.node = el("li", { class: "node" },
-      el("p", { class: "name" }, el("b", {}, `node ${count(rank.node)}`), el("span", { class: "soft" }, `rank ${count(rank.rank)}`)),
+      el("p", { class: "pair" }, el("b", {}, el("span", { class: "word" }, "node "), count(rank.node)), this.size),
       el("div", { class: "slice", "aria-hidden": "true" }, this.slice),
-      el("p", { class: "pair" }, this.size, this.reads), el("div", { class: "work", "aria-hidden": "true" }, this.work), el("p", { class: "pair soft" }, this.waits), this.detail);
+      el("p", { class: "pair" }, this.reads, el("span", { class: "soft" }, el("span", { class: "word" }, "waits "), this.waits)),
+      el("div", { class: "work", "aria-hidden": "true" }, this.work), this.detail);
     const light = (on) => () => [this.node, segment].forEach((x) => x.classList.toggle("lit", on));
     for (const part of [this.node, segment]) {
       part.addEventListener("pointerenter", light(true));
@@ -164,7 +167,7 @@ class NodeCard {
     this.work.style.width = `${100 * Math.min(1, Math.max(0, 1 - (rank.wait_share ?? 0)))}%`;
     setText(this.size, bytes(this.memory));
     setText(this.reads, `${bytes(rank.bytes_per_second)}/s`);
-    setText(this.waits, `waits ${percent(rank.wait_share)}`);
-    setText(this.detail, `${percent(share)} of the model: ${bytes(rank.weight_bytes)} weights, ${bytes(rank.kv_bytes)} KV cache, ${plural(rank.threads, "thread")}; ${percent(rank.pages_on_node)} of its pages on this node`);
+    setText(this.waits, `${count(100 * rank.wait_share)} %`);
+    setText(this.detail, `rank ${count(rank.rank)}, ${plural(rank.threads, "thread")}: ${percent(share)} of the weights, ${bytes(rank.kv_bytes)} KV cache; ${percent(rank.pages_on_node)} of its pages are on this node`);
   }
 }

@@ -98,7 +98,7 @@ class Answer {
     this.reasoning = el("details", { class: "reasoning", hidden: true }, this.summary, this.reasoningText);
     this.body = el("div", { class: "answer-text" });
     this.markdown = new MarkdownView(this.body);
-    this.dots = el("p", { class: "pending soft" }, "");
+    this.pending = el("p", { class: "pending soft" }, "Waiting for the first token");
     this.errorText = el("span");
     this.retry = el("button", { type: "button", onclick: () => actions.regenerate(message) }, icon("again"), "Try again");
     this.error = el("div", { class: "failure", role: "alert", hidden: true }, this.errorText, this.retry);
@@ -106,7 +106,7 @@ class Answer {
     this.again = iconButton("again", "Answer again", () => actions.regenerate(message));
     this.copy = iconButton("copy", "Copy this answer", () => copyText(message.content));
     this.foot = el("div", { class: "actions" }, this.copy, this.again, this.stats);
-    this.node = el("article", { class: "answer" }, el("h2", { class: "unseen" }, "Answer"), this.reasoning, this.body, this.dots, this.error, this.foot);
+    this.node = el("article", { class: "answer" }, el("h2", { class: "unseen" }, "Answer"), this.reasoning, this.body, this.pending, this.error, this.foot);
   }
 
   update(run, isLast) {
@@ -120,19 +120,13 @@ class Answer {
     setText(this.summary, open && !message.content ? "Reasoning …" : "Reasoning");
     const read = this.markdown.update(message.content, open);
     if (this.wasOpen) announce(read);
-    this.showPending(run);
+    this.pending.hidden = !open || Boolean(message.content || message.reasoning || run.waitSeconds);
     this.showError(run);
     setText(this.stats, statsText(message, open));
     this.copy.hidden = open || !message.content;
     this.again.hidden = !isLast || Boolean(message.error);
     this.node.setAttribute("aria-busy", String(open));
     this.wasOpen = open;
-  }
-
-  showPending(run) {
-    const begun = this.message.content || this.message.reasoning;
-    this.dots.hidden = !run || begun || run.waitSeconds > 0;
-    if (!this.dots.hidden) setText(this.dots, "Reading the prompt");
   }
 
   showError(run) {
@@ -148,7 +142,7 @@ class Answer {
 function statsText(message, open) {
   const { stats, finish } = message;
   const parts = [];
-  const ended = { length: "cut off at the most tokens", stopped: "stopped", content_filter: "filtered" }[finish];
+  const ended = { length: "cut off at max_tokens", stopped: "stopped", content_filter: "filtered" }[finish];
   if (stats) {
     const tokens = stats.tokens ?? stats.pieces;
     if (tokens) parts.push(`${stats.tokens === undefined ? "about " : ""}${plural(tokens, "token")}`);

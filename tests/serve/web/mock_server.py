@@ -9,10 +9,12 @@ completions, chunk object, error object) and the HTML standard's server-sent eve
 """
 
 import argparse
+import contextlib
 import http.server
 import json
 import math
 import os
+import socket
 import threading
 import time
 
@@ -86,6 +88,7 @@ class Mock:
         self.num_ranks, self.num_hosts, self.key = ranks, hosts, key
         self.state, self.failures_left, self.requests, self.running, self.cancelled = "ready", None, [], 0, 0
         self.machine_polls, self.machine_extra, self.start = 0, {}, time.monotonic()
+        self.connections = set()
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), type("Bound", (Handler,), {"mock": self}))
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/"
@@ -97,6 +100,9 @@ class Mock:
     def __exit__(self, *_):
         self.server.shutdown()
         self.server.server_close()
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def machine(self):
         t = time.monotonic() - self.start
@@ -119,6 +125,15 @@ class Mock:
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     mock = None
+
+    def setup(self):
+        super().setup()
+        self.mock.connections.add(self.connection)
+
+    def finish(self):
+        self.mock.connections.discard(self.connection)
+        with contextlib.suppress(OSError):
+            super().finish()
 
     def log_message(self, *_):
         pass
