@@ -7,11 +7,12 @@ import { renderInline, trimEndOf } from "./inline.js";
 
 const MOST_DEPTH = 8;
 const MOST_COLUMNS = 64;
+const MOST_CELLS = 20000;
 const FENCE = /^( {0,3})(`{3,}(?=[^`]*$)|~{3,})\s*(.*)$/;
 const HEADING = /^ {0,3}(#{1,6})(?=[ \t]|$)/;
 const RULE = /^ {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$/;
 const QUOTE = /^ {0,3}> ?/;
-const ITEM = /^( {0,3})([-*+]|\d{1,9}[.)])( +(?=\S)|$)/;
+const ITEM = /^( {0,3})([-*+]|\d{1,9}[.)])( +(?=\S)| *$)/;
 const UNDERLINE = /^ {0,3}(=+|-+)[ \t]*$/;
 const TABLE_RULE = /^ {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$/;
 
@@ -167,8 +168,9 @@ function list(lines, at, depth) {
 }
 
 function itemLines(lines, at, [whole, indent, mark, space]) {
-  const width = indent.length + mark.length + (space.length >= 1 && space.length <= 4 ? space.length : 1);
-  const inside = [whole.length === lines[at].length && !space ? "" : lines[at].slice(width)];
+  const empty = whole.length === lines[at].length;
+  const width = indent.length + mark.length + (!empty && space.length <= 4 ? space.length : 1);
+  const inside = [lines[at].slice(width)];
   let end = at + 1;
   let fence = FENCE.exec(inside[0])?.[2];
   for (let i = end; i < lines.length; ++i) {
@@ -218,19 +220,21 @@ function table(lines, at) {
   const align = cells(lines[at + 1]).map((rule) => (rule.endsWith(":") ? (rule.startsWith(":") ? "center" : "right") : "left"));
   const rows = [];
   let end = at + 2;
-  for (; end < lines.length && !blank(lines[end]) && !interrupts(lines[end]); ++end) rows.push(cells(lines[end]).slice(0, align.length));
+  const last = Math.min(lines.length, end + Math.floor(MOST_CELLS / align.length));
+  for (; end < last && !blank(lines[end]) && !interrupts(lines[end]); ++end) rows.push(cells(lines[end]).slice(0, align.length));
   return [{ kind: "table", head: cells(lines[at]), align, rows }, end];
 }
+
+const joined = (lines, at, end) => lines.slice(at, end).map((l) => l.trimStart()).join("\n").trimEnd();
 
 function paragraph(lines, at) {
   let end = at + 1;
   for (; end < lines.length && !blank(lines[end]); ++end) {
     const underline = UNDERLINE.exec(lines[end]);
-    const text = lines.slice(at, end).map((l) => l.trimStart()).join("\n");
-    if (underline) return [{ kind: "heading", level: underline[1][0] === "=" ? 1 : 2, text }, end + 1];
+    if (underline) return [{ kind: "heading", level: underline[1][0] === "=" ? 1 : 2, text: joined(lines, at, end) }, end + 1];
     if (interrupts(lines[end]) || startsTable(lines, end)) break;
   }
-  return [{ kind: "paragraph", text: lines.slice(at, end).map((l) => l.trimStart()).join("\n").trimEnd() }, end];
+  return [{ kind: "paragraph", text: joined(lines, at, end) }, end];
 }
 
 function render(block, open) {
