@@ -65,8 +65,10 @@ function defaultSentence(status) {
 
 function messageOf(body) {
   const said = body?.error?.message ?? body?.message;
-  return typeof said === "string" ? said.slice(0, 600) : "";
+  return typeof said === "string" ? sentence(said.trim().slice(0, 600)) : "";
 }
+
+const sentence = (text) => text && text[0].toUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? "" : ".");
 
 // Seconds, or an HTTP date.
 function retrySeconds(header) {

@@ -29,6 +29,7 @@ const figureOfPercent = (x) => (x > 99 && x < 100 ? Math.floor(x * 100) / 100 : 
 export function duration(seconds) {
   if (!known(seconds)) return DASH;
   const s = Math.max(0, seconds);
+  if (s < 1) return `${Math.round(1000 * s)} ms`;
   if (s < 60) return `${s < 10 ? s.toFixed(1) : Math.round(s)} s`;
   if (s < 3600) return `${Math.floor(s / 60)} min ${Math.floor(s % 60)} s`;
   if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
