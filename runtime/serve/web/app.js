@@ -109,8 +109,7 @@ async function answer() {
   if (!conversations.includes(conversation)) return; // deleted meanwhile
   conversation.updated = Date.now();
   keep(conversation);
-  if (conversation !== current) return refresh();
-  transcript.update(runs.get(conversation.id) ?? null);
+  transcript.update(runs.get(current.id) ?? null);
   refresh();
   if (message.finish === "stopped") announce("Stopped.");
 }

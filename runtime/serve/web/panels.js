@@ -1,5 +1,5 @@
-// The panels left and right of the chat: columns where there is room, drawers over the page where there is not. A closed
-// drawer is inert, so that neither Tab nor a screen reader finds it; an open one makes the rest inert.
+// The panels left and right of the chat: columns where there is room, drawers over the page where there is not. An open
+// drawer makes the rest inert, so that neither Tab nor a screen reader leaves it.
 
 import { byId } from "./dom.js";
 
@@ -43,9 +43,9 @@ function toggleMachine() {
 
 function apply() {
   if (drawer && !PANELS[drawer].narrow.matches) drawer = null;
-  for (const [name, { narrow }] of Object.entries(PANELS)) {
+  for (const name of Object.keys(PANELS)) {
     byId(name).classList.toggle("open", drawer === name);
-    byId(name).inert = drawer !== name && (narrow.matches || drawer !== null);
+    byId(name).inert = drawer !== null && drawer !== name;
   }
   const machine = byId("machine");
   machine.hidden = !PANELS.machine.narrow.matches && machineHidden;

@@ -86,11 +86,15 @@ export class Run {
     };
   }
 
-  // Reasoning is not sent back: that is how such models are trained, and it would fill the context.
+  // Reasoning is not sent back: that is how such models are trained, and it would fill the context. Questions whose answer
+  // failed become one: many chat templates insist on turns.
   body() {
     const { settings, messages } = this.conversation;
-    const history = messages.slice(0, messages.indexOf(this.message)).filter((m) => m.role === "user" || m.content);
-    const sent = history.map(({ role, content }) => ({ role, content }));
+    const sent = [];
+    for (const { role, content } of messages.slice(0, messages.indexOf(this.message))) {
+      if (role === "user" && sent.at(-1)?.role === "user") sent.at(-1).content += `\n\n${content}`;
+      else if (role === "user" || content) sent.push({ role, content });
+    }
     if (settings.system) sent.unshift({ role: "system", content: settings.system });
     const body = { model: this.model, messages: sent };
     for (const name of NUMBERS) if (settings[name] !== undefined) body[name] = settings[name];

@@ -28,6 +28,11 @@ class Failures(PageTest):
             self.assertFalse(self.one(".failure").is_displayed())
             self.assertEqual(self.asked(), [("user", f"mock: {name}")])
 
+    def test_a_question_without_an_answer_goes_with_the_next(self):
+        self.refuse("500", "has died")
+        self.ask("go on")
+        self.assertEqual(self.asked(), [("user", "mock: 500\n\ngo on")])
+
     def test_429_and_503_are_asked_again_when_the_server_said_so(self):
         for name in ("429", "503"):
             self.one("#new").click()

@@ -161,7 +161,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         self.mock.requests.append(body)
         said = body["messages"][-1]["content"]
-        name = said[6:] if said.startswith("mock: ") else ""
+        name = said[6:].strip() if said.startswith("mock: ") else ""
         if name in FAILURES and self.mock.failures_left != 0:
             if self.mock.failures_left:
                 self.mock.failures_left -= 1

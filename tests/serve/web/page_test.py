@@ -36,6 +36,12 @@ class Chat(PageTest):
         self.wait(self.idle, "no answer")
         self.assertEqual([self.asked(i) for i in range(len(self.mock.requests))], [[("user", "one\ntwo")]])
 
+    def test_the_enter_of_an_input_method_sends_nothing(self):
+        self.type("にほん")
+        for composing in (True, False):
+            self.js("document.getElementById('prompt').dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', isComposing: arguments[0], bubbles: true}))", composing)
+            self.assertEqual(self.one("#prompt").get_property("value"), "にほん" if composing else "")
+
     def test_stop_ends_the_request_and_keeps_what_came(self):
         for stop in (lambda: self.one("#stop").click(), lambda: self.type(Keys.ESCAPE)):
             self.send("mock: slow")
@@ -63,6 +69,18 @@ class Chat(PageTest):
         self.wait(lambda: len(self.mock.requests) == 4 and self.idle(), "not sent")
         self.assertEqual(self.asked(), [("user", "first"), ("assistant", "These are a few words."), ("user", "other")])
         self.assertEqual(self.texts(".prompt .text"), ["first", "other"])
+
+    def test_an_edit_during_an_answer_ends_that_answer_only(self):
+        self.send("mock: slow")
+        self.wait(lambda: "word3" in self.text(".answer-text"), "no answer")
+        self.one("[aria-label='Edit and send again']").click()
+        self.type(" " + Keys.ENTER, ".edit textarea")
+        self.wait(lambda: self.mock.cancelled == 1, "the first goes on")
+        self.wait(lambda: "word3" in self.text(".answer-text"), "no answer")
+        self.assertFalse(self.idle())
+        self.one("#stop").click()
+        self.wait(self.idle, "it goes on")
+        self.assertEqual(len(self.texts(".answer")), 1)
 
     def test_an_edit_can_be_left_with_escape(self):
         self.ask("first")
@@ -166,6 +184,14 @@ class Conversations(PageTest):
         self.assertEqual((self.texts("#conversations button"), self.kept()), ([], {}))
         self.one("#toast button").click()
         self.assertEqual((self.texts("#conversations button"), list(self.kept())), (["Ω <b>"], ["Ω <b>"]))
+
+    def test_a_conversation_deleted_during_its_answer_stays_deleted(self):
+        self.send("mock: slow")
+        self.wait(lambda: "word9" in self.text(".answer-text"), "no answer")
+        self.menu("delete")
+        self.wait(lambda: self.mock.cancelled == 1, "the answer goes on")
+        self.ask("beta")
+        self.assertEqual((self.texts("#conversations button"), list(self.kept())), (["beta"], ["beta"]))
 
     def test_export_writes_the_conversation(self):
         self.ask("mock: think")

@@ -180,6 +180,16 @@ class Phone(View):
         self.wait(lambda: len(self.all(".node")) == 24, "not 24 cards")
         self.assertTrue(self.js("return [...document.querySelectorAll('.node')].every((e) => e.getBoundingClientRect().right <= innerWidth)"))
 
+    def test_an_open_drawer_makes_the_rest_inert(self):
+        self.phone(1000, 800)
+        self.open()
+        inert = "return ['rail', 'main', 'machine'].filter((id) => document.getElementById(id).inert)"
+        self.assertEqual(self.js(inert), [])
+        self.one("#open-machine").click()
+        self.assertEqual(self.js(inert), ["rail", "main"])
+        self.one("#close-machine").click()
+        self.assertEqual(self.js(inert), [])
+
     def test_choosing_a_conversation_closes_the_drawer(self):
         self.ask("alpha")
         self.one("#open-rail").click()
