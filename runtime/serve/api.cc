@@ -32,6 +32,7 @@ constexpr Row kRows[] = {
     {"GET", "/api/machine", Machine},
     {"GET", "/", WebPage, true},
     {"GET", "/web/", WebPage, true},
+    {"GET", "/openapi.json", WebPage, true},
 };
 
 bool Matches(const Row& row, const std::string& path) {
