@@ -40,6 +40,8 @@ constexpr FormatRow kFormats[] = {
 constexpr std::pair<std::string_view, std::string_view> kThoughtMarks[] = {
     {"<seed:think>", "</seed:think>"}, {"[THINK]", "[/THINK]"}, {"<think>", "</think>"}};
 
+constexpr std::string_view kSaidOpen = "<response>", kSaidClose = "</response>";
+
 bool Contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
@@ -68,11 +70,12 @@ AnswerFormat ChooseAnswerFormat(std::string_view chat_template, const Tokenizer&
     format.thought_close = close;
     break;
   }
-  if (Contains(chat_template, "<response>") && Contains(chat_template, "</response>") &&
-      !format.thought_open.empty() && format.calls != CallSyntaxKind::kMiniMax) {
-    // MiniMax writes the results of tools between them.
-    format.said_open = "<response>";
-    format.said_close = "</response>";
+  // MiniMax writes the results of tools between such marks.
+  const bool says = (Contains(chat_template, kSaidOpen) && Contains(chat_template, kSaidClose)) ||
+                    (tokenizer.Find(kSaidOpen) >= 0 && tokenizer.Find(kSaidClose) >= 0);
+  if (says && !format.thought_open.empty() && format.calls != CallSyntaxKind::kMiniMax) {
+    format.said_open = kSaidOpen;
+    format.said_close = kSaidClose;
   }
   format.verbatim_values =
       format.calls == CallSyntaxKind::kSeedXml || Contains(chat_template, "=example_parameter_1>value_1");
