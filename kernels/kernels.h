@@ -68,15 +68,15 @@ struct MatmulKernel {
   MatmulSumFn matmul_sum = nullptr;
 };
 
-// The kernel of a type, and perhaps another that is better for many tokens and reads the same weights. Which one a call
-// takes changes the last bits of a result; with one kernel, a token's result has the same bits whatever tokens stand
-// beside it. The number of tokens is the same on all ranks, and so the kernel.
+// The kernel of a type, and perhaps another that is better for many tokens of prompts and reads the same weights. Which one
+// a call takes changes the last bits of a result; with one kernel, a token's result has the same bits whatever tokens
+// stand beside it. The number of tokens is the same on all ranks, and so the kernel.
 struct WeightKernel : MatmulKernel {
   uint32_t row_tile = 1;  // of the packed layout that both read
   MatmulKernel many;
   size_t many_from = SIZE_MAX;  // tokens of a call
 
-  const MatmulKernel& For(size_t n_tokens) const { return n_tokens < many_from ? *this : many; }
+  const MatmulKernel& ForPrompt(size_t n_tokens) const { return n_tokens < many_from ? *this : many; }
 };
 
 // Element type of the KV cache.
@@ -142,6 +142,13 @@ struct KernelTable {
   const char* name;  // "ref", "avx2", …
   WeightKernel weights[static_cast<size_t>(WeightType::kCount)];
   KvType kv_type;
+
+  // Whether the number of a prompt's tokens in a call decides which kernel takes them.
+  bool has_many() const {
+    for (const WeightKernel& kernel : weights)
+      if (kernel.many.matmul != nullptr) return true;
+    return false;
+  }
 
   // x: [cols] -> out: one kQ8 row, Q8RowBytes(cols) bytes, 64-byte aligned.
   void (*quantize_q8)(const float* x, size_t cols, void* out);

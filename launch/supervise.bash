@@ -85,8 +85,9 @@ kill_session() {
 # What the user or the system sent, and how often; job_pid is mpirun's while it runs.
 signal='' times=0 job_pid=''
 on_signal() {
-  # In a conversation Ctrl-C ends an answer, or the conversation: rank 0 knows which, and the others wait for it.
-  if [[ $1 == INT && ${command[0]:-} == chat && -n $job_pid ]] && signal_ranks INT "$job_pid"; then return; fi
+  # In a conversation Ctrl-C ends an answer, or the conversation, and a server finishes what it has begun: rank 0 knows, and
+  # the others wait for it.
+  if [[ $1 == INT && ${command[0]:-} =~ ^(chat|serve)$ && -n $job_pid ]] && signal_ranks INT "$job_pid"; then return; fi
   signal=$1
   ((++times))
   [[ -n $job_pid ]] || return 0

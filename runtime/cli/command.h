@@ -32,6 +32,7 @@ void Print(const std::string& text);
 
 Command GenerateCommand();
 Command ChatCommand();
+Command ServeCommand();
 Command BenchCommand();
 Command BenchCollectivesCommand();
 Command PlanCommand();

@@ -8,7 +8,7 @@
 namespace onecopy::cli {
 
 std::vector<Command> AllCommands() {
-  return {GenerateCommand(), ChatCommand(),     BenchCommand(),      PlanCommand(),
+  return {GenerateCommand(), ChatCommand(),     ServeCommand(),      BenchCommand(),      PlanCommand(),
           InspectCommand(),  TokenizeCommand(), TemplateCommand(),   LogitsCommand(),
           QuantizeCommand(), DoctorCommand(),   PerplexityCommand(), BenchCollectivesCommand()};
 }

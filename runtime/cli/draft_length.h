@@ -9,8 +9,8 @@ namespace onecopy::cli {
 
 class DraftLength {
  public:
-  // A step of few tokens: from some number on kernels, attention and exchange between ranks round otherwise (kernels'
-  // many_from, GqaAttention::kMostTokensAlone, comm::kLeastBf16Rows), and the tokens would not be the same.
+  // A step of few tokens: from some number on the exchange between ranks may round otherwise (comm::kLeastBf16Rows), and
+  // the tokens would not be the same.
   static constexpr uint32_t kMost = 6;
 
   // So many in each step, at most kMost; 0: none.

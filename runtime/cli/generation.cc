@@ -8,7 +8,6 @@
 namespace onecopy::cli {
 namespace {
 
-static_assert(1 + DraftLength::kMost <= exec::GqaAttention::kMostTokensAlone);
 static_assert(1 + DraftLength::kMost < comm::kLeastBf16Rows);
 
 using Clock = std::chrono::steady_clock;

@@ -81,11 +81,11 @@ void GqaAttention::Divide(const proto::Step& step, bool blocks, uint32_t attenti
   singles_.clear();
   for (uint32_t begin = 0, end; begin < n_tokens; begin = end) {
     const auto follows = [&](int t) {
-      return blocks && step.slots(t) == step.slots(t - 1) && step.positions(t) == step.positions(t - 1) + 1 &&
+      return step.slots(t) == step.slots(t - 1) && step.positions(t) == step.positions(t - 1) + 1 &&
              (attention_chunk == 0 || step.positions(t) % attention_chunk != 0);
     };
     for (end = begin + 1; end < n_tokens && follows(static_cast<int>(end));) ++end;
-    if (end - begin <= kMostTokensAlone) {
+    if (!blocks) {
       for (uint32_t t = begin; t < end; ++t) singles_.push_back(t);
       continue;
     }
@@ -255,7 +255,7 @@ void GqaAttention::Run(const proto::Step& step, uint32_t layer, const KvCache& c
   const uint32_t chunk = sliding_[layer] ? spec_.attention_chunk() : 0;
   FindGroups(cache, layer, heads);
   // Blocks begin with a page of the cache.
-  Divide(step, /*blocks=*/window == 0 && chunk % KvCache::kPageTokens == 0, chunk);
+  Divide(step, /*blocks=*/step.prefill() && window == 0 && chunk % KvCache::kPageTokens == 0, chunk);
   const Layer run = {step,         layer, cache,
                      heads.size(), q,     out,
                      window,       chunk, sinks.empty() ? nullptr : sinks.data() + heads.begin,

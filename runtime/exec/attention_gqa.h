@@ -24,9 +24,6 @@ namespace onecopy::exec {
 class GqaAttention {
  public:
   static constexpr uint32_t kChunkTokens = 4 * KvCache::kPageTokens;
-  // So many consecutive tokens of a sequence, or fewer, do not make a block: each has the bits that it has alone, and a
-  // guess that is verified gets the logits of plain decoding.
-  static constexpr uint32_t kMostTokensAlone = 8;
 
   GqaAttention(const proto::ModelSpec& spec, const kernels::KernelTable& table, const ThreadTeam& team);
 

@@ -35,6 +35,7 @@ MlaAttention::MlaAttention(const DecoderContext& context, PhaseClock* clock)
 const float* MlaAttention::Run(const proto::Step& step, uint32_t layer, Activations* x,
                                const float* cos_sin) {
   const size_t n = step.tokens_size();
+  acts_.set_prefill(step.prefill());
   heads_ = shard::OwnedHeads(c_.plan, layer, c_.all.rank());
   clock_.Enter(Phase::kAttentionMatmul);
   Project(layer, n, x);
@@ -164,7 +165,7 @@ void MlaAttention::Values(uint32_t layer, size_t n) {
 void MlaAttention::HeadLinear(const HeadRows& rows, size_t n, const float* x, size_t x_cols, size_t x_stride,
                               float* y, size_t y_stride) {
   const size_t n_heads = heads_.size();
-  const kernels::MatmulKernel& kernel = KernelOf(c_.table, *rows.w, n);
+  const kernels::MatmulKernel& kernel = KernelOf(c_.table, *rows.w, n, acts_.prefill());
   acts_.Set(x, n * n_heads, x_cols, x_stride);
   const void* const* by_token = acts_.Rows(kernel.act, c_.table, c_.team);
   x_rows_.resize(n * n_heads);

@@ -74,6 +74,7 @@ std::span<const float> Decoder::Forward(const proto::Step& step) {
   const ThreadTeam::Work worked = c_.team.work();
   clock_.Start(Phase::kRest);
   counter_.Begin(step);
+  acts_.set_prefill(step.prefill());
   x_.ReserveAs<float>(n * hidden_);
   normed_.ReserveAs<float>(n * hidden_);
   partial_.ReserveAs<double>(n * hidden_);
@@ -103,6 +104,7 @@ std::span<const float> Decoder::Forward(const proto::Step& step) {
   clock_.Stop();
   ++times_.steps;
   times_.tokens += n;
+  times_.bytes_read += counter_.counts().weight_bytes + counter_.counts().kv_bytes;
   times_.wait_seconds += WaitSeconds() - waited;
   times_.team_wall_seconds += c_.team.work().wall_seconds - worked.wall_seconds;
   times_.team_work_seconds += c_.team.work().mean_seconds - worked.mean_seconds;

@@ -106,6 +106,7 @@ std::span<const float> Engine::Append(uint32_t slot, uint32_t position, std::spa
   for (size_t begin = 0; begin < tokens.size(); begin += options_.chunk_tokens()) {
     const size_t end = std::min(tokens.size(), begin + options_.chunk_tokens());
     proto::Step step;
+    step.set_prefill(true);
     for (size_t t = begin; t < end; ++t) {
       step.add_tokens(tokens[t]);
       step.add_slots(slot);
@@ -130,6 +131,41 @@ void Engine::Release(uint32_t slot) {
   lengths_[slot] = 0;
 }
 
+void Engine::SharePrefix(uint32_t from, uint32_t to, uint32_t tokens) {
+  ONECOPY_CHECK(!forward_only() && tokens % KvCache::kPageTokens == 0 && tokens <= lengths_[from] &&
+                lengths_[to] == 0);
+  proto::Control control;
+  proto::SharePrefix& share = *control.mutable_share_prefix();
+  share.set_from_slot(from);
+  share.set_to_slot(to);
+  share.set_tokens(tokens);
+  Send(control);
+  cache_.Share(from, to, tokens / KvCache::kPageTokens);
+  lengths_[to] = tokens;
+}
+
+std::vector<proto::RankTimes> Engine::GatherTimes() {
+  proto::Control control;
+  control.set_gather_times(true);
+  Send(control);
+  std::vector<proto::RankTimes> ranks;
+  for (const auto& bytes : ExchangeTimes()) {
+    ranks.emplace_back();
+    ONECOPY_CHECK(ranks.back().ParseFromArray(bytes.data(), static_cast<int>(bytes.size())));
+  }
+  return ranks;
+}
+
+std::vector<std::vector<uint8_t>> Engine::ExchangeTimes() {
+  proto::RankTimes mine;
+  mine.set_step_seconds(times().total_seconds());
+  mine.set_wait_seconds(times().wait_seconds);
+  mine.set_bytes_read(times().bytes_read);
+  std::vector<uint8_t> bytes(mine.ByteSizeLong());
+  mine.SerializeToArray(bytes.data(), static_cast<int>(bytes.size()));
+  return comm_.AllGatherBytes(bytes);
+}
+
 void Engine::Serve() {
   ONECOPY_CHECK(comm_.rank() != 0);
   for (uint64_t n = 0;; ++n) {
@@ -143,6 +179,13 @@ void Engine::Serve() {
         break;
       case proto::Control::kReleaseSlot:
         cache_.Release(control.release_slot());
+        break;
+      case proto::Control::kSharePrefix:
+        cache_.Share(control.share_prefix().from_slot(), control.share_prefix().to_slot(),
+                     control.share_prefix().tokens() / KvCache::kPageTokens);
+        break;
+      case proto::Control::kGatherTimes:
+        ExchangeTimes();
         break;
       default:
         return;

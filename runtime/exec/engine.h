@@ -36,7 +36,7 @@ class Engine {
   // Errors: kUsage for a token id, slot or position out of range, or where the cache is full; nothing was run then.
   // CommError when a rank failed.
   std::span<const float> Forward(const proto::Step& step);
-  // Rank 0: appends tokens to the sequence in `slot`, which holds `position` tokens so far. Returns the
+  // Rank 0: appends tokens of a prompt to the sequence in `slot`, which holds `position` tokens so far. Returns the
   // logits of the last `n_logits` tokens, [n_logits][vocab], valid until the next call. Errors: kUsage for a
   // token id, slot or position out of range, or where the cache is full; nothing was run then. CommError when
   // a rank failed.
@@ -44,6 +44,11 @@ class Engine {
                                 uint32_t n_logits = 1);
   // Rank 0: forgets the sequence in `slot`.
   void Release(uint32_t slot);
+  // Rank 0: the empty sequence in `to` begins with the first `tokens` tokens of the one in `from`, a multiple of
+  // KvCache::kPageTokens that it has, without computing or copying anything. Not with forward_only().
+  void SharePrefix(uint32_t from, uint32_t to, uint32_t tokens);
+  // Rank 0: the times of all ranks, by rank.
+  std::vector<proto::RankTimes> GatherTimes();
 
   // Other ranks: follow rank 0 until its engine is destroyed.
   void Serve();
@@ -64,6 +69,8 @@ class Engine {
   uint64_t kv_bytes() const { return cache_.bytes(); }
   const numa::Arena& kv_arena() const { return cache_.arena(); }
   uint64_t kv_tokens() const { return options_.kv_tokens(); }
+  const KvCache& cache() const { return cache_; }
+  const proto::EngineOptions& options() const { return options_; }
   const proto::ModelSpec& spec() const { return spec_; }
   // This rank's times of the steps since the engine was made or the times were reset.
   const StepTimes& times() const { return decoder_.times(); }
@@ -72,6 +79,7 @@ class Engine {
 
  private:
   void Send(const proto::Control& control);
+  std::vector<std::vector<uint8_t>> ExchangeTimes();
   std::span<const float> Run(const proto::Step& step);
   void CheckStep(const proto::Step& step) const;
 

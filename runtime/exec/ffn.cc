@@ -50,6 +50,7 @@ void Ffn::FindExperts(const Roles& roles, uint32_t layer, const Routing& routing
 
 void Ffn::Run(const Roles& roles, uint32_t layer, const Routing& routing, Activations* x, double* out,
               size_t hidden) {
+  prefill_ = x->prefill();
   FindExperts(roles, layer, routing);
   if (!experts_.empty()) GateUp(routing, x);
   Down(routing, layer, x->n_rows(), out, hidden);
@@ -93,7 +94,7 @@ void Ffn::GateUp(const Routing& routing, Activations* x) {
   for (auto& rows_of : x_rows_) rows_of.clear();
   for (const Expert& e : experts_)
     for (const auto* w : {e.gate, e.up}) {
-      const kernels::ActFormat format = KernelOf(table_, *w, e.group->size()).act;
+      const kernels::ActFormat format = KernelOf(table_, *w, e.group->size(), prefill_).act;
       if (x_rows_[static_cast<size_t>(format)].empty()) gather(format);
     }
 
@@ -113,7 +114,7 @@ void Ffn::GateUp(const Routing& routing, Activations* x) {
     }
     const auto gate = RowSlice(*e.gate, task.begin, task.end), up = RowSlice(*e.up, task.begin, task.end);
     const auto multiply = [&](const kernels::PackedMatrix& w, float** y) {
-      const kernels::MatmulKernel& kernel = KernelOf(table_, w, n);
+      const kernels::MatmulKernel& kernel = KernelOf(table_, w, n, prefill_);
       kernel.matmul(w, x_rows_[static_cast<size_t>(kernel.act)].data() + e.group->begin, y, n, 0, n_rows);
     };
     multiply(gate, gate_y);
@@ -147,7 +148,7 @@ void Ffn::Down(const Routing& routing, uint32_t layer, size_t n_tokens, double* 
   to_convert_.clear();
   size_t most_tokens = 1;
   for (const Expert& e : experts_) {
-    const kernels::ActFormat format = KernelOf(table_, *e.down, e.group->size()).act;
+    const kernels::ActFormat format = KernelOf(table_, *e.down, e.group->size(), prefill_).act;
     most_tokens = std::max<size_t>(most_tokens, e.group->size());
     for (uint32_t t = 0; t < e.group->size(); ++t) {
       const float* h_row = h + e.h_begin + t * e.h_stride;
@@ -181,7 +182,7 @@ void Ffn::Down(const Routing& routing, uint32_t layer, size_t n_tokens, double* 
       const uint32_t n = e.group->size(), n_rows = end - begin;
       for (uint32_t t = 0; t < n; ++t) y[t] = scratch + thread * scratch_size + t * n_rows;
       const auto down = RowSlice(*e.down, begin, end);
-      KernelOf(table_, down, n).matmul_sum(down, h_rows_.data() + e.group->begin, y, n, 0, n_rows);
+      KernelOf(table_, down, n, prefill_).matmul_sum(down, h_rows_.data() + e.group->begin, y, n, 0, n_rows);
       for (uint32_t t = 0; t < n; ++t) {
         const uint32_t entry = e.group->begin + t;
         table_.add_scaled_sums(routing.weights[entry], y[t], n_rows,

@@ -1,7 +1,6 @@
 #include "runtime/exec/kv_cache.h"
 
 #include <algorithm>
-#include <iterator>
 
 #include "runtime/base/check.h"
 #include "runtime/shard/pipeline.h"
@@ -17,7 +16,7 @@ KvCache::KvCache(const proto::ModelSpec& spec, const proto::ShardPlan& plan,
       value_stride_(latent_ ? spec.kv_lora_rank() + spec.qk_rope_head_dim() : shard::ValueDim(spec)),
       key_bytes_((latent_ ? value_stride_ : spec.head_dim()) * kernels::KvBytes(table.kv_type)),
       value_bytes_(latent_ ? 0 : value_stride_ * kernels::KvBytes(table.kv_type)),
-      n_free_(DivUp(tokens, kPageTokens)),
+      pages_(DivUp(tokens, kPageTokens)),
       slots_(slots) {
   const int stage = shard::StageOfRank(plan, rank);
   const shard::Range of_stage = shard::LayersOfStage(plan, stage), ranks = shard::RanksOfStage(plan, stage);
@@ -32,9 +31,10 @@ KvCache::KvCache(const proto::ModelSpec& spec, const proto::ShardPlan& plan,
     first_page_ = static_cast<uint32_t>(rank) - ranks.begin;
   }
   // Enough wherever the sequences end: each may have one page more here than on the stage's last rank.
-  const uint64_t pages = (n_free_ + uint64_t{slots} * (page_step_ - 1)) / page_step_;
-  arena_ = memory->Make("KV cache", pages * page_bytes_);
-  for (uint64_t p = pages; p > 0; --p) free_pages_.push_back(static_cast<uint32_t>(p - 1));
+  const uint64_t places = (pages_.size() + uint64_t{slots} * (page_step_ - 1)) / page_step_;
+  arena_ = memory->Make("KV cache", places * page_bytes_);
+  for (uint64_t p = places; p > 0; --p) free_places_.push_back(static_cast<uint32_t>(p - 1));
+  for (uint64_t p = pages_.size(); p > 0; --p) free_pages_.push_back(static_cast<uint32_t>(p - 1));
 }
 
 uint64_t KvCache::NewPages(uint32_t slot, uint32_t n_positions) const {
@@ -44,29 +44,42 @@ uint64_t KvCache::NewPages(uint32_t slot, uint32_t n_positions) const {
 
 bool KvCache::Grow(uint32_t slot, uint32_t n_positions) {
   if (NewPages(slot, n_positions) > free_pages()) return false;
-  auto& pages = slots_[slot];
-  while (pages.size() * kPageTokens < n_positions) {
-    --n_free_;
-    if (!Holds(static_cast<uint32_t>(pages.size() * kPageTokens))) {
-      pages.push_back(kElsewhere);
-      continue;
-    }
-    pages.push_back(free_pages_.back());
+  auto& held = slots_[slot];
+  while (held.size() * kPageTokens < n_positions) {
+    const uint32_t index = free_pages_.back();
     free_pages_.pop_back();
+    Page& page = pages_[index];
+    page.holders = 1;
+    if (Holds(static_cast<uint32_t>(held.size() * kPageTokens))) {
+      page.place = free_places_.back();
+      free_places_.pop_back();
+    }
+    held.push_back(index);
   }
   return true;
 }
 
 void KvCache::Release(uint32_t slot) {
-  auto& pages = slots_[slot];
-  n_free_ += pages.size();
-  std::copy_if(pages.rbegin(), pages.rend(), std::back_inserter(free_pages_),
-               [](uint32_t page) { return page != kElsewhere; });
-  pages.clear();
+  auto& held = slots_[slot];
+  for (auto index = held.rbegin(); index != held.rend(); ++index) {
+    Page& page = pages_[*index];
+    if (--page.holders > 0) continue;
+    if (page.place != kElsewhere) free_places_.push_back(page.place);
+    page.place = kElsewhere;
+    free_pages_.push_back(*index);
+  }
+  held.clear();
+}
+
+void KvCache::Share(uint32_t from, uint32_t to, uint32_t n_pages) {
+  ONECOPY_CHECK(slots_[to].empty() && n_pages <= slots_[from].size());
+  slots_[to].assign(slots_[from].begin(), slots_[from].begin() + n_pages);
+  for (const uint32_t index : slots_[to]) ++pages_[index].holders;
 }
 
 uint8_t* KvCache::InPage(uint32_t layer, uint32_t slot, uint32_t position) const {
-  return arena_.data() + slots_[slot][position / kPageTokens] * page_bytes_ + layers_[layer].offset;
+  return arena_.data() + pages_[slots_[slot][position / kPageTokens]].place * page_bytes_ +
+         layers_[layer].offset;
 }
 
 }  // namespace onecopy::exec

@@ -1,6 +1,6 @@
 // KvCache: keys and values of this rank's KV heads, in pages of kPageTokens positions. A sequence lives in a
-// slot and takes pages as it grows. Every rank makes the same calls in the same order, so what is free agrees
-// without being sent. Not thread-safe; the memory may be read and written by the thread team between calls.
+// slot and takes pages as it grows; sequences that begin with the same tokens may share the pages of those. Every rank makes
+// the same calls in the same order, so what is free agrees without being sent. Not thread-safe; the memory may be read and written by the thread team between calls.
 //
 // Layout: [page][layer][K, V][KV head of this rank][position in page][head_dim; of V the length of values], in the kernel
 // table's kv_type; pages that were never used were never touched.
@@ -34,9 +34,14 @@ class KvCache {
   // Positions [0, n) of the slot have pages after it; false, with nothing changed, where the cache is full.
   bool Grow(uint32_t slot, uint32_t n_positions);
   void Release(uint32_t slot);
+  // The first n_pages of `from` become the first of `to` too, which has none yet. Both may read them; whoever grows writes
+  // behind them.
+  void Share(uint32_t from, uint32_t to, uint32_t n_pages);
   // Pages that Grow would take, and those there are, wherever they lie.
   uint64_t NewPages(uint32_t slot, uint32_t n_positions) const;
-  uint64_t free_pages() const { return n_free_; }
+  uint64_t free_pages() const { return free_pages_.size(); }
+  uint64_t n_pages() const { return pages_.size(); }
+  uint64_t pages_of(uint32_t slot) const { return slots_[slot].size(); }
 
   // Whether this rank has the page of that position.
   bool Holds(uint32_t position) const { return position / kPageTokens % page_step_ == first_page_; }
@@ -60,6 +65,10 @@ class KvCache {
 
  private:
   static constexpr uint32_t kElsewhere = UINT32_MAX;
+  struct Page {
+    uint32_t place = kElsewhere;  // in the arena, in pages; kElsewhere on ranks that do not have it
+    uint32_t holders = 0;         // slots; 0: the page is free
+  };
   struct Layer {
     shard::Range kv_heads;
     uint64_t offset;  // in a page
@@ -75,11 +84,12 @@ class KvCache {
   uint64_t key_bytes_, value_bytes_;  // of a position and head; of latents there are no values apart
   uint64_t page_bytes_ = 0;
   uint32_t first_page_ = 0, page_step_ = 1;  // pages of a sequence that this rank has
-  uint64_t n_free_;                          // pages, of all ranks
   std::vector<Layer> layers_;
   numa::Arena arena_;
-  std::vector<uint32_t> free_pages_;          // of this rank, taken from the back
-  std::vector<std::vector<uint32_t>> slots_;  // pages of each slot; kElsewhere for those of other ranks
+  std::vector<Page> pages_;                   // of all ranks
+  std::vector<uint32_t> free_pages_;          // indices into pages_, taken from the back
+  std::vector<uint32_t> free_places_;         // in this rank's arena, taken from the back
+  std::vector<std::vector<uint32_t>> slots_;  // indices into pages_, of each slot
 };
 
 }  // namespace onecopy::exec

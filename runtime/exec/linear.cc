@@ -81,7 +81,7 @@ void Linear(const kernels::KernelTable& table, const ThreadTeam& team, std::span
   for (size_t i = 0; i < products.size(); ++i) {
     const Product& p = products[i];
     first_task[i + 1] = first_task[i] + DivUp(p.w->rows, step);
-    if (p.w->rows > 0) x_rows[i] = x->Rows(KernelOf(table, *p.w, n).act, table, team);
+    if (p.w->rows > 0) x_rows[i] = x->Rows(KernelOf(table, *p.w, n, x->prefill()).act, table, team);
     for (size_t t = 0; t < n; ++t) x->y_rows[i * n + t] = p.y + t * p.y_stride;
   }
   team.For(first_task[products.size()], [&](size_t task, int) {
@@ -89,7 +89,7 @@ void Linear(const kernels::KernelTable& table, const ThreadTeam& team, std::span
     while (first_task[i + 1] <= task) ++i;
     const kernels::PackedMatrix& w = *products[i].w;
     const auto begin = static_cast<uint32_t>((task - first_task[i]) * step);
-    KernelOf(table, w, n)
+    KernelOf(table, w, n, x->prefill())
         .matmul(w, x_rows[i], x->y_rows.data() + i * n, n, begin, std::min(w.rows, begin + step));
   });
 }
@@ -98,13 +98,13 @@ void LinearSum(const kernels::KernelTable& table, const ThreadTeam& team, const 
                Activations* x, double* y, size_t y_stride) {
   const size_t n = x->n_rows();
   if (w.rows == 0 || n == 0) return;
-  const void* const* x_rows = x->Rows(KernelOf(table, w, n).act, table, team);
+  const void* const* x_rows = x->Rows(KernelOf(table, w, n, x->prefill()).act, table, team);
   x->y_sum_rows.resize(n);
   for (size_t t = 0; t < n; ++t) x->y_sum_rows[t] = y + t * y_stride;
   const uint32_t step = RowsPerTask(w.rows, n, team);
   team.For(DivUp(w.rows, step), [&](size_t task, int) {
     const auto begin = static_cast<uint32_t>(task * step);
-    KernelOf(table, w, n)
+    KernelOf(table, w, n, x->prefill())
         .matmul_sum(w, x_rows, x->y_sum_rows.data(), n, begin, std::min(w.rows, begin + step));
   });
 }

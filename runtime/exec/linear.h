@@ -48,6 +48,9 @@ class Activations {
   const void* const* Rows(kernels::ActFormat format, const kernels::KernelTable& table,
                           const ThreadTeam& team);
   size_t n_rows() const { return n_rows_; }
+  // Whether the rows are tokens of prompts (Step.prefill), which decides what multiplies them.
+  bool prefill() const { return prefill_; }
+  void set_prefill(bool prefill) { prefill_ = prefill; }
 
   // Pointers to the rows of outputs, for Linear and LinearSum, kept so that they allocate nothing.
   std::vector<float*> y_rows;
@@ -56,6 +59,7 @@ class Activations {
  private:
   const float* x_ = nullptr;
   size_t n_rows_ = 0, cols_ = 0, stride_ = 0;
+  bool prefill_ = false;
   static constexpr size_t kFormats = static_cast<size_t>(kernels::ActFormat::kCount);
   std::array<AlignedBuffer, kFormats> buffers_;
   std::array<std::vector<const void*>, kFormats> rows_;
@@ -88,10 +92,11 @@ inline void Linear(const kernels::KernelTable& table, const ThreadTeam& team, co
 void LinearSum(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,
                Activations* x, double* y, size_t y_stride);
 
-// The kernel for a product with n_tokens rows of activations.
+// The kernel for a product with n_tokens rows of activations. prefill: of Step.
 inline const kernels::MatmulKernel& KernelOf(const kernels::KernelTable& table,
-                                             const kernels::PackedMatrix& w, size_t n_tokens) {
-  return table.weights[static_cast<size_t>(w.type)].For(n_tokens);
+                                             const kernels::PackedMatrix& w, size_t n_tokens, bool prefill) {
+  const kernels::WeightKernel& kernel = table.weights[static_cast<size_t>(w.type)];
+  return prefill ? kernel.ForPrompt(n_tokens) : kernel;
 }
 
 }  // namespace onecopy::exec

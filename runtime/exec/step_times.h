@@ -27,6 +27,7 @@ struct StepTimes {
   uint64_t steps = 0;
   uint64_t tokens = 0;
   std::array<double, kNumPhases> seconds = {};  // wall; their sum is the time in Decoder::Forward
+  uint64_t bytes_read = 0;                      // of weights, keys and values (StepCounts)
   double wait_seconds = 0;                      // of the collective phase: until other ranks came
   // Threads' balance inside the parallel parts of all phases: their wall time, and the mean over threads of the time at
   // work in them. wall / work is 1 where no thread waits for another and starting them is free.

@@ -4,7 +4,7 @@ namespace onecopy::report {
 
 MatmulOperands::MatmulOperands(const kernels::KernelTable& table, kernels::WeightType type, uint32_t rows,
                                uint32_t cols, uint32_t tokens)
-    : kernel_(table.weights[static_cast<size_t>(type)].For(tokens)),
+    : kernel_(table.weights[static_cast<size_t>(type)].ForPrompt(tokens)),
       y_(size_t{tokens} * rows),
       y_sum_(size_t{tokens} * rows) {
   shape_.type = type;

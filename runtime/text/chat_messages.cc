@@ -108,7 +108,6 @@ class Normalizer {
     for (size_t i = 0; i < content.size(); ++i) {
       const std::string text = PartText(content[i], fmt::format("{}.content[{}]", where_, i));
       parts.push_back({{"type", "text"}, {"text", text}});
-      if (i > 0) joined += '\n';
       joined += text;
     }
     if (role == "user" && rules_.content_parts) return parts;

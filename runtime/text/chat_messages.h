@@ -21,8 +21,8 @@ struct MessageRules {
 MessageRules MessageRulesOf(std::string_view chat_template);
 
 // messages: an array of {"role", "content", …}. In the result
-// - content is text: parts that are text are joined by line breaks, but for a user's where the template takes parts; null and
-//   missing content of an assistant or a tool is empty.
+// - content is text: parts that are text are joined, as most templates do it, but for a user's where the template takes parts;
+//   null and missing content of an assistant or a tool is empty.
 // - arguments of calls are as the rules say. Text that is no JSON object, which models write and clients send back, becomes the
 //   member "arguments" of one where the template needs an object; an empty text is no arguments.
 // - results of tools have the name of the function that their tool_call_id belongs to.

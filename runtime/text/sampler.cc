@@ -82,9 +82,11 @@ Sampler::Sampler(SamplerOptions options, int32_t vocab_size)
   candidates_.reserve(options_.temperature > 0 ? vocab_size : 0);
 }
 
-SampleResult Sampler::Sample(std::span<const float> logits, std::span<const int32_t> history) {
+SampleResult Sampler::Sample(std::span<const float> logits, std::span<const int32_t> history,
+                             std::span<const uint64_t> allowed) {
   if (logits.size() != logits_.size()) return {SampleStatus::kWrongSize};
   std::copy(logits.begin(), logits.end(), logits_.begin());
+  if (!allowed.empty()) Forbid(allowed);
   ApplyBias();
   ApplyPenalties(history);
 
@@ -114,6 +116,14 @@ SampleResult Sampler::Sample(std::span<const float> logits, std::span<const int3
                   [this](const Candidate& c) { return c.weight < static_cast<double>(options_.min_p); });
   }
   return {SampleStatus::kOk, Draw()};
+}
+
+void Sampler::Forbid(std::span<const uint64_t> allowed) {
+  constexpr size_t kBits = 64;
+  for (size_t i = 0; i < logits_.size(); ++i) {
+    const bool may = i / kBits < allowed.size() && (allowed[i / kBits] >> (i % kBits) & 1) != 0;
+    if (!may) logits_[i] = -std::numeric_limits<float>::infinity();
+  }
 }
 
 void Sampler::ApplyBias() {

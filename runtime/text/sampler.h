@@ -4,7 +4,7 @@
 //
 // The steps, in this order (that of Hugging Face; llama.cpp scales by the temperature last, which makes top-p
 // and min-p see other probabilities):
-//   1. logit bias: added.
+//   1. tokens that are not allowed are out; logit bias: added.
 //   2. penalties over the last penalty_last_n tokens of the history, prompt included: repetition (a positive
 //   logit is
 //      divided, a negative one multiplied; Keskar et al. 2019), then frequency x count and presence,
@@ -60,8 +60,9 @@ class Sampler {
   Sampler(SamplerOptions options, int32_t vocab_size);
 
   // logits: [vocab_size] f32. history: the sequence so far, oldest first; ids past the vocabulary are
-  // ignored.
-  SampleResult Sample(std::span<const float> logits, std::span<const int32_t> history);
+  // ignored. allowed: a bit for each token that may be taken, lowest first, none behind the last word; empty: all may.
+  SampleResult Sample(std::span<const float> logits, std::span<const int32_t> history,
+                      std::span<const uint64_t> allowed = {});
 
   const SamplerOptions& options() const { return options_; }
 
@@ -75,6 +76,7 @@ class Sampler {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
   }
 
+  void Forbid(std::span<const uint64_t> allowed);
   void ApplyBias();
   void ApplyPenalties(std::span<const int32_t> history);
   void KeepTopK();

@@ -51,6 +51,80 @@ TEST_P(Sequences, ChunksAndNeighboursDoNotChangeOne) {
   });
 }
 
+struct CompanyCase {
+  const char* model;
+  int ranks;
+};
+class Company : public ::testing::TestWithParam<CompanyCase> {};
+INSTANTIATE_TEST_SUITE_P(All, Company,
+                         ::testing::Values(CompanyCase{"qwen3_moe", 1}, CompanyCase{"qwen3_moe", 2},
+                                           CompanyCase{"qwen3_moe_Q4_K_M", 2}, CompanyCase{"deepseek_v3", 2},
+                                           CompanyCase{"deepseek_v3_by_position", 2},
+                                           CompanyCase{"gpt_oss", 1}, CompanyCase{"llama4_gguf", 2}),
+                         [](const auto& info) {
+                           return info.param.model + ("_" + std::to_string(info.param.ranks));
+                         });
+
+// A sequence has the same bits alone and in company: beside others that decode or are read, in other pieces, with the
+// beginning of its prompt taken from another sequence, and where tokens are decoded again, several at once.
+TEST_P(Company, DoesNotChangeTheBits) {
+  // The best table whose kernel does not depend on the number of tokens of a prompt.
+  for (const auto& entry : kernels::AllTables())
+    if (entry.supported() && !entry.table().has_many()) setenv("ONECOPY_KERNELS", entry.name, 1);
+  WithModel(CaseOf(GetParam().model), GetParam().ranks, [&](exec::Engine& engine) {
+    const auto vocab = static_cast<int32_t>(engine.spec().vocab_size());
+    constexpr uint32_t kPage = exec::KvCache::kPageTokens, kPrompt = 2 * kPage + 9, kDecoded = 5;
+    std::vector<int32_t> tokens(kPrompt + kDecoded);
+    for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(7 * i * i + 3 * i) % vocab;
+    const auto add = [&](proto::Step& step, uint32_t slot, uint32_t from, uint32_t to) {
+      for (uint32_t p = from; p < to; ++p) {
+        step.add_tokens(tokens[p]);
+        step.add_slots(slot);
+        step.add_positions(p);
+      }
+    };
+    std::vector<float> bits;
+    const auto take = [&](std::span<const float> rows, size_t n) {
+      bits.insert(bits.end(), rows.begin(),
+                  rows.begin() + static_cast<ptrdiff_t>(n * static_cast<size_t>(vocab)));
+    };
+    const auto last_row = [](proto::Step& step) {
+      step.add_logit_rows(static_cast<uint32_t>(step.tokens_size() - 1));
+    };
+    take(engine.Append(0, 0, std::span(tokens).first(kPrompt)), 1);
+    for (uint32_t p = kPrompt; p < tokens.size(); ++p) {
+      proto::Step step;
+      add(step, 0, p, p + 1);
+      last_row(step);
+      take(engine.Forward(step), 1);
+    }
+    const std::vector<float> alone = bits;
+    bits.clear();
+
+    engine.SharePrefix(0, 1, 2 * kPage);
+    proto::Step prompt;
+    prompt.set_prefill(true);
+    add(prompt, 1, 2 * kPage, kPrompt);
+    last_row(prompt);
+    add(prompt, 2, 0, 50);
+    take(engine.Forward(prompt), 1);
+    engine.Release(0);  // its pages live on in slot 1
+    proto::Step decode;
+    for (uint32_t p = kPrompt; p < tokens.size(); ++p) {
+      add(decode, 1, p, p + 1);
+      last_row(decode);
+      add(decode, 2, 50 + p - kPrompt, 51 + p - kPrompt);
+    }
+    take(engine.Forward(decode), kDecoded);
+    ASSERT_EQ(bits.size(), alone.size());
+    for (size_t row = 0; row <= kDecoded; ++row)
+      EXPECT_EQ(std::memcmp(&bits[row * static_cast<size_t>(vocab)], &alone[row * static_cast<size_t>(vocab)],
+                            static_cast<size_t>(vocab) * sizeof(float)),
+                0)
+          << "row " << row;
+  });
+}
+
 // A state goes forward only: a slot begins again at position 0, whether it was released or not, and nothing else goes back.
 TEST(Decoder, AStateBeginsAgainOrGoesOn) {
   setenv("ONECOPY_KERNELS", "ref", 1);

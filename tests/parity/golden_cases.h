@@ -149,8 +149,12 @@ inline std::vector<int32_t> Greedy(exec::Engine& engine, const std::vector<int32
   while (true) {
     tokens.push_back(Argmax(logits));
     if (tokens.size() == n) break;
-    logits =
-        engine.Append(0, static_cast<uint32_t>(prompt.size() + tokens.size() - 1), std::span(tokens).last(1));
+    proto::Step step;
+    step.add_tokens(tokens.back());
+    step.add_slots(0);
+    step.add_positions(static_cast<uint32_t>(prompt.size() + tokens.size() - 1));
+    step.add_logit_rows(0);
+    logits = engine.Forward(step);
   }
   engine.Release(0);
   return tokens;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <string>
 
-#include "kernels/registry.h"
 
 namespace onecopy::cli {
 namespace {
@@ -48,14 +47,6 @@ TEST(DraftLength, AlwaysIsAlwaysTheSame) {
     length.ObserveGuess(1, 0);
   }
   EXPECT_EQ(DraftLength::Always(0).Next(), 0u);
-}
-
-TEST(DraftLength, NoStepIsSoLongThatAnotherKernelTakesIt) {
-  for (const auto& entry : kernels::AllTables()) {
-    if (!entry.supported()) continue;
-    for (const auto& kernel : entry.table().weights)
-      EXPECT_GT(kernel.many_from, 1 + DraftLength::kMost) << entry.name;
-  }
 }
 
 TEST(DraftLength, TheFirstStepMeasuresAStepWithoutGuesses) {

@@ -54,6 +54,7 @@ void ExpectSoftmax(int ranks, int rank, uint32_t n, uint32_t queries, int thread
   std::vector<float> q(queries * s.heads.size() * dim), out(q.size());
   for (float& value : q) value = 0.3f * normal(random);
   proto::Step step;
+  step.set_prefill(queries > 8);
   for (uint32_t i = 0; i < queries; ++i) {
     step.add_tokens(0);
     step.add_slots(1);
@@ -94,9 +95,9 @@ TEST(GqaAttention, RanksComputeTheirHeadsOnly) {
       for (uint32_t queries : {3u, 11u}) ExpectSoftmax(ranks, rank, 130, queries, 1);  // one by one; a block
 }
 
-// What a step computes for a few tokens of a sequence has the bits of as many steps.
-TEST(GqaAttention, AFewTokensAtOnceHaveTheBitsOfEachAlone) {
-  constexpr uint32_t kPositions = 700, kFew = GqaAttention::kMostTokensAlone;
+// Tokens that are verified, or decoded again, have the bits of as many steps.
+TEST(GqaAttention, TokensAtOnceHaveTheBitsOfEachAlone) {
+  constexpr uint32_t kPositions = 700, kFew = 20;
   for (const auto& entry : kernels::AllTables()) {
     if (!entry.supported()) continue;
     SCOPED_TRACE(entry.name);
@@ -133,7 +134,7 @@ TEST(GqaAttention, AFewTokensAtOnceHaveTheBitsOfEachAlone) {
 
 // The attention of tokens at `positions` of a sequence of 1500, in steps of `per_step` tokens.
 std::vector<float> Attend(const kernels::KernelTable& table, const std::vector<uint32_t>& positions,
-                          size_t per_step, int threads) {
+                          size_t per_step, int threads, bool prefill) {
   Rig s(table, 1, 0, 2048);
   const size_t dim = s.spec.head_dim(), row_floats = 8 * dim;
   std::mt19937 random(3);
@@ -153,6 +154,7 @@ std::vector<float> Attend(const kernels::KernelTable& table, const std::vector<u
   GqaAttention attention(s.spec, s.table, team);
   for (size_t begin = 0; begin < positions.size(); begin += per_step) {
     proto::Step step;
+    step.set_prefill(prefill);
     for (size_t t = begin; t < std::min(positions.size(), begin + per_step); ++t) {
       step.add_tokens(0);
       step.add_slots(0);
@@ -178,29 +180,29 @@ class GqaAttentionOfTable : public ::testing::TestWithParam<const kernels::Table
   const kernels::KernelTable& table() const { return GetParam()->table(); }
 };
 
-TEST_P(GqaAttentionOfTable, ThreadsDoNotChangeTheBitsOfSingleTokens) {
+TEST_P(GqaAttentionOfTable, ThreadsDoNotChangeTheBitsOfDecodedTokens) {
   // 1 thread: a task goes through its chunks; 8 threads: a task is a chunk.
   const std::vector<uint32_t> apart = {3, 255, 700, 1023, 1490};
-  ExpectSameBits(Attend(table(), apart, 5, 1), Attend(table(), apart, 5, 8));
+  ExpectSameBits(Attend(table(), apart, 5, 1, false), Attend(table(), apart, 5, 8, false));
 }
 
+// A prompt may be read in any pieces, on its own or beside others, or its beginning be known already.
 TEST_P(GqaAttentionOfTable, ThreadsAndStepsDoNotChangeTheBitsOfAPrefill) {
-  std::vector<uint32_t> run(4 * 37);  // no step of few tokens, which go one by one
+  std::vector<uint32_t> run(4 * 37);
   for (uint32_t t = 0; t < run.size(); ++t) run[t] = 1300 + t;
-  const std::vector<float> all = Attend(table(), run, run.size(), 1);
-  ExpectSameBits(all, Attend(table(), run, run.size(), 5));
-  ExpectSameBits(all, Attend(table(), run, 37, 2));
+  const std::vector<float> all = Attend(table(), run, run.size(), 1, true);
+  ExpectSameBits(all, Attend(table(), run, run.size(), 5, true));
+  for (const size_t per_step : {37, 5, 1}) ExpectSameBits(all, Attend(table(), run, per_step, 2, true));
 }
 
-// A step of blocks and single tokens of other places: each is what it is alone.
-TEST_P(GqaAttentionOfTable, BlocksAndSingleTokensShareAStep) {
+// Tokens of different places in one step: each is what it is alone.
+TEST_P(GqaAttentionOfTable, PlacesShareAStep) {
   const std::vector<uint32_t> mixed = {40, 41, 42, 900, 5, 6, 1200};
-  const std::vector<float> all = Attend(table(), mixed, mixed.size(), 3),
-                           alone = Attend(table(), mixed, 1, 1);
-  for (size_t i = 0; i < all.size(); ++i) ASSERT_NEAR(all[i], alone[i], 1e-4) << i;
-  const size_t row_floats = all.size() / mixed.size();
-  for (const size_t t : {3, 6})
-    EXPECT_EQ(std::memcmp(&all[t * row_floats], &alone[t * row_floats], row_floats * sizeof(float)), 0) << t;
+  for (const bool prefill : {false, true})
+    ExpectSameBits(Attend(table(), mixed, mixed.size(), 3, prefill), Attend(table(), mixed, 1, 1, prefill));
+  const std::vector<float> blocks = Attend(table(), mixed, mixed.size(), 3, true),
+                           singles = Attend(table(), mixed, mixed.size(), 3, false);
+  for (size_t i = 0; i < blocks.size(); ++i) ASSERT_NEAR(blocks[i], singles[i], 1e-4) << i;
 }
 
 INSTANTIATE_TEST_SUITE_P(Tables, GqaAttentionOfTable, ::testing::ValuesIn([] {

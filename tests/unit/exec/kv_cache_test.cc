@@ -52,5 +52,24 @@ TEST(KvCache, FullChangesNothingAndReleaseMakesRoom) {
   EXPECT_TRUE(cache.Grow(0, 193));
 }
 
+TEST(KvCache, ASharedBeginningIsInMemoryOnce) {
+  KvCache cache = MakeCache(320, 3);  // 5 pages
+  ASSERT_TRUE(cache.Grow(0, 150));    // 3 pages
+  cache.Share(0, 1, 2);
+  EXPECT_EQ(cache.free_pages(), 2u);
+  EXPECT_EQ(cache.Key(0, 0, 1, 127), cache.Key(0, 0, 0, 127));
+  ASSERT_TRUE(cache.Grow(1, 129));  // a page of its own
+  EXPECT_EQ(cache.free_pages(), 1u);
+  EXPECT_NE(cache.Key(0, 0, 1, 128), cache.Key(0, 0, 0, 128));
+  cache.Release(0);  // what the other holds too stays
+  EXPECT_EQ(cache.free_pages(), 2u);
+  cache.Share(1, 2, 1);
+  cache.Release(1);
+  EXPECT_EQ(cache.free_pages(), 4u);
+  cache.Release(2);
+  EXPECT_EQ(cache.free_pages(), 5u);
+  EXPECT_TRUE(cache.Grow(2, 320));
+}
+
 }  // namespace
 }  // namespace onecopy::exec

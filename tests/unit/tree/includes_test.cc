@@ -26,9 +26,11 @@ const std::map<std::string, std::set<std::string>> kAllowed = {
     {"runtime/report", {"runtime/base", "runtime/numa", "proto", "kernels"}},
     {"runtime/shard", {"runtime/base", "runtime/model", "runtime/numa", "runtime/comm", "proto", "kernels"}},
     {"runtime/exec", {"runtime/base", "runtime/comm", "runtime/numa", "runtime/shard", "proto", "kernels"}},
+    {"runtime/serve",
+     {"runtime/base", "runtime/text", "runtime/jinja", "runtime/report", "runtime/exec", "proto"}},
     {"runtime/cli",
      {"runtime/base", "runtime/model", "runtime/text", "runtime/jinja", "runtime/numa", "runtime/comm",
-      "runtime/report", "runtime/shard", "runtime/exec", "proto", "kernels"}},
+      "runtime/report", "runtime/shard", "runtime/exec", "runtime/serve", "proto", "kernels"}},
 };
 
 // Header -> where it may be included.
@@ -42,6 +44,9 @@ const std::map<std::string, std::regex> kFences = {
     {"pybind11/embed.h", std::regex("runtime/jinja/worker\\.cc")},
     {"Python.h", std::regex("")},
     {"histedit.h", std::regex("runtime/cli/line_reader\\.cc")},
+    {"boost/asio.hpp", std::regex("runtime/serve/http_exchange\\.h")},
+    {"boost/beast/http.hpp", std::regex("runtime/serve/http_exchange\\.h")},
+    {"prometheus/registry.h", std::regex("runtime/serve/metrics\\.cc")},
     {"CLI/CLI.hpp", std::regex("runtime/cli/.*")},
 };
 

@@ -1,0 +1,66 @@
+#include "runtime/serve/answer.h"
+
+namespace onecopy::serve {
+
+Choice::Choice(std::shared_ptr<Answer> answer, size_t index, const text::Tokenizer& tokenizer,
+               const ChoiceOptions& options)
+    : answer_(std::move(answer)),
+      index_(index),
+      detokenizer_(tokenizer, {.skip_special = !options.include_special, .at_text_start = false}),
+      stop_(options.stop) {
+  if (options.format) parser_.emplace(tokenizer, *options.format, options.answer);
+}
+
+bool Choice::OnToken(int32_t token, const Logprobs* logprobs) {
+  if (logprobs != nullptr) tokens_.push_back({token, *logprobs});
+  if (parser_) {
+    Show(parser_->Push(token));
+  } else {
+    Say({.content = stop_.Push(detokenizer_.Push(token))});
+  }
+  return !stop_.stopped();
+}
+
+void Choice::OnFinish(const Finish& finish) {
+  if (!stop_.stopped() && finish.reason != FinishReason::kCancelled) {
+    if (parser_) {
+      Show(parser_->Flush());
+    } else {
+      Say({.content = stop_.Push(detokenizer_.Flush())});
+    }
+    Say({.content = stop_.Flush()});
+  }
+  answer_->OnChoiceEnd(index_, finish, stop_.matched());
+}
+
+// Stop strings are looked for in what is said.
+void Choice::Show(const std::vector<text::AnswerDelta>& deltas) {
+  for (const text::AnswerDelta& delta : deltas) {
+    if (stop_.stopped()) return;
+    switch (delta.kind) {
+      case text::AnswerDelta::Kind::kContent:
+        Say({.content = stop_.Push(delta.text)});
+        break;
+      case text::AnswerDelta::Kind::kReasoning:
+        Say({.reasoning = delta.text});
+        break;
+      case text::AnswerDelta::Kind::kCallBegin:
+        Say({.content = stop_.Flush()});  // none goes on behind a call
+        [[fallthrough]];
+      case text::AnswerDelta::Kind::kCallArguments:
+        Say({.calls = {delta}});
+        break;
+    }
+  }
+}
+
+void Choice::Say(Delta delta) {
+  // Log-probabilities wait for the text that they belong to.
+  const bool nothing = delta.content.empty() && delta.reasoning.empty() && delta.calls.empty();
+  if (nothing && (tokens_.empty() || !stop_.stopped())) return;
+  delta.tokens = std::move(tokens_);
+  tokens_.clear();
+  answer_->OnDelta(index_, delta);
+}
+
+}  // namespace onecopy::serve

@@ -1,0 +1,47 @@
+#include "runtime/serve/chat_prompt.h"
+
+#include "runtime/base/error.h"
+#include "runtime/text/chat_messages.h"
+#include "runtime/text/chat_template.h"
+
+namespace onecopy::serve {
+namespace {
+
+const std::string& TemplateOf(const ApiContext& context, const ChatPrompt& prompt) {
+  if (!context.template_source.empty()) return context.template_source;
+  return text::ChooseChatTemplate(context.tokenizer, prompt.tools.is_array() && !prompt.tools.empty());
+}
+
+}  // namespace
+
+std::vector<int32_t> TokensOf(const ApiContext& context, const ChatPrompt& prompt) {
+  if (!prompt.messages.is_array() || prompt.messages.empty())
+    throw ApiError(400, "messages: expected an array of at least one message", "messages");
+  if (!prompt.variables.is_null() && !prompt.variables.is_object())
+    throw ApiError(400, "chat_template_kwargs: expected an object", "chat_template_kwargs");
+  text::ChatInput input;
+  const std::string& source = TemplateOf(context, prompt);
+  try {
+    input.messages = text::NormalizeMessages(prompt.messages, text::MessageRulesOf(source));
+  } catch (const Error& error) {
+    throw ApiError(400, error.what(), "messages");
+  }
+  input.tools = prompt.tools;
+  input.variables = context.template_variables;
+  if (prompt.variables.is_object()) {
+    if (!input.variables.is_object()) input.variables = Json::object();
+    input.variables.update(prompt.variables);
+  }
+  input.add_generation_prompt = prompt.add_generation_prompt;
+  return text::EncodeChat(context.tokenizer,
+                          text::RenderChat(context.renderer, context.tokenizer, input, source));
+}
+
+void SetPrompt(const ApiContext& context, const ChatPrompt& prompt, Generation* generation) {
+  generation->prompts = {TokensOf(context, prompt)};
+  ChoiceOptions& choice = generation->choice;
+  choice.format = text::ChooseAnswerFormat(TemplateOf(context, prompt), context.tokenizer);
+  choice.answer.in_thought = text::EndsInThought(*choice.format, context.tokenizer, generation->prompts[0]);
+}
+
+}  // namespace onecopy::serve

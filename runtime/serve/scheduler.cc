@@ -1,0 +1,435 @@
+#include "runtime/serve/scheduler.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/base/check.h"
+#include "runtime/base/error.h"
+#include "runtime/serve/logprobs.h"
+
+namespace onecopy::serve {
+namespace {
+
+// Decoded tokens of a sequence that made way, which a step decodes again.
+constexpr uint32_t kReplayTokens = 32;
+// Time of decoding between two chunks, as a share of the chunk's.
+constexpr double kDecodeShare = 1.0 / 3;
+constexpr double kRateMemory = 0.7;  // weight of the past in the rate of reading prompts
+
+double Seconds(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+uint32_t RoundDown(uint32_t n, uint32_t unit) {
+  return n / unit * unit;
+}
+
+}  // namespace
+
+struct Scheduler::Sequence {
+  Sequence(SequenceRequest r, uint32_t vocab, Clock::time_point now)
+      : request(std::move(r)),
+        sampler(request.sampling, static_cast<int32_t>(vocab)),
+        tokens(request.prompt),
+        n_prompt(static_cast<uint32_t>(tokens.size())),
+        added(now),
+        last_token(now) {}
+
+  uint32_t length() const { return static_cast<uint32_t>(tokens.size()); }
+  bool reads() const { return computed < n_prompt; }
+  uint32_t generated() const { return length() - n_prompt; }
+
+  SequenceRequest request;
+  text::Sampler sampler;
+  std::vector<int32_t> tokens;  // of the prompt and after it
+  const uint32_t n_prompt;
+  uint32_t computed = 0;  // tokens whose keys and values are in the cache
+  uint32_t cached = 0;    // of which came from another's
+  uint32_t slot = 0;      // while it runs
+  bool ended = false;
+  uint64_t last_turn = 0;
+  const Clock::time_point added;
+  Clock::time_point last_token;
+};
+
+struct Scheduler::Kept {
+  uint32_t slot;
+  std::vector<int32_t> tokens;
+};
+
+Scheduler::Scheduler(StepEngine& engine, std::vector<int32_t> end_tokens, const Options& options,
+                     SchedulerObserver* observer)
+    : engine_(engine),
+      end_tokens_(std::move(end_tokens)),
+      options_(options),
+      observer_(observer),
+      limits_(engine.limits()),
+      capacity_(
+          static_cast<uint32_t>(std::min<uint64_t>(limits_.context, limits_.pages * limits_.page_tokens))) {
+  ONECOPY_CHECK(options_.max_sequences > 0 && options_.max_sequences <= limits_.slots);
+  for (uint32_t slot = limits_.slots; slot > 0; --slot) free_slots_.push_back(slot - 1);
+}
+
+Scheduler::~Scheduler() = default;
+
+void Scheduler::Add(SequenceRequest request) {
+  ONECOPY_CHECK(!request.prompt.empty() && request.prompt.size() < capacity_ && request.max_tokens > 0);
+  request.max_tokens = std::min(request.max_tokens, capacity_ - static_cast<uint32_t>(request.prompt.size()));
+  waiting_.push_back(std::make_unique<Sequence>(std::move(request), limits_.vocab, options_.now()));
+}
+
+Scheduler::Load Scheduler::load() const {
+  Load load = {waiting_.size(), running_.size(), limits_.pages - engine_.free_pages(), 0};
+  uint64_t running = 0;
+  for (const auto& s : running_) running += (s->computed + limits_.page_tokens - 1) / limits_.page_tokens;
+  load.pages_kept = load.pages_in_use > running ? load.pages_in_use - running : 0;
+  return load;
+}
+
+void Scheduler::RunStep() {
+  EndCancelled();
+  Admit();
+  if (running_.empty()) return;
+  const bool reads = std::any_of(running_.begin(), running_.end(), [](const auto& s) { return s->reads(); });
+  const bool decodes =
+      std::any_of(running_.begin(), running_.end(), [](const auto& s) { return !s->reads(); });
+  if (reads && (!decodes || decode_owed_ <= 0)) {
+    RunPrefill();
+  } else if (decodes) {
+    RunDecode();
+  }
+  RemoveEnded();
+}
+
+void Scheduler::EndCancelled() {
+  const Clock::time_point now = options_.now();
+  const auto end_if = [&](Sequence& s) {
+    if (s.request.sink->cancelled()) {
+      End(s, FinishReason::kCancelled);
+    } else if (s.request.deadline && now >= *s.request.deadline) {
+      End(s, FinishReason::kDeadline);
+    }
+  };
+  for (const auto& s : running_) end_if(*s);
+  for (const auto& s : waiting_) end_if(*s);
+  std::erase_if(waiting_, [](const auto& s) { return s->ended; });
+  RemoveEnded();
+}
+
+void Scheduler::RemoveEnded() {
+  for (const auto& s : running_) {
+    if (!s->ended) continue;
+    KeepPrompt(*s);
+    engine_.Release(s->slot);
+    free_slots_.push_back(s->slot);
+  }
+  std::erase_if(running_, [](const auto& s) { return s->ended; });
+}
+
+uint64_t Scheduler::PagesOwed() const {
+  uint64_t owed = 0;
+  const auto pages = [&](uint64_t tokens) {
+    return (tokens + limits_.page_tokens - 1) / limits_.page_tokens;
+  };
+  for (const auto& s : running_) owed += pages(s->length() + 1ull) - pages(s->computed);
+  return owed;
+}
+
+bool Scheduler::FreePages(uint64_t wanted) {
+  while (engine_.free_pages() < wanted && !kept_.empty()) {
+    engine_.Release(kept_.front().slot);
+    free_slots_.push_back(kept_.front().slot);
+    kept_.erase(kept_.begin());
+  }
+  return engine_.free_pages() >= wanted;
+}
+
+uint32_t Scheduler::TakeSlot() {
+  if (free_slots_
+          .empty()) {  // then prompts that are kept have them: there are more slots than sequences may run
+    engine_.Release(kept_.front().slot);
+    free_slots_.push_back(kept_.front().slot);
+    kept_.erase(kept_.begin());
+  }
+  const uint32_t slot = free_slots_.back();
+  free_slots_.pop_back();
+  return slot;
+}
+
+void Scheduler::Admit() {
+  while (!waiting_.empty() && running_.size() < options_.max_sequences && TryAdmit(*waiting_.front())) {
+    running_.push_back(std::move(waiting_.front()));
+    waiting_.pop_front();
+  }
+}
+
+// Gives the sequence a slot, and the beginning of its prompt where that is known.
+bool Scheduler::TryAdmit(Sequence& sequence) {
+  sequence.slot = TakeSlot();
+  sequence.computed = sequence.cached = 0;
+  if (!IsReadByAnother(sequence)) ShareBest(sequence);
+  const uint64_t pages = (sequence.length() + uint64_t{limits_.page_tokens}) / limits_.page_tokens -
+                         sequence.computed / limits_.page_tokens;
+  if (FreePages(PagesOwed() + pages)) return true;
+  engine_.Release(sequence.slot);
+  free_slots_.push_back(sequence.slot);
+  return false;
+}
+
+void Scheduler::ShareBest(Sequence& sequence) {
+  if (!Shares()) return;
+  const uint32_t unit = KeepUnit();
+  // The last token of the prompt is computed in any case, for its logits.
+  const uint32_t most = RoundDown(sequence.n_prompt - 1, unit);
+  uint32_t best = 0, from = 0;
+  const auto offer = [&](uint32_t slot, const int32_t* tokens, uint32_t n) {
+    const int32_t* end = std::mismatch(tokens, tokens + std::min(n, most), sequence.tokens.data()).first;
+    const uint32_t common = RoundDown(static_cast<uint32_t>(end - tokens), unit);
+    if (common > best) best = common, from = slot;
+    return common;
+  };
+  for (const auto& s : running_) offer(s->slot, s->tokens.data(), std::min(s->computed, s->n_prompt));
+  size_t used = kept_.size();
+  for (size_t i = 0; i < kept_.size(); ++i) {
+    const uint32_t before = best;
+    offer(kept_[i].slot, kept_[i].tokens.data(), static_cast<uint32_t>(kept_[i].tokens.size()));
+    if (best > before) used = i;
+  }
+  if (best == 0) return;
+  if (used < kept_.size())
+    std::rotate(kept_.begin() + static_cast<ptrdiff_t>(used),
+                kept_.begin() + static_cast<ptrdiff_t>(used) + 1, kept_.end());
+  engine_.SharePrefix(from, sequence.slot, best);
+  sequence.computed = sequence.cached = best;
+}
+
+// Whether a sequence before this one reads the same beginning just now, and is to be waited for.
+bool Scheduler::IsReadByAnother(const Sequence& sequence) const {
+  if (sequence.computed > 0 || !Shares()) return false;
+  for (const auto& other : running_) {
+    if (other.get() == &sequence) return false;
+    const uint32_t most = std::min(other->n_prompt, sequence.n_prompt - 1);
+    const auto end =
+        std::mismatch(sequence.tokens.begin(), sequence.tokens.begin() + most, other->tokens.begin());
+    if (RoundDown(static_cast<uint32_t>(end.first - sequence.tokens.begin()), KeepUnit()) > other->computed)
+      return true;
+  }
+  return false;
+}
+
+// Keys and values that the sequence's prompt has left stay, without those of decoded tokens.
+void Scheduler::KeepPrompt(Sequence& sequence) {
+  const uint32_t unit = KeepUnit();
+  const uint32_t n = RoundDown(std::min(sequence.computed, sequence.n_prompt), unit);
+  if (!Shares() || n == 0 || limits_.slots == options_.max_sequences) return;
+  const std::span<const int32_t> tokens(sequence.tokens.data(), n);
+  // What is a part of it need not be kept beside it; and where it is a part itself, that one was used.
+  for (size_t i = 0; i < kept_.size(); ++i) {
+    const std::span<const int32_t> other = kept_[i].tokens;
+    const size_t common = std::min(tokens.size(), other.size());
+    if (!std::equal(tokens.begin(), tokens.begin() + static_cast<ptrdiff_t>(common), other.begin())) continue;
+    if (other.size() >= tokens.size()) {
+      std::rotate(kept_.begin() + static_cast<ptrdiff_t>(i), kept_.begin() + static_cast<ptrdiff_t>(i) + 1,
+                  kept_.end());
+      return;
+    }
+    engine_.Release(kept_[i].slot);
+    free_slots_.push_back(kept_[i].slot);
+    kept_.erase(kept_.begin() + static_cast<ptrdiff_t>(i--));
+  }
+  if (free_slots_.empty() && kept_.empty()) return;
+  const uint32_t slot = TakeSlot();
+  engine_.SharePrefix(sequence.slot, slot, n);
+  kept_.push_back({slot, std::vector<int32_t>(tokens.begin(), tokens.end())});
+}
+
+uint32_t Scheduler::ChunkBudget() const {
+  const bool decodes =
+      std::any_of(running_.begin(), running_.end(), [](const auto& s) { return !s->reads(); });
+  if (limits_.fixed_chunks || !decodes || prefill_rate_ == 0) return limits_.chunk_tokens;
+  const double tokens = prefill_rate_ * options_.chunk_seconds;
+  const auto pages =
+      static_cast<uint32_t>(std::min<double>(tokens, limits_.chunk_tokens) / limits_.page_tokens);
+  return std::clamp(pages * limits_.page_tokens, limits_.page_tokens, limits_.chunk_tokens);
+}
+
+bool Scheduler::RunPrefill() {
+  std::vector<Sequence*> readers;
+  for (const auto& s : running_) {
+    if (!s->reads() || IsReadByAnother(*s)) continue;
+    if (s->computed == 0) ShareBest(*s);  // others may have read the beginning of its prompt since it came
+    readers.push_back(s.get());
+  }
+  std::stable_sort(readers.begin(), readers.end(),
+                   [](const Sequence* a, const Sequence* b) { return a->last_turn < b->last_turn; });
+  uint32_t budget = ChunkBudget();
+  uint64_t new_pages = 0;
+  proto::Step step;
+  step.set_prefill(true);
+  std::vector<Sequence*> rows;
+  for (Sequence* s : readers) {
+    if (budget == 0) break;
+    // The pages of a prompt were counted when it was admitted; decoding sequences may have taken them since.
+    uint32_t end = std::min(s->n_prompt, s->computed + budget);
+    if (limits_.fixed_chunks)
+      end = std::min(s->n_prompt, RoundDown(s->computed, limits_.chunk_tokens) + limits_.chunk_tokens);
+    const auto pages = [&](uint32_t n) { return (n + limits_.page_tokens - 1) / limits_.page_tokens; };
+    new_pages += pages(end) - pages(s->computed);
+    if (!FreePages(new_pages)) break;
+    s->last_turn = ++turns_;
+    for (uint32_t p = s->computed; p < end; ++p) {
+      step.add_tokens(s->tokens[p]);
+      step.add_slots(s->slot);
+      step.add_positions(p);
+    }
+    budget -= std::min(budget, end - s->computed);
+    s->computed = end;
+    if (end == s->n_prompt && s->generated() == 0) {
+      step.add_logit_rows(static_cast<uint32_t>(step.tokens_size()) - 1);
+      rows.push_back(s);
+    }
+    if (limits_.fixed_chunks) break;
+  }
+  if (step.tokens_size() == 0) {  // no page for any of them: the youngest makes way
+    if (running_.size() > 1) MakeWay(running_.size() - 1);
+    return false;
+  }
+  const Clock::time_point start = options_.now();
+  Run(step, rows);
+  const double seconds = Seconds(start, options_.now());
+  if (seconds > 0) {
+    const double rate = step.tokens_size() / seconds;
+    prefill_rate_ = prefill_rate_ == 0 ? rate : kRateMemory * prefill_rate_ + (1 - kRateMemory) * rate;
+  }
+  decode_owed_ = kDecodeShare * seconds;
+  if (decode_owed_ == 0) decode_owed_ = 1e-9;  // one step at least
+  if (observer_ != nullptr) observer_->OnStep(true, static_cast<size_t>(step.tokens_size()), seconds);
+  return true;
+}
+
+// Takes the slot of a running sequence away. It waits before all others, and is computed again.
+void Scheduler::MakeWay(size_t index) {
+  std::unique_ptr<Sequence> s = std::move(running_[index]);
+  running_.erase(running_.begin() + static_cast<ptrdiff_t>(index));
+  engine_.Release(s->slot);
+  free_slots_.push_back(s->slot);
+  s->computed = 0;
+  waiting_.push_front(std::move(s));
+  if (observer_ != nullptr) observer_->OnMadeWay();
+}
+
+// Room for the next token of every sequence that decodes; the youngest make way where there is none.
+bool Scheduler::MakeRoomForDecode() {
+  const auto wanted = [&] {
+    uint64_t pages = 0;
+    for (const auto& s : running_) {
+      if (s->reads()) continue;
+      const uint32_t end = std::min(s->length(), s->computed + kReplayTokens);
+      pages += (end + limits_.page_tokens - 1) / limits_.page_tokens -
+               (s->computed + limits_.page_tokens - 1) / limits_.page_tokens;
+    }
+    return pages;
+  };
+  while (!FreePages(wanted())) {
+    if (running_.size() == 1) return false;
+    MakeWay(running_.size() - 1);
+  }
+  return true;
+}
+
+bool Scheduler::RunDecode() {
+  if (!MakeRoomForDecode()) {  // one sequence alone: capacity() is what the cache holds
+    End(*running_.front(), FinishReason::kLength);
+    return false;
+  }
+  proto::Step step;
+  std::vector<Sequence*> rows;
+  for (const auto& s : running_) {
+    if (s->reads()) continue;
+    const uint32_t end = std::min(s->length(), s->computed + kReplayTokens);
+    for (uint32_t p = s->computed; p < end; ++p) {
+      step.add_tokens(s->tokens[p]);
+      step.add_slots(s->slot);
+      step.add_positions(p);
+    }
+    s->computed = end;
+    if (end < s->length()) continue;
+    step.add_logit_rows(static_cast<uint32_t>(step.tokens_size()) - 1);
+    rows.push_back(s.get());
+  }
+  if (step.tokens_size() == 0) return false;  // all of them have made way
+  const Clock::time_point start = options_.now();
+  Run(step, rows);
+  const double seconds = Seconds(start, options_.now());
+  decode_owed_ -= seconds;
+  if (seconds == 0) decode_owed_ = 0;
+  if (observer_ != nullptr) observer_->OnStep(false, static_cast<size_t>(step.tokens_size()), seconds);
+  return true;
+}
+
+// rows: whose next tokens the step's logits choose, in their order.
+void Scheduler::Run(const proto::Step& step, const std::vector<Sequence*>& rows) {
+  const std::span<const float> logits = engine_.Forward(step);
+  struct Choice {
+    text::SampleResult sample;
+    Logprobs logprobs;
+  };
+  std::vector<Choice> choices(rows.size());
+  engine_.ForEach(rows.size(), [&](size_t i) {
+    const std::span<const float> row = logits.subspan(i * limits_.vocab, limits_.vocab);
+    Sequence& s = *rows[i];
+    const std::span<const uint64_t> allowed =
+        s.request.filter ? s.request.filter->Allowed() : std::span<const uint64_t>();
+    choices[i].sample = s.sampler.Sample(row, s.tokens, allowed);
+    if (choices[i].sample.status == text::SampleStatus::kOk && s.request.top_logprobs >= 0)
+      choices[i].logprobs = LogprobsOf(row, choices[i].sample.token, s.request.top_logprobs);
+  });
+  for (size_t i = 0; i < rows.size(); ++i) {
+    Sequence& s = *rows[i];
+    const text::SampleResult& sample = choices[i].sample;
+    if (sample.status == text::SampleStatus::kOk) {
+      Take(s, sample.token, s.request.top_logprobs >= 0 ? &choices[i].logprobs : nullptr);
+    } else if (sample.status == text::SampleStatus::kNoCandidate && s.request.filter) {
+      End(s, FinishReason::kFailed, "no token can follow: what was asked for leaves none");
+    } else {
+      End(s, FinishReason::kFailed,
+          fmt::format("no token can be chosen after {} tokens: {}", s.length(),
+                      text::Describe(sample.status)));
+    }
+  }
+}
+
+void Scheduler::Take(Sequence& sequence, int32_t token, const Logprobs* logprobs) {
+  const Clock::time_point now = options_.now();
+  if (observer_ != nullptr) {
+    if (sequence.generated() == 0) {
+      observer_->OnFirstToken(Seconds(sequence.added, now));
+    } else {
+      observer_->OnNextToken(Seconds(sequence.last_token, now));
+    }
+  }
+  sequence.last_token = now;
+  sequence.tokens.push_back(token);
+  if (!sequence.request.ignore_eos && std::binary_search(end_tokens_.begin(), end_tokens_.end(), token))
+    return End(sequence, FinishReason::kStop);
+  if (sequence.request.filter) sequence.request.filter->Accept(token);
+  if (!sequence.request.sink->OnToken(token, logprobs)) return End(sequence, FinishReason::kStop);
+  if (sequence.generated() >= sequence.request.max_tokens) End(sequence, FinishReason::kLength);
+}
+
+void Scheduler::End(Sequence& sequence, FinishReason reason, const std::string& error) {
+  if (sequence.ended) return;
+  sequence.ended = true;
+  const Finish finish = {reason, error, sequence.n_prompt, sequence.cached, sequence.generated()};
+  if (observer_ != nullptr) observer_->OnFinish(finish, Seconds(sequence.added, options_.now()));
+  sequence.request.sink->OnFinish(finish);
+}
+
+void Scheduler::FinishAll(FinishReason reason, const std::string& error) {
+  for (const auto& s : running_) End(*s, reason, error);
+  for (const auto& s : waiting_) End(*s, reason, error);
+  running_.clear();
+  waiting_.clear();
+}
+
+}  // namespace onecopy::serve

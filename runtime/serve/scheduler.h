@@ -1,0 +1,114 @@
+// Scheduler: which tokens of which sequences the next step computes. Continuous batching: sequences come and go between
+// steps (Orca, Yu et al. 2022); prompts are read in chunks between the steps of those that decode (Sarathi, Agrawal et al.
+// 2023); keys and values lie in pages (PagedAttention, Kwon et al. 2023), and those of prompts are kept for later prompts
+// with the same beginning. Belongs to one thread.
+//
+// A sequence gets the same tokens whatever runs beside it, whether its prompt's beginning was kept, and after it had to make
+// way: prompts and decoded tokens are computed in steps of their own (proto::Step.prefill), only keys and values that a
+// prompt's steps have left are kept, and what a sequence had decoded before it made way is decoded again.
+//
+// Fairness: sequences start in the order they came. Those that are still being read take turns, so a short prompt does not
+// wait for a long one; while others decode, a chunk is so short that they wait about Options::chunk_seconds, and between two
+// chunks they decode for a third of the last one's time.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "runtime/serve/sequence.h"
+#include "runtime/serve/step_engine.h"
+#include "runtime/text/tokenizer.h"
+
+namespace onecopy::serve {
+
+class SchedulerObserver;
+
+class Scheduler {
+ public:
+  struct Options {
+    uint32_t max_sequences =
+        32;  // that have a slot at once; the engine has more slots, for prompts that are kept
+    bool keep_prompts = true;
+    double chunk_seconds = 0.2;
+    std::function<Clock::time_point()> now = [] { return Clock::now(); };
+  };
+
+  // The references outlive it. end_tokens: those after which a sequence ends, sorted. observer: may be null.
+  Scheduler(StepEngine& engine, std::vector<int32_t> end_tokens, const Options& options,
+            SchedulerObserver* observer = nullptr);
+  ~Scheduler();
+
+  // A sequence's most tokens, prompt and new ones.
+  uint32_t capacity() const { return capacity_; }
+  // Errors: kUsage where the sampling options are out of range. The prompt is shorter than capacity().
+  void Add(SequenceRequest request);
+  // Runs one step, if there is anything to do. Errors: as exec::Engine::Forward, after which only FinishAll remains.
+  void RunStep();
+  bool idle() const { return waiting_.empty() && running_.empty(); }
+  // Ends all sequences, with this reason.
+  void FinishAll(FinishReason reason, const std::string& error);
+
+  struct Load {
+    size_t waiting, running;
+    uint64_t pages_in_use;  // by running sequences and prompts that are kept
+    uint64_t pages_kept;    // of which by prompts that are kept alone, about
+  };
+  Load load() const;
+
+ private:
+  struct Sequence;
+  struct Kept;  // a prompt whose keys and values stay
+
+  void EndCancelled();
+  void Admit();
+  bool TryAdmit(Sequence& sequence);
+  // Pages that the running sequences will take for what they have to read and for one token more.
+  uint64_t PagesOwed() const;
+  // Lets go of kept prompts, the longest unused first, until there are so many free pages; false where there are not.
+  bool FreePages(uint64_t wanted);
+  uint32_t TakeSlot();
+  // Tokens of which beginnings that are shared are multiples.
+  uint32_t KeepUnit() const { return limits_.fixed_chunks ? limits_.chunk_tokens : limits_.page_tokens; }
+  bool Shares() const { return options_.keep_prompts && !limits_.forward_only; }
+  void ShareBest(Sequence& sequence);
+  bool IsReadByAnother(const Sequence& sequence) const;
+  bool MakeRoomForDecode();
+  void MakeWay(size_t index);
+  bool RunPrefill();
+  bool RunDecode();
+  void Run(const proto::Step& step, const std::vector<Sequence*>& rows);
+  void Take(Sequence& sequence, int32_t token, const Logprobs* logprobs);
+  void End(Sequence& sequence, FinishReason reason, const std::string& error = {});
+  void KeepPrompt(Sequence& sequence);
+  void RemoveEnded();
+  uint32_t ChunkBudget() const;
+
+  StepEngine& engine_;
+  const std::vector<int32_t> end_tokens_;
+  const Options options_;
+  SchedulerObserver* const observer_;
+  const StepEngine::Limits limits_;
+  const uint32_t capacity_;
+  std::deque<std::unique_ptr<Sequence>> waiting_;
+  std::vector<std::unique_ptr<Sequence>> running_;  // in the order they were admitted
+  std::vector<Kept> kept_;                          // the longest unused first
+  std::vector<uint32_t> free_slots_;
+  uint64_t turns_ = 0;       // given to prompts so far
+  double prefill_rate_ = 0;  // tokens a second, lately; 0: not known yet
+  double decode_owed_ = 0;   // seconds that decoding sequences may run before the next chunk
+};
+
+// What a scheduler does, for metrics. Called on its thread.
+class SchedulerObserver {
+ public:
+  virtual ~SchedulerObserver() = default;
+  virtual void OnStep(bool prefill, size_t tokens, double seconds) = 0;
+  virtual void OnFirstToken(double seconds_since_added) = 0;
+  virtual void OnNextToken(double seconds_since_last) = 0;
+  virtual void OnMadeWay() = 0;
+  virtual void OnFinish(const Finish& finish, double seconds_since_added) = 0;
+};
+
+}  // namespace onecopy::serve
