@@ -3,6 +3,7 @@
 // model had begun it. Pure functions.
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,18 +15,16 @@
 namespace onecopy::text {
 
 struct ForcedCall {
-  struct Choice {
-    std::string function;
-    std::string text;  // the rest of the name and what stands before the arguments
-  };
   // Encoded as a template's text is, with special tokens parsed (EncodeChat).
   std::string prefix;
-  // One of these must follow, which a grammar can see to; empty where only one function may be called, and prefix names it.
-  std::vector<Choice> choices;
-  // The arguments that follow are a JSON object, which may be held to the function's schema, and then comes `end`. Else they are
-  // parameters between tags, and only the function is certain.
-  bool json_arguments = false;
-  std::string end;
+
+  // What must follow so that the call is sound; at most one of these is there. The answer may end after it: marks that end a
+  // call are control tokens in many vocabularies, which grammars leave out, and the parser does not need them.
+  std::optional<nlohmann::ordered_json> schema;  // a JSON document of this schema
+  std::string grammar;                           // a text of this GBNF
+  // One of these names, and then what the model was trained to write after it: control tokens, and arguments as JSON. Where a
+  // grammar cannot say so, the model is left to it.
+  std::vector<std::string> functions;
 };
 
 // function: the one to call; empty: any of the tools. in_thought: the prompt ends inside of a thought, which is closed first.

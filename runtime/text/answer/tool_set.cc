@@ -12,10 +12,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-// Types of JSON Schema as bits.
-constexpr unsigned kNullType = 1, kBoolType = 2, kNumberType = 4, kStringType = 8, kArrayType = 16,
-                   kObjectType = 32;
-
 // Schemas may refer to themselves, and branch at every level.
 constexpr int kMaxSchemasVisited = 256;
 constexpr size_t kMaxNameBytes = 256;
@@ -25,7 +21,8 @@ constexpr size_t kMaxTools = 1024;
 unsigned TypeNamed(const ordered_json& name) {
   if (name == "null") return kNullType;
   if (name == "boolean") return kBoolType;
-  if (name == "number" || name == "integer") return kNumberType;
+  if (name == "number") return kNumberType;
+  if (name == "integer") return kIntegerType;
   if (name == "string") return kStringType;
   if (name == "array") return kArrayType;
   return name == "object" ? kObjectType : 0;
@@ -34,6 +31,7 @@ unsigned TypeNamed(const ordered_json& name) {
 unsigned TypeOfValue(const ordered_json& value) {
   if (value.is_null()) return kNullType;
   if (value.is_boolean()) return kBoolType;
+  if (value.is_number_integer()) return kIntegerType;
   if (value.is_number()) return kNumberType;
   if (value.is_string()) return kStringType;
   return value.is_array() ? kArrayType : kObjectType;
@@ -125,6 +123,34 @@ const ToolSet::Function* ToolSet::Find(std::string_view function) const {
   for (const Function& known : functions_)
     if (known.name == function) return &known;
   return nullptr;
+}
+
+ordered_json ToolSet::Schema(std::string_view function) const {
+  const Function* known = Find(function);
+  ordered_json schema = known && known->parameters.is_object() ? known->parameters : ordered_json::object();
+  schema["type"] = "object";
+  return schema;
+}
+
+std::vector<ToolParameter> ToolSet::Parameters(std::string_view function) const {
+  const ordered_json schema = Schema(function);
+  const ordered_json properties = schema.value("properties", ordered_json());
+  const ordered_json required = schema.value("required", ordered_json());
+  std::vector<ToolParameter> parameters;
+  if (!properties.is_object()) return parameters;
+  for (const auto& [name, property] : properties.items()) {
+    ToolParameter parameter{name, TypeFinder(schema).Types(property), false, {}};
+    for (const ordered_json& one : required) parameter.required |= one == name;
+    const ordered_json values =
+        property.is_object() ? property.value("enum", ordered_json::array()) : ordered_json::array();
+    const bool strings =
+        values.is_array() &&
+        std::all_of(values.begin(), values.end(), [](const auto& value) { return value.is_string(); });
+    if (strings)
+      for (const ordered_json& value : values) parameter.values.push_back(value);
+    parameters.push_back(std::move(parameter));
+  }
+  return parameters;
 }
 
 ordered_json ToolSet::Value(std::string_view function, std::string_view argument,

@@ -10,6 +10,17 @@
 
 namespace onecopy::text {
 
+// Types of JSON Schema as bits.
+inline constexpr unsigned kNullType = 1, kBoolType = 2, kNumberType = 4, kIntegerType = 8, kStringType = 16,
+                          kArrayType = 32, kObjectType = 64;
+
+struct ToolParameter {
+  std::string name;
+  unsigned types;  // that its values may have; 0: the schema does not say
+  bool required;
+  std::vector<std::string> values;  // where it is an enum of strings: these
+};
+
 class ToolSet {
  public:
   ToolSet() = default;
@@ -21,6 +32,11 @@ class ToolSet {
   bool Has(std::string_view function) const { return Find(function) != nullptr; }
   // In the order of the request.
   std::vector<std::string> Names() const;
+
+  // The schema of a function's arguments, which are an object.
+  nlohmann::ordered_json Schema(std::string_view function) const;
+  // In the order of the schema.
+  std::vector<ToolParameter> Parameters(std::string_view function) const;
 
   // The JSON value of an argument that was written without quotes. What may be a string stays one, but for null where that is
   // allowed; other types are read as JSON, or as Python writes them, and remain strings where they cannot be. An argument that

@@ -66,8 +66,8 @@ std::vector<std::string> Fragments(const AnswerFormat& format) {
   }
   // Calls, whole and in parts.
   if (const auto forced = ForceCall(format, ToolSet(kTools), "f", false)) {
-    for (const std::string& part : {forced->prefix, forced->end, forced->prefix + "{}" + forced->end}) {
-      fragments.push_back(part);
+    const std::string call = forced->prefix + (forced->schema ? "{}" : "</function>");
+    for (const std::string& part : {forced->prefix, call, call}) {
       fragments.push_back(part);
       fragments.push_back(part);
     }
