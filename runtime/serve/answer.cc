@@ -7,13 +7,23 @@ Choice::Choice(std::shared_ptr<Answer> answer, size_t index, const text::Tokeniz
     : answer_(std::move(answer)),
       index_(index),
       detokenizer_(tokenizer, {.skip_special = !options.include_special, .at_text_start = false}),
+      forced_(options.forced),
       stop_(options.stop) {
-  if (options.format) parser_.emplace(tokenizer, *options.format, options.answer);
+  if (!options.format) return;
+  text::AnswerOptions answer_options = options.answer;
+  answer_options.seed += index;
+  parser_.emplace(tokenizer, *options.format, answer_options);
+}
+
+void Choice::ShowForced() {
+  for (const int32_t token : forced_) Show(parser_->Push(token));
+  forced_.clear();
 }
 
 bool Choice::OnToken(int32_t token, const Logprobs* logprobs) {
   if (logprobs != nullptr) tokens_.push_back({token, *logprobs});
   if (parser_) {
+    ShowForced();
     Show(parser_->Push(token));
   } else {
     Say({.content = stop_.Push(detokenizer_.Push(token))});

@@ -41,6 +41,8 @@ struct ChoiceOptions {
   // Of a chat: thoughts and calls of tools are told from what is said. None: the text as it stands.
   std::optional<text::AnswerFormat> format;
   text::AnswerOptions answer;
+  // The prompt's last tokens, which are the beginning of the answer; tool_choice.
+  std::vector<int32_t> forced;
   bool include_special = false;  // control tokens are part of the text
 };
 
@@ -54,6 +56,7 @@ class Choice : public TokenSink {
   bool cancelled() const override { return answer_->gone(); }
 
  private:
+  void ShowForced();
   void Show(const std::vector<text::AnswerDelta>& deltas);
   void Say(Delta delta);
 
@@ -61,6 +64,7 @@ class Choice : public TokenSink {
   const size_t index_;
   std::optional<text::AnswerParser> parser_;  // of a chat
   text::Detokenizer detokenizer_;             // of another text
+  std::vector<int32_t> forced_;               // not shown yet
   text::StopMatcher stop_;
   std::vector<TokenChoice> tokens_;  // not said yet
 };

@@ -1,20 +1,34 @@
 #include "runtime/serve/chat_prompt.h"
 
+#include <functional>
+
 #include "runtime/base/error.h"
+#include "runtime/text/answer/forced_call.h"
 #include "runtime/text/chat_messages.h"
 #include "runtime/text/chat_template.h"
 
 namespace onecopy::serve {
 namespace {
 
+bool HasTools(const ChatPrompt& prompt) {
+  return prompt.tools.is_array() && !prompt.tools.empty() && prompt.calls != ChatPrompt::Calls::kNone;
+}
+
 const std::string& TemplateOf(const ApiContext& context, const ChatPrompt& prompt) {
   if (!context.template_source.empty()) return context.template_source;
-  return text::ChooseChatTemplate(context.tokenizer, prompt.tools.is_array() && !prompt.tools.empty());
+  return text::ChooseChatTemplate(context.tokenizer, HasTools(prompt));
 }
 
 }  // namespace
 
 std::vector<int32_t> TokensOf(const ApiContext& context, const ChatPrompt& prompt) {
+  if (!prompt.tools.is_null()) {
+    try {
+      text::ToolSet tools(prompt.tools);
+    } catch (const Error& error) {
+      throw ApiError(400, error.what(), "tools");
+    }
+  }
   if (!prompt.messages.is_array() || prompt.messages.empty())
     throw ApiError(400, "messages: expected an array of at least one message", "messages");
   if (!prompt.variables.is_null() && !prompt.variables.is_object())
@@ -26,7 +40,7 @@ std::vector<int32_t> TokensOf(const ApiContext& context, const ChatPrompt& promp
   } catch (const Error& error) {
     throw ApiError(400, error.what(), "messages");
   }
-  input.tools = prompt.tools;
+  if (HasTools(prompt)) input.tools = prompt.tools;
   input.variables = context.template_variables;
   if (prompt.variables.is_object()) {
     if (!input.variables.is_object()) input.variables = Json::object();
@@ -42,6 +56,22 @@ void SetPrompt(const ApiContext& context, const ChatPrompt& prompt, Generation* 
   ChoiceOptions& choice = generation->choice;
   choice.format = text::ChooseAnswerFormat(TemplateOf(context, prompt), context.tokenizer);
   choice.answer.in_thought = text::EndsInThought(*choice.format, context.tokenizer, generation->prompts[0]);
+  choice.answer.seed = std::hash<std::string>()(NewId(""));
+  if (HasTools(prompt)) choice.answer.tools = prompt.tools;
+  if (prompt.calls != ChatPrompt::Calls::kRequired) return;
+  std::optional<text::ForcedCall> forced;
+  try {
+    forced = text::ForceCall(*choice.format, text::ToolSet(prompt.tools), prompt.function,
+                             choice.answer.in_thought);
+  } catch (const Error& error) {
+    throw ApiError(400, error.what(), "tool_choice");
+  }
+  if (!forced)
+    throw ApiError(400, "tool_choice: this model's chat template has no form for calls of tools",
+                   "tool_choice");
+  choice.forced = text::EncodeChat(context.tokenizer, forced->prefix);
+  std::vector<int32_t>& tokens = generation->prompts[0];
+  tokens.insert(tokens.end(), choice.forced.begin(), choice.forced.end());
 }
 
 }  // namespace onecopy::serve

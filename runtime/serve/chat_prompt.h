@@ -6,9 +6,13 @@
 namespace onecopy::serve {
 
 struct ChatPrompt {
-  Json messages;   // an array of {"role", "content", …}
-  Json tools;      // null: none
-  Json variables;  // of the template, beside those of the server; an object, or null
+  enum class Calls { kAuto, kNone, kRequired };
+
+  Json messages;               // an array of {"role", "content", …}
+  Json tools;                  // null: none
+  Calls calls = Calls::kAuto;  // kNone: the tools are not shown to the model
+  std::string function;        // of kRequired: the one to call; empty: any
+  Json variables;              // of the template, beside those of the server; an object, or null
   bool add_generation_prompt = true;
 };
 
