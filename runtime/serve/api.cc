@@ -30,11 +30,15 @@ constexpr Row kRows[] = {
     {"GET", "/health", Health, true},
     {"GET", "/metrics", MetricsText},
     {"GET", "/api/machine", Machine},
+    {"GET", "/", WebPage, true},
+    {"GET", "/web/", WebPage, true},
 };
 
 bool Matches(const Row& row, const std::string& path) {
   const std::string_view pattern = row.path;
-  return pattern.back() == '/' ? path.size() > pattern.size() && path.starts_with(pattern) : path == pattern;
+  return pattern.size() > 1 && pattern.back() == '/'
+             ? path.size() > pattern.size() && path.starts_with(pattern)
+             : path == pattern;
 }
 
 // Takes the same time wherever two strings of one length differ.

@@ -68,6 +68,8 @@ void Model(const ApiContext& context, const std::shared_ptr<Exchange>& exchange)
 void Health(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
 void MetricsText(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
 void Machine(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
+// web_page.cc
+void WebPage(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
 void Embeddings(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
 
 // A JSON answer.

@@ -247,10 +247,9 @@ uint32_t Scheduler::ChunkBudget() const {
   const bool decodes =
       std::any_of(running_.begin(), running_.end(), [](const auto& s) { return !s->reads(); });
   if (limits_.fixed_chunks || !decodes || prefill_rate_ == 0) return limits_.chunk_tokens;
-  const double tokens = prefill_rate_ * options_.chunk_seconds;
-  const auto pages =
-      static_cast<uint32_t>(std::min<double>(tokens, limits_.chunk_tokens) / limits_.page_tokens);
-  return std::clamp(pages * limits_.page_tokens, limits_.page_tokens, limits_.chunk_tokens);
+  const double pages = std::round(prefill_rate_ * options_.chunk_seconds / limits_.page_tokens);
+  const double most = limits_.chunk_tokens / limits_.page_tokens;
+  return static_cast<uint32_t>(std::clamp(pages, 1.0, most)) * limits_.page_tokens;
 }
 
 bool Scheduler::RunPrefill() {

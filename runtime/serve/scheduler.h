@@ -31,7 +31,7 @@ class Scheduler {
     uint32_t max_sequences =
         32;  // that have a slot at once; the engine has more slots, for prompts that are kept
     bool keep_prompts = true;
-    double chunk_seconds = 0.2;
+    double chunk_seconds = 0.4;
     std::function<Clock::time_point()> now = [] { return Clock::now(); };
   };
 
