@@ -27,8 +27,8 @@ MessageRules MessageRulesOf(std::string_view chat_template);
 //   member "arguments" of one where the template needs an object; an empty text is no arguments.
 // - results of tools have the name of the function that their tool_call_id belongs to.
 // - ids, roles and numbers of calls are as the rules say. An assistant's empty tool_calls are gone.
-// Other members stay as they are; whoever parsed them has limited how deeply they are nested (json_scanner.h). Errors: kUsage, which names the message: for what is not of OpenAI's form, and for images,
-// audio and files.
+// Other members stay as they are; whoever parsed them has limited how deeply they are nested (json_scanner.h).
+// Errors: kUsage, which names the message: for what is not of OpenAI's form, and for images, audio and files.
 nlohmann::ordered_json NormalizeMessages(const nlohmann::ordered_json& messages, const MessageRules& rules);
 
 }  // namespace onecopy::text

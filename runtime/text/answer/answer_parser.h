@@ -39,7 +39,7 @@ class AnswerParser {
   AnswerParser(const AnswerParser&) = delete;
   AnswerParser& operator=(const AnswerParser&) = delete;
 
-  // Tokens that the answer was made to begin with (ForcedPrefix) go through here as those that the model chose. A token that
+  // Tokens that the answer was made to begin with (ForcedCall) go through here as those that the model chose. A token that
   // ends the generation may be pushed or not.
   std::vector<AnswerDelta> Push(int32_t id);
   // The end of the answer: the rest. A call that is not whole is content, or stays as far as its arguments were given.
