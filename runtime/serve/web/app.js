@@ -235,7 +235,7 @@ function initControls() {
     if (!byId("more").contains(event.target)) byId("more").open = false;
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || document.querySelector("dialog[open]")) return;
+    if (event.key !== "Escape" || event.isComposing || document.querySelector("dialog[open]")) return;
     if (byId("more").open) {
       byId("more").open = false;
       byId("more").firstElementChild.focus();
