@@ -214,6 +214,20 @@ class Conversations(PageTest):
         self.assertEqual(len(self.texts("#conversations button")), 2)
         self.assertEqual(list(self.kept()), ["kept"])
 
+    def test_without_storage_all_works_and_is_said_to_be_lost(self):
+        script = self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": """
+            for (const name of ["localStorage", "sessionStorage"])
+              Object.defineProperty(window, name, { get() { throw new DOMException("denied", "SecurityError"); } });"""})
+        self.addCleanup(self.driver.execute_cdp_cmd, "Page.removeScriptToEvaluateOnNewDocument", script)
+        self.mock.key = "secret"
+        self.expected_log = ["status of 401"]
+        self.driver.get(self.mock.url)
+        self.wait(lambda: self.one("#ask").is_displayed(), "no question")
+        self.type("secret" + Keys.ENTER, "#ask-input")
+        self.wait(lambda: self.text("#model"), "the page names no model")
+        self.assertEqual(self.ask("hello"), "These are a few words.")
+        self.assertIn("does not let this page keep conversations", self.text("#toast"))
+
     def test_what_is_stored_may_be_anything(self):
         for i, value in enumerate(["", "{", "null", "[]", '{"messages": 3}', '{"messages": [null, 3, {"role": "x"}], "title": 5, "settings": []}',
                                    '{"messages": [{"role": "assistant", "content": {}, "stats": {"tokens": "<b>"}}], "updated": "x"}']):
