@@ -180,6 +180,14 @@ void AddServeOptions(CLI::App* app, ServeOptions* options) {
   add("--queue", &options->queue, "requests that may wait; more are refused with status 429")
       ->capture_default_str()
       ->check(CLI::Range(0, 100000));
+  add("--max-body", &options->http.body_bytes, "bytes of a request")
+      ->capture_default_str()
+      ->transform(CLI::AsSizeValue(false));
+  add("--max-connections", &options->http.connections, "open connections; more are closed at once")
+      ->capture_default_str();
+  add("--header-timeout", &options->http.header_seconds, "seconds in which a request's header has to arrive")
+      ->capture_default_str();
+  add("--body-timeout", &options->http.body_seconds, "seconds in which its body has to arrive")->capture_default_str();
   add("--timeout", &options->request_seconds, "seconds that a request may take, waiting included")
       ->capture_default_str()
       ->check(CLI::Range(0.1, 1e6));

@@ -20,6 +20,8 @@ struct Row {
 constexpr Row kRows[] = {
     {"POST", "/v1/chat/completions", ChatCompletions},
     {"POST", "/v1/completions", Completions},
+    {"POST", "/v1/messages", Messages},
+    {"POST", "/v1/messages/count_tokens", CountTokens},
     {"POST", "/v1/embeddings", Embeddings},
     {"GET", "/v1/models", Models},
     {"GET", "/v1/models/", Model},
@@ -28,11 +30,15 @@ constexpr Row kRows[] = {
     {"GET", "/health", Health, true},
     {"GET", "/metrics", MetricsText},
     {"GET", "/api/machine", Machine},
+    {"GET", "/", WebPage, true},
+    {"GET", "/web/", WebPage, true},
 };
 
 bool Matches(const Row& row, const std::string& path) {
   const std::string_view pattern = row.path;
-  return pattern.back() == '/' ? path.size() > pattern.size() && path.starts_with(pattern) : path == pattern;
+  return pattern.size() > 1 && pattern.back() == '/'
+             ? path.size() > pattern.size() && path.starts_with(pattern)
+             : path == pattern;
 }
 
 // Takes the same time wherever two strings of one length differ.
@@ -110,10 +116,15 @@ void RespondJson(Exchange& exchange, const Json& json, int status) {
   exchange.Respond(std::move(response));
 }
 
+Json ErrorJsonFor(const HttpRequest& request, const ApiError& error) {
+  return request.path.starts_with("/v1/messages") ? AnthropicErrorJson(error) : ErrorJson(error);
+}
+
 void RespondError(Exchange& exchange, const ApiError& error) {
   HttpResponse response;
   response.status = error.status;
-  response.body = ErrorJson(error).dump(-1, ' ', false, Json::error_handler_t::replace);
+  response.body =
+      ErrorJsonFor(exchange.request(), error).dump(-1, ' ', false, Json::error_handler_t::replace);
   if (error.status == 429 || error.status == 503) response.headers.emplace_back("Retry-After", "2");
   if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   exchange.Respond(std::move(response));

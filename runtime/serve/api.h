@@ -55,6 +55,10 @@ using Route = void (*)(const ApiContext& context, const std::shared_ptr<Exchange
 // openai_chat.cc, openai_completions.cc
 void ChatCompletions(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
 void Completions(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
+// anthropic_messages.cc
+void Messages(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
+void CountTokens(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
+Json AnthropicErrorJson(const ApiError& error);
 // api_text.cc
 void Tokenize(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
 void Detokenize(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
@@ -64,11 +68,15 @@ void Model(const ApiContext& context, const std::shared_ptr<Exchange>& exchange)
 void Health(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
 void MetricsText(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
 void Machine(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
+// web_page.cc
+void WebPage(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
 void Embeddings(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
 
 // A JSON answer.
 void RespondJson(Exchange& exchange, const Json& json, int status = 200);
 void RespondError(Exchange& exchange, const ApiError& error);
+// In the form of the API that the request's path belongs to.
+Json ErrorJsonFor(const HttpRequest& request, const ApiError& error);
 
 // What the generating routes have in common.
 struct Generation {

@@ -19,7 +19,10 @@ void EventStream::End(std::string events) {
 
 void EventStream::Fail(const ApiError& error) {
   if (!begun_) return RespondError(*exchange_, error);
-  End(DataEvent(ErrorJson(error)) + "data: [DONE]\n\n");
+  const HttpRequest& request = exchange_->request();
+  const std::string event = DataEvent(ErrorJsonFor(request, error));
+  if (request.path.starts_with("/v1/messages")) return End("event: error\n" + event);
+  End(event + "data: [DONE]\n\n");
 }
 
 void Usage::Add(const Finish& finish, bool first) {

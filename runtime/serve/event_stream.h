@@ -16,7 +16,7 @@ class EventStream {
   void Send(std::string events);
   // OpenAI's last event.
   void End(std::string events = "data: [DONE]\n\n");
-  // As OpenAI does it, with a status or, once begun, as an event.
+  // With a status or, once begun, as an event, in the form of the request's API.
   void Fail(const ApiError& error);
 
  private:

@@ -1,7 +1,7 @@
 // POST /v1/chat/completions. Source: OpenAI API reference, "Chat"; reasoning_content as DeepSeek's API and vLLM have it.
 #include "runtime/serve/api.h"
+#include "runtime/serve/chat_prompt.h"
 #include "runtime/serve/event_stream.h"
-#include "runtime/text/chat_template.h"
 
 namespace onecopy::serve {
 namespace {
@@ -145,54 +145,6 @@ class ChatAnswer : public Answer {
   std::atomic<bool> failed_{false};
 };
 
-// Content may come in parts, of which texts are understood.
-Json PlainMessages(const Json& messages) {
-  Json plain = Json::array();
-  for (const Json& message : messages) {
-    if (!message.is_object() || !message.contains("role") || !message["role"].is_string())
-      throw ApiError(400, "messages: expected objects with a role", "messages");
-    Json copy = message;
-    if (const auto content = message.find("content"); content != message.end() && content->is_array()) {
-      std::string text;
-      for (const Json& part : *content) {
-        const std::string type = part.is_object() ? part.value("type", "") : "";
-        if (type != "text" || !part.contains("text") || !part["text"].is_string())
-          throw ApiError(400,
-                         fmt::format("messages: content of type \"{}\" is not supported, only text is", type),
-                         "messages");
-        text += part["text"].get<std::string>();
-      }
-      copy["content"] = text;
-    } else if (content == message.end() || content->is_null()) {
-      copy["content"] = "";
-    } else if (!content->is_string()) {
-      throw ApiError(400, "messages: content is neither a text nor an array of parts", "messages");
-    }
-    if (copy["role"] == "developer") copy["role"] = "system";
-    plain.push_back(std::move(copy));
-  }
-  return plain;
-}
-
-std::vector<int32_t> PromptOf(const ApiContext& context, const Params& params) {
-  const Json* messages = params.Find("messages");
-  if (messages == nullptr || !messages->is_array() || messages->empty())
-    throw ApiError(400, "messages: expected an array of at least one message", "messages");
-  text::ChatInput input;
-  input.messages = PlainMessages(*messages);
-  if (const Json* tools = params.Find("tools"); tools != nullptr && !tools->empty()) input.tools = *tools;
-  input.variables = context.template_variables;
-  if (const Json* variables = params.Find("chat_template_kwargs")) {
-    if (!variables->is_object())
-      throw ApiError(400, "chat_template_kwargs: expected an object", "chat_template_kwargs");
-    if (!input.variables.is_object()) input.variables = Json::object();
-    input.variables.update(*variables);
-  }
-  input.add_generation_prompt = params.Bool("add_generation_prompt", true);
-  return text::EncodeChat(context.tokenizer, text::RenderChat(context.renderer, context.tokenizer, input,
-                                                              context.template_source));
-}
-
 }  // namespace
 
 void ChatCompletions(const ApiContext& context, const std::shared_ptr<Exchange>& exchange) {
@@ -213,7 +165,12 @@ void ChatCompletions(const ApiContext& context, const std::shared_ptr<Exchange>&
     if (!options->is_object()) throw ApiError(400, "stream_options: expected an object", "stream_options");
     with_usage = Params(*options).Bool("include_usage", false);
   }
-  generation.prompts.push_back(PromptOf(context, params));
+  ChatPrompt prompt;
+  if (const Json* messages = params.Find("messages")) prompt.messages = *messages;
+  if (const Json* tools = params.Find("tools"); tools != nullptr && !tools->empty()) prompt.tools = *tools;
+  if (const Json* variables = params.Find("chat_template_kwargs")) prompt.variables = *variables;
+  prompt.add_generation_prompt = params.Bool("add_generation_prompt", true);
+  generation.prompts.push_back(TokensOf(context, prompt));
   generation.max_tokens = MaxTokens(context, params, generation.prompts[0].size(), 0);
   const auto answer =
       std::make_shared<ChatAnswer>(context, exchange, generation.n, stream, with_usage, logprobs);

@@ -167,7 +167,7 @@ void Scheduler::Admit() {
 bool Scheduler::TryAdmit(Sequence& sequence) {
   sequence.slot = TakeSlot();
   sequence.computed = sequence.cached = 0;
-  if (options_.keep_prompts && !limits_.forward_only) ShareBest(sequence);
+  if (!IsReadByAnother(sequence)) ShareBest(sequence);
   const uint64_t pages = (sequence.length() + uint64_t{limits_.page_tokens}) / limits_.page_tokens -
                          sequence.computed / limits_.page_tokens;
   if (FreePages(PagesOwed() + pages)) return true;
@@ -177,6 +177,7 @@ bool Scheduler::TryAdmit(Sequence& sequence) {
 }
 
 void Scheduler::ShareBest(Sequence& sequence) {
+  if (!Shares()) return;
   const uint32_t unit = KeepUnit();
   // The last token of the prompt is computed in any case, for its logits.
   const uint32_t most = RoundDown(sequence.n_prompt - 1, unit);
@@ -204,7 +205,7 @@ void Scheduler::ShareBest(Sequence& sequence) {
 
 // Whether a sequence before this one reads the same beginning just now, and is to be waited for.
 bool Scheduler::IsReadByAnother(const Sequence& sequence) const {
-  if (sequence.computed > 0 || !options_.keep_prompts || limits_.forward_only) return false;
+  if (sequence.computed > 0 || !Shares()) return false;
   for (const auto& other : running_) {
     if (other.get() == &sequence) return false;
     const uint32_t most = std::min(other->n_prompt, sequence.n_prompt - 1);
@@ -220,8 +221,7 @@ bool Scheduler::IsReadByAnother(const Sequence& sequence) const {
 void Scheduler::KeepPrompt(Sequence& sequence) {
   const uint32_t unit = KeepUnit();
   const uint32_t n = RoundDown(std::min(sequence.computed, sequence.n_prompt), unit);
-  if (!options_.keep_prompts || limits_.forward_only || n == 0 || limits_.slots == options_.max_sequences)
-    return;
+  if (!Shares() || n == 0 || limits_.slots == options_.max_sequences) return;
   const std::span<const int32_t> tokens(sequence.tokens.data(), n);
   // What is a part of it need not be kept beside it; and where it is a part itself, that one was used.
   for (size_t i = 0; i < kept_.size(); ++i) {
@@ -247,20 +247,20 @@ uint32_t Scheduler::ChunkBudget() const {
   const bool decodes =
       std::any_of(running_.begin(), running_.end(), [](const auto& s) { return !s->reads(); });
   if (limits_.fixed_chunks || !decodes || prefill_rate_ == 0) return limits_.chunk_tokens;
-  const double tokens = prefill_rate_ * options_.chunk_seconds;
-  const auto pages =
-      static_cast<uint32_t>(std::min<double>(tokens, limits_.chunk_tokens) / limits_.page_tokens);
-  return std::clamp(pages * limits_.page_tokens, limits_.page_tokens, limits_.chunk_tokens);
+  const double pages = std::round(prefill_rate_ * options_.chunk_seconds / limits_.page_tokens);
+  const double most = limits_.chunk_tokens / limits_.page_tokens;
+  return static_cast<uint32_t>(std::clamp(pages, 1.0, most)) * limits_.page_tokens;
 }
 
 bool Scheduler::RunPrefill() {
   std::vector<Sequence*> readers;
-  for (const auto& s : running_)
-    if (s->reads()) readers.push_back(s.get());
+  for (const auto& s : running_) {
+    if (!s->reads() || IsReadByAnother(*s)) continue;
+    if (s->computed == 0) ShareBest(*s);  // others may have read the beginning of its prompt since it came
+    readers.push_back(s.get());
+  }
   std::stable_sort(readers.begin(), readers.end(),
                    [](const Sequence* a, const Sequence* b) { return a->last_turn < b->last_turn; });
-  for (Sequence* s : readers)  // others may have read the beginning of its prompt since it came
-    if (s->computed == 0 && options_.keep_prompts && !limits_.forward_only) ShareBest(*s);
   uint32_t budget = ChunkBudget();
   uint64_t new_pages = 0;
   proto::Step step;
@@ -268,7 +268,6 @@ bool Scheduler::RunPrefill() {
   std::vector<Sequence*> rows;
   for (Sequence* s : readers) {
     if (budget == 0) break;
-    if (IsReadByAnother(*s)) continue;
     // The pages of a prompt were counted when it was admitted; decoding sequences may have taken them since.
     uint32_t end = std::min(s->n_prompt, s->computed + budget);
     if (limits_.fixed_chunks)

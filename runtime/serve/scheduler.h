@@ -31,7 +31,7 @@ class Scheduler {
     uint32_t max_sequences =
         32;  // that have a slot at once; the engine has more slots, for prompts that are kept
     bool keep_prompts = true;
-    double chunk_seconds = 0.2;
+    double chunk_seconds = 0.4;
     std::function<Clock::time_point()> now = [] { return Clock::now(); };
   };
 
@@ -71,6 +71,7 @@ class Scheduler {
   uint32_t TakeSlot();
   // Tokens of which beginnings that are shared are multiples.
   uint32_t KeepUnit() const { return limits_.fixed_chunks ? limits_.chunk_tokens : limits_.page_tokens; }
+  bool Shares() const { return options_.keep_prompts && !limits_.forward_only; }
   void ShareBest(Sequence& sequence);
   bool IsReadByAnother(const Sequence& sequence) const;
   bool MakeRoomForDecode();

@@ -44,8 +44,8 @@ const std::map<std::string, std::regex> kFences = {
     {"pybind11/embed.h", std::regex("runtime/jinja/worker\\.cc")},
     {"Python.h", std::regex("")},
     {"histedit.h", std::regex("runtime/cli/line_reader\\.cc")},
-    {"boost/asio.hpp", std::regex("runtime/serve/http_server\\.cc")},
-    {"boost/beast/http.hpp", std::regex("runtime/serve/http_server\\.cc")},
+    {"boost/asio.hpp", std::regex("runtime/serve/http_exchange\\.h")},
+    {"boost/beast/http.hpp", std::regex("runtime/serve/http_exchange\\.h")},
     {"prometheus/registry.h", std::regex("runtime/serve/metrics\\.cc")},
     {"CLI/CLI.hpp", std::regex("runtime/cli/.*")},
 };

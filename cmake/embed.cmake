@@ -1,0 +1,13 @@
+# cmake -DOUT=FILE.cc -DFOLDER=DIR -DFILES=a;b -P embed.cmake: the files as bytes in a program.
+file(WRITE "${OUT}.new" "#include \"runtime/serve/web_files.h\"\nnamespace onecopy::serve {\n")
+set(rows "")
+set(index 0)
+foreach(name ${FILES})
+  file(READ "${FOLDER}/${name}" hex HEX)
+  string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
+  file(APPEND "${OUT}.new" "static const unsigned char file${index}[] = {${bytes}0};\n")
+  string(APPEND rows "    {\"${name}\", {reinterpret_cast<const char*>(file${index}), sizeof file${index} - 1}},\n")
+  math(EXPR index "${index} + 1")
+endforeach()
+file(APPEND "${OUT}.new" "std::span<const WebFile> WebFiles() {\n  static const WebFile files[] = {\n${rows}  };\n  return files;\n}\n}  // namespace onecopy::serve\n")
+file(RENAME "${OUT}.new" "${OUT}")

@@ -1,0 +1,250 @@
+#!/usr/bin/env python3
+"""The routes of `serve`: tokens against `generate`'s, formats, parameters, errors."""
+
+import json
+import math
+import subprocess
+import sys
+import unittest
+from concurrent.futures import ThreadPoolExecutor
+
+from server import LAUNCHER, Server
+
+PROMPT = "Once upon a time"
+# More than a page of the KV cache.
+LONG = ("There was once a miller who had three sons, and when he came to die he had nothing to leave them but his mill, "
+        "his ass and his cat. The eldest son took the mill, the second son took the ass, and as for the youngest, all that "
+        "remained for him was the cat. ") * 3
+
+
+def generate(prompt, n):
+    """Greedy tokens of the same build's generate."""
+    out = subprocess.run([LAUNCHER, "-n", "1", "generate", "-p", prompt, "-n", str(n), "--temp", "0", "--json"],
+                         capture_output=True, text=True, check=True).stdout
+    return json.loads(out)
+
+
+class Api(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(1, "--no-access-log").__enter__()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.__exit__()
+
+    def refused(self, path, body, status=400, param=None):
+        got, _, answer = self.server.ask("POST", path, body)
+        self.assertEqual(got, status, answer)
+        self.assertEqual(set(answer["error"]), {"message", "type", "param", "code"})
+        if param:
+            self.assertEqual(answer["error"]["param"], param, answer)
+        return answer["error"]
+
+    def test_completion_is_what_generate_says(self):
+        want = generate(PROMPT, 40)
+        got = self.server.post("/v1/completions", prompt=PROMPT, max_tokens=40, temperature=0)
+        self.assertEqual(got["choices"][0]["text"], want["text"])
+        self.assertEqual(got["choices"][0]["finish_reason"], want["finish_reason"])
+        self.assertEqual(got["object"], "text_completion")
+        self.assertEqual(got["usage"]["prompt_tokens"], want["prompt_tokens"])
+        self.assertEqual(got["usage"]["completion_tokens"], 40)
+        self.assertEqual(got["usage"]["total_tokens"], 40 + want["prompt_tokens"])
+
+    def test_a_stream_says_the_same_in_pieces(self):
+        whole = self.server.post("/v1/completions", prompt=LONG, max_tokens=50, temperature=0)
+        events = self.server.stream("/v1/completions", prompt=LONG, max_tokens=50, temperature=0,
+                                    stream_options={"include_usage": True})
+        self.assertEqual("".join(e["choices"][0]["text"] for e in events[:-1]), whole["choices"][0]["text"])
+        self.assertEqual(events[-2]["choices"][0]["finish_reason"], "length")
+        self.assertEqual(events[-1]["choices"], [])
+        self.assertEqual(events[-1]["usage"]["completion_tokens"], 50)
+        self.assertGreater(events[-1]["usage"]["prompt_tokens_details"]["cached_tokens"], 0)  # read a moment ago
+        self.assertGreater(len(events), 20)
+
+    def test_chat(self):
+        messages = [{"role": "system", "content": "Tell stories."}, {"role": "user", "content": "Tell me of a fox."}]
+        whole = self.server.post("/v1/chat/completions", messages=messages, max_tokens=30, temperature=0)
+        self.assertEqual(whole["object"], "chat.completion")
+        choice = whole["choices"][0]
+        self.assertEqual(choice["message"]["role"], "assistant")
+        self.assertTrue(choice["message"]["content"])
+        events = self.server.stream("/v1/chat/completions", messages=messages, max_tokens=30, temperature=0)
+        self.assertEqual(events[0]["choices"][0]["delta"]["role"], "assistant")
+        said = "".join(e["choices"][0]["delta"].get("content", "") for e in events)
+        self.assertEqual(said, choice["message"]["content"])
+        self.assertEqual(events[-1]["choices"][0]["finish_reason"], choice["finish_reason"])
+        # Content in parts is the same text.
+        parts = [messages[0], {"role": "user", "content": [{"type": "text", "text": "Tell me "}, {"type": "text", "text": "of a fox."}]}]
+        self.assertEqual(self.server.post("/v1/chat/completions", messages=parts, max_tokens=30, temperature=0)["choices"][0]["message"],
+                         choice["message"])
+        limit = self.server.post("/v1/chat/completions", messages=messages, max_completion_tokens=3, temperature=0)
+        self.assertEqual(limit["usage"]["completion_tokens"], 3)
+
+    def test_choices_prompts_and_seeds(self):
+        one = self.server.post("/v1/completions", prompt=[PROMPT, LONG], n=3, max_tokens=12, seed=7, temperature=1.0)
+        again = self.server.post("/v1/completions", prompt=[PROMPT, LONG], n=3, max_tokens=12, seed=7, temperature=1.0)
+        self.assertEqual([c["text"] for c in one["choices"]], [c["text"] for c in again["choices"]])
+        self.assertEqual([c["index"] for c in one["choices"]], list(range(6)))
+        self.assertEqual(len({c["text"] for c in one["choices"][:3]}), 3)
+        other = self.server.post("/v1/completions", prompt=PROMPT, max_tokens=12, temperature=1.0)
+        another = self.server.post("/v1/completions", prompt=PROMPT, max_tokens=12, temperature=1.0)
+        self.assertNotEqual(other["choices"][0]["text"], another["choices"][0]["text"])  # a seed of its own each
+
+    def test_stop_strings(self):
+        text = self.server.post("/v1/completions", prompt=PROMPT, max_tokens=40, temperature=0)["choices"][0]["text"]
+        stop = text[20:26]
+        for body in ({"stop": stop}, {"stop": ["never to be found", stop]}):
+            got = self.server.post("/v1/completions", prompt=PROMPT, max_tokens=40, temperature=0, **body)
+            self.assertEqual(got["choices"][0]["text"], text[:text.index(stop)])
+            self.assertEqual(got["choices"][0]["finish_reason"], "stop")
+            events = self.server.stream("/v1/completions", prompt=PROMPT, max_tokens=40, temperature=0, **body)
+            self.assertEqual("".join(e["choices"][0]["text"] for e in events), text[:text.index(stop)])
+
+    def test_logprobs_are_those_of_the_model(self):
+        got = self.server.post("/v1/completions", prompt=PROMPT, max_tokens=5, temperature=0, logprobs=3)["choices"][0]
+        logprobs = got["logprobs"]
+        self.assertEqual("".join(logprobs["tokens"]), got["text"])
+        for token, logprob, top in zip(logprobs["tokens"], logprobs["token_logprobs"], logprobs["top_logprobs"]):
+            self.assertEqual(len(top), 3)
+            self.assertAlmostEqual(max(top.values()), logprob)  # greedy
+            self.assertAlmostEqual(top[token], logprob)
+            self.assertLess(sum(math.exp(p) for p in top.values()), 1.0001)
+        # Against the logits that another command writes.
+        ids = self.server.post("/tokenize", prompt=PROMPT)["tokens"]
+        try:
+            import numpy
+        except ImportError:
+            numpy = None
+        if numpy is not None:
+            import tempfile
+            with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+                subprocess.run([LAUNCHER, "-n", "1", "logits", "--tokens", ",".join(map(str, ids)), "-o", file.name],
+                               capture_output=True, check=True)
+                logits = numpy.load(file.name)[-1].astype(float)
+            want = logits.max() - numpy.log(numpy.exp(logits - logits.max()).sum()) - logits.max()
+            self.assertAlmostEqual(logprobs["token_logprobs"][0], want, places=4)
+        chat = self.server.post("/v1/chat/completions", messages=[{"role": "user", "content": "Hello"}], max_tokens=4, temperature=0,
+                                logprobs=True, top_logprobs=2)["choices"][0]
+        self.assertEqual("".join(t["token"] for t in chat["logprobs"]["content"]).strip(), chat["message"]["content"].strip())
+        for token in chat["logprobs"]["content"]:
+            self.assertEqual(len(token["top_logprobs"]), 2)
+            self.assertEqual(bytes(token["bytes"]).decode(), token["token"])
+
+    def test_biases_and_penalties(self):
+        plain = self.server.post("/v1/completions", prompt=PROMPT, max_tokens=1, temperature=0, logprobs=0)["choices"][0]
+        first = self.server.post("/tokenize", prompt=PROMPT + plain["text"])["tokens"][-1]
+        biased = self.server.post("/v1/completions", prompt=PROMPT, max_tokens=1, temperature=0, logit_bias={str(first): -100})
+        self.assertNotEqual(biased["choices"][0]["text"], plain["text"])
+        forced = self.server.post("/v1/completions", prompt=PROMPT, max_tokens=4, temperature=0, logit_bias={"300": 100})
+        self.assertEqual(forced["choices"][0]["text"], self.server.post("/detokenize", tokens=[300] * 4)["prompt"])
+        penal = self.server.post("/v1/completions", prompt=PROMPT, max_tokens=60, temperature=0, frequency_penalty=2)
+        self.assertNotEqual(penal["choices"][0]["text"],
+                            self.server.post("/v1/completions", prompt=PROMPT, max_tokens=60, temperature=0)["choices"][0]["text"])
+
+    def test_echo_and_token_prompts(self):
+        ids = self.server.post("/tokenize", prompt=PROMPT)
+        self.assertEqual(ids["count"], len(ids["tokens"]))
+        by_ids = self.server.post("/v1/completions", prompt=ids["tokens"], max_tokens=8, temperature=0)
+        by_text = self.server.post("/v1/completions", prompt=PROMPT, max_tokens=8, temperature=0, echo=True)
+        self.assertEqual(by_text["choices"][0]["text"], PROMPT + by_ids["choices"][0]["text"])
+        self.assertEqual(self.server.post("/detokenize", tokens=ids["tokens"])["prompt"].strip(), PROMPT)
+
+    def test_company_and_kept_prompts_change_no_token(self):
+        prompts = [f"{LONG[i:i + 60 * (i % 5) + 20]}" for i in range(16)]
+        alone = [self.server.post("/v1/completions", prompt=p, max_tokens=24, temperature=0)["choices"][0]["text"] for p in prompts]
+        for _ in range(2):  # the second time every prompt is known
+            with ThreadPoolExecutor(16) as pool:
+                together = list(pool.map(
+                    lambda p: self.server.post("/v1/completions", prompt=p, max_tokens=24, temperature=0)["choices"][0]["text"], prompts))
+            self.assertEqual(together, alone)
+
+    def test_errors_say_what_is_wrong(self):
+        chat, text = "/v1/chat/completions", "/v1/completions"
+        hello = [{"role": "user", "content": "Hello"}]
+        for path, body, param in (
+                (text, {}, "prompt"), (text, {"prompt": ""}, None), (text, {"prompt": 3}, "prompt"),
+                (text, {"prompt": [-1]}, "prompt"), (text, {"prompt": [10**9]}, "prompt"), (text, {"prompt": [[]]}, "prompt"),
+                (text, {"prompt": "a", "max_tokens": 0}, "max_tokens"), (text, {"prompt": "a", "max_tokens": "9"}, "max_tokens"),
+                (text, {"prompt": "a", "max_tokens": 1.5}, "max_tokens"), (text, {"prompt": "a", "n": 10**9}, "n"),
+                (text, {"prompt": "a", "n": 0}, "n"), (text, {"prompt": "a", "temperature": -1}, "temperature"),
+                (text, {"prompt": "a", "temperature": "hot"}, "temperature"), (text, {"prompt": "a", "top_p": 2}, "top_p"),
+                (text, {"prompt": "a", "logit_bias": {"x": 1}}, "logit_bias"),
+                (text, {"prompt": "a", "logit_bias": {str(i): 1 for i in range(2000)}}, "logit_bias"),
+                (text, {"prompt": "a", "logit_bias": {"1": 10**9}}, "logit_bias"),
+                (text, {"prompt": "a", "stop": ["a"] * 17}, "stop"), (text, {"prompt": "a", "stop": [""]}, "stop"),
+                (text, {"prompt": "a", "stop": "x" * 2000}, "stop"), (text, {"prompt": "a", "stop": {}}, "stop"),
+                (text, {"prompt": "a", "seed": "x"}, "seed"), (text, {"prompt": "a", "logprobs": 100}, "logprobs"),
+                (text, {"prompt": "a", "stream": "yes"}, "stream"), (text, {"prompt": "a", "best_of": 4}, "best_of"),
+                (chat, {}, "messages"), (chat, {"messages": []}, "messages"), (chat, {"messages": "hello"}, "messages"),
+                (chat, {"messages": [3]}, "messages"), (chat, {"messages": [{"content": "a"}]}, "messages"),
+                (chat, {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages"),
+                (chat, {"messages": [{"role": "user", "content": 5}]}, "messages"),
+                (chat, {"messages": hello, "top_logprobs": 3}, "top_logprobs"),
+                (chat, {"messages": hello, "logprobs": True, "top_logprobs": 99}, "top_logprobs"),
+                ("/detokenize", {"tokens": ["a"]}, "tokens"), ("/tokenize", {"prompt": []}, "prompt"),
+                ("/v1/embeddings", {"input": "a"}, "model")):
+            with self.subTest(path=path, body=str(body)[:80]):
+                self.assertEqual(self.refused(path, body, 400, param)["type"], "invalid_request_error")
+        error = self.refused(text, {"prompt": "word " * 5000}, 400)
+        self.assertEqual(error["code"], "context_length_exceeded")
+
+    def test_bodies_that_are_no_json(self):
+        for body in (b"", b"{", b"[1]", b"nul", b'{"prompt": "\xff\xfe"}', b'{"prompt": "a"} x', b"[" * 100000,
+                     b'{"a":' * 5000 + b"1" + b"}" * 5000):
+            with self.subTest(body=body[:20]):
+                self.refused("/v1/completions", body)
+
+    def test_routes(self):
+        self.assertEqual(self.server.ask("GET", "/v1/nothing")[0], 404)
+        status, headers, _ = self.server.ask("GET", "/v1/completions")
+        self.assertEqual((status, headers["Allow"]), (405, "POST"))
+        models = self.server.ask("GET", "/v1/models")[2]
+        name = models["data"][0]["id"]
+        self.assertEqual(self.server.ask("GET", f"/v1/models/{name}")[2]["id"], name)
+        self.assertEqual(self.server.ask("GET", "/v1/models/other")[2]["error"]["code"], "model_not_found")
+        self.assertEqual(self.server.ask("GET", "/health")[2], {"status": "ready"})
+        self.assertEqual(self.server.ask("GET", "/health", headers={"X-Request-Id": "abc-1"})[1]["X-Request-Id"], "abc-1")
+        self.assertEqual(self.server.ask("GET", "/health", headers={"Sec-Fetch-Site": "cross-site"})[0], 403)
+
+    def test_the_machine_and_metrics(self):
+        self.server.post("/v1/completions", prompt=PROMPT, max_tokens=5)
+        machine = self.server.ask("GET", "/api/machine")[2]
+        self.assertEqual(machine["state"], "ready")
+        self.assertEqual(machine["copies_in_memory"], 1.0)
+        self.assertEqual(sum(r["weight_bytes"] for r in machine["ranks"]), machine["weight_bytes"])
+        text = self.server.ask("GET", "/metrics")[2]
+        values = {}
+        for line in text.splitlines():
+            if line and line[0] != "#":
+                name, _, value = line.rpartition(" ")
+                values[name] = float(value)
+        self.assertGreater(values['onecopy_tokens_total{kind="generated"}'], 4)
+        self.assertEqual(values["onecopy_copies_in_memory"], 1)
+        self.assertGreater(values["onecopy_time_to_first_token_seconds_count"], 0)
+
+
+class Ranks(unittest.TestCase):
+    """The same tokens at any number of ranks, alone, together, and where sequences make way for each other."""
+
+    def test_tokens(self):
+        prompts = [LONG[:40 + 23 * i] for i in range(8)]
+        want = [generate(p, 30)["text"] for p in prompts]
+
+        def ask(server, prompt):
+            return server.post("/v1/completions", prompt=prompt, max_tokens=30, temperature=0)["choices"][0]["text"]
+
+        for ranks in (1, 2, 4):
+            for options in (["--context", "512"], ["--no-prefix-cache"]):
+                with self.subTest(ranks=ranks, options=options), Server(ranks, "--no-access-log", *options) as server:
+                    with ThreadPoolExecutor(8) as pool:
+                        self.assertEqual(list(pool.map(lambda p: ask(server, p), prompts)), want)
+                    self.assertEqual([ask(server, p) for p in prompts], want)
+                    metrics = server.ask("GET", "/metrics")[2]
+                    self.assertEqual(server.process.poll(), None)
+                    if "--context" in options:
+                        self.assertNotIn("onecopy_preemptions_total 0\n", metrics)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], "-v"] + sys.argv[1:])
