@@ -3,12 +3,13 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 
-from server import LAUNCHER, Server
+from server import LAUNCHER, TREE, Server
 
 PROMPT = "Once upon a time"
 # More than a page of the KV cache.
@@ -222,6 +223,24 @@ class Api(unittest.TestCase):
         self.assertGreater(values['onecopy_tokens_total{kind="generated"}'], 4)
         self.assertEqual(values["onecopy_copies_in_memory"], 1)
         self.assertGreater(values["onecopy_time_to_first_token_seconds_count"], 0)
+
+
+class Dashboard(unittest.TestCase):
+    """launch/grafana.json asks for metrics that the server has."""
+
+    def test_metrics(self):
+        with open(f"{TREE}/launch/grafana.json") as file:
+            panels = json.load(file)["panels"]
+        asked = set()
+        for panel in panels:
+            for target in panel["targets"]:
+                asked |= set(re.findall(r"onecopy_[a-z_]+", target["expr"]))
+        self.assertGreater(len(asked), 8)
+        with Server(1) as server:
+            server.post("/v1/completions", prompt="a", max_tokens=3)
+            text = server.ask("GET", "/metrics")[2]
+        for name in asked:
+            self.assertRegex(text, rf"(?m)^{name}[{{ ]", name)
 
 
 class Ranks(unittest.TestCase):
