@@ -60,9 +60,14 @@ class PageTest(unittest.TestCase):
         cls.driver.quit()
         cls.profile.cleanup()
 
+    def start(self):
+        """The server of a test: something with url and key."""
+        mock = Mock(**self.mock_options)
+        self.addCleanup(mock.__exit__)
+        return mock
+
     def setUp(self):
-        self.mock = Mock(**self.mock_options)
-        self.addCleanup(self.mock.__exit__)
+        self.mock = self.start()
         self.driver.set_window_size(self.width, self.height)
         self.expected_log = []  # parts of messages that the browser may log as errors, as it does for statuses of 400 on
         self.driver.get_log("browser")
