@@ -8,7 +8,7 @@ import tempfile
 
 import browser
 from browser import Keys, PageTest
-from mock_server import POLICY, TYPES, WEB
+from mock_server import POLICY, TYPES, WEB, Mock
 
 sys.path.append(f"{os.path.dirname(os.path.abspath(__file__))}/..")
 from server import Server  # noqa: E402
@@ -94,6 +94,16 @@ class Page(Real):
         self.wait(lambda: len(self.all(".all tbody tr")) == self.num_ranks, "no table")
         undrawn = [cell for cell in self.texts(".all td") if cell in ("–", "", "undefined", "NaN")]
         self.assertEqual(undrawn, [])
+
+    def test_a_link_from_another_site_leads_to_the_page_and_to_nothing_else(self):
+        with Mock() as elsewhere:
+            for path, leads in (("/", True), ("/v1/models", False), ("/api/machine", False)):
+                self.driver.get(elsewhere.url.replace("127.0.0.1", "localhost"))
+                self.js("const a = document.createElement('a'); a.href = arguments[0]; document.body.append(a); a.click();", self.server.url + path)
+                self.wait(lambda: self.driver.current_url.startswith(self.server.url) and self.js("return document.readyState") == "complete", "no page")
+                self.assertEqual(bool(self.all("#composer")), leads, path)
+                self.assertEqual("other sites are refused" in self.text("body"), not leads, path)
+        self.expected_log = ["status of 403", "favicon.ico", "net::ERR_"]
 
     def test_every_file_is_served_with_its_type_and_the_policy(self):
         with open(f"{WEB}/README.md") as f:
