@@ -33,7 +33,9 @@ void WebPage(const ApiContext&, const std::shared_ptr<Exchange>& exchange) {
     response.headers = {
         {"Content-Security-Policy",
          "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src "
-         "'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
+         "'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+         "require-trusted-types-for "
+         "'script'"},
         {"X-Content-Type-Options", "nosniff"},
         {"Referrer-Policy", "no-referrer"},
         {"Cache-Control", "no-cache"}};

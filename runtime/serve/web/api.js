@@ -14,9 +14,25 @@ export class ApiError extends Error {
 }
 
 // The key lasts as long as the tab: a shared computer keeps nothing. A header takes only ASCII.
+let tabKey = null;
+
 export const apiKey = {
-  get: () => sessionStorage.getItem(KEY),
-  set: (key) => sessionStorage.setItem(KEY, key.replace(/[^\x21-\x7e]/g, "")),
+  get() {
+    try {
+      tabKey ??= sessionStorage.getItem(KEY);
+    } catch {
+      // Storage is forbidden: the key lasts until the page is left.
+    }
+    return tabKey;
+  },
+  set(key) {
+    tabKey = key.replace(/[^\x21-\x7e]/g, "");
+    try {
+      sessionStorage.setItem(KEY, tabKey);
+    } catch {
+      // As above.
+    }
+  },
 };
 
 // Paths are relative to the page, so that a proxy may serve it under a prefix.

@@ -36,6 +36,9 @@ function welcome() {
     el("p", { class: "soft" }, "The picture of the machine shows where its bytes are, and what each NUMA node does for an answer."));
 }
 
+// Where there is no pointer that hovers, the focus would bring up a keyboard over half of the page.
+const HAS_KEYS = matchMedia("(hover: hover)");
+
 // Shows a conversation; with `focus`, its message box takes the focus.
 function show(conversation, focus = true) {
   current = conversation;
@@ -47,7 +50,7 @@ function show(conversation, focus = true) {
   transcript.show(current, runs.get(current.id) ?? null, welcome());
   refresh();
   closeDrawer();
-  if (focus) byId("prompt").focus();
+  if (focus && HAS_KEYS.matches) byId("prompt").focus();
 }
 
 function refresh() {
@@ -235,7 +238,7 @@ function initControls() {
     if (!byId("more").contains(event.target)) byId("more").open = false;
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || document.querySelector("dialog[open]")) return;
+    if (event.key !== "Escape" || event.isComposing || document.querySelector("dialog[open]")) return;
     if (byId("more").open) {
       byId("more").open = false;
       byId("more").firstElementChild.focus();
@@ -284,5 +287,5 @@ try {
 } catch {
   // A new conversation, then.
 }
-show(conversations.find((c) => c.id === last) ?? current, matchMedia("(hover: hover)").matches);
+show(conversations.find((c) => c.id === last) ?? current);
 findModel();

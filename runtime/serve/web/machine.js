@@ -1,4 +1,4 @@
-// The live picture of the machine, from GET api/machine: once a second while it is seen, else seldom, never in a hidden tab.
+// The live picture of the machine, from GET api/machine: once a second while it is seen, never in a hidden tab.
 //
 // The model is drawn as one bar, cut where the shards are cut. Every node's card shows which part of that bar it holds.
 
@@ -7,6 +7,7 @@ import { el, setText, svg } from "./dom.js";
 import { bytes, count, duration, figure, percent, plural } from "./format.js";
 
 const SAMPLES = 90;
+const MOST_GAP_MS = 10000; // a curve of the last seconds has no holes
 const COLUMNS = [
   ["Rank", (r) => count(r.rank)], ["Host", (r) => String(r.host ?? "")], ["Node", (r) => count(r.node)], ["Threads", (r) => count(r.threads)],
   ["Weights", (r) => bytes(r.weight_bytes)], ["Replicated", (r) => bytes(r.replicated_bytes)], ["KV cache", (r) => bytes(r.kv_bytes)],
@@ -27,8 +28,8 @@ export class Machine {
   // Asks now, and again and again.
   async poll() {
     clearTimeout(this.timer);
-    if (document.hidden || this.asking) return;
-    let seconds = this.isShown() ? 1 : 5;
+    if (document.hidden || !this.isShown() || this.asking) return;
+    let seconds = 1;
     this.asking = true;
     try {
       this.show(await getJson("api/machine", AbortSignal.timeout(5000)));
@@ -53,6 +54,9 @@ export class Machine {
     this.root.classList.remove("stale");
     setText(this.state, String(machine.state ?? ""));
     this.state.dataset.state = machine.state;
+    const now = performance.now();
+    if (now - (this.shownAt ?? 0) > MOST_GAP_MS) this.samples = [];
+    this.shownAt = now;
     this.samples = [...this.samples, Number(machine.tokens_per_second) || 0].slice(-SAMPLES);
     this.update(machine, ranks);
   }
@@ -86,7 +90,7 @@ export class Machine {
         el("div", {}, chart, parts.peak)),
       el("dl", { class: "facts" }, ...Object.entries(parts.facts).map(([name, dd]) => el("div", {}, el("dt", {}, name), dd))),
       ...[...parts.hosts].map(([host, { title, cards }]) => el("section", { class: "host" }, el("h3", {}, host || "this host", title),
-        el("ul", { class: ranks.length > 4 ? "nodes many" : "nodes" }, ...cards.map((c) => c.node)))),
+        el("ul", { class: `nodes ${ranks.length > 8 ? "many" : ranks.length > 4 ? "some" : "few"}` }, ...cards.map((c) => c.node)))),
       el("p", { class: "legend soft" }, "A card shows which part of the model its node holds, its memory, what it reads a second, and the share of time it waits for other nodes."),
       parts.all);
   }
@@ -126,7 +130,7 @@ export class Machine {
     const points = samples.map((v, i) => `${SAMPLES - samples.length + i} ${(29 - 27 * (most ? v / most : 0)).toFixed(2)}`);
     parts.line.setAttribute("d", `M${points.join("L")}`);
     parts.area.setAttribute("d", `M${SAMPLES - samples.length} 30L${points.join("L")}L${SAMPLES - 1} 30z`);
-    setText(parts.peak, `${Math.min(samples.length, SAMPLES)} s, at most ${figure(most)} tokens/s`);
+    setText(parts.peak, `${samples.length} s, at most ${figure(most)} tokens/s`);
   }
 
   updateTable(ranks) {

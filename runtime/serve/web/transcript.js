@@ -99,9 +99,10 @@ class Answer {
     this.body = el("div", { class: "answer-text" });
     this.markdown = new MarkdownView(this.body);
     this.pending = el("p", { class: "pending soft" }, "Waiting for the first token");
-    this.errorText = el("span");
+    this.errorText = el("span", { role: "alert" });
+    this.countdown = el("span", { class: "countdown" });
     this.retry = el("button", { type: "button", onclick: () => actions.regenerate(message) }, icon("again"), "Try again");
-    this.error = el("div", { class: "failure", role: "alert", hidden: true }, this.errorText, this.retry);
+    this.error = el("div", { class: "failure", hidden: true }, this.errorText, this.countdown, this.retry);
     this.stats = el("span", { class: "stats soft" });
     this.again = iconButton("again", "Answer again", () => actions.regenerate(message));
     this.copy = iconButton("copy", "Copy this answer", () => copyText(message.content));
@@ -133,8 +134,8 @@ class Answer {
     const { error } = this.message;
     this.error.hidden = !error;
     if (!error) return;
-    const wait = run?.waitSeconds ? ` Trying again in ${run.waitSeconds} s.` : "";
-    setText(this.errorText, error + wait);
+    setText(this.errorText, error);
+    setText(this.countdown, run?.waitSeconds ? `Trying again in ${run.waitSeconds} s.` : "");
     this.retry.hidden = run !== null;
   }
 }

@@ -60,9 +60,14 @@ class PageTest(unittest.TestCase):
         cls.driver.quit()
         cls.profile.cleanup()
 
+    def start(self):
+        """The server of a test: something with url and key."""
+        mock = Mock(**self.mock_options)
+        self.addCleanup(mock.__exit__)
+        return mock
+
     def setUp(self):
-        self.mock = Mock(**self.mock_options)
-        self.addCleanup(self.mock.__exit__)
+        self.mock = self.start()
         self.driver.set_window_size(self.width, self.height)
         self.expected_log = []  # parts of messages that the browser may log as errors, as it does for statuses of 400 on
         self.driver.get_log("browser")
@@ -103,7 +108,7 @@ class PageTest(unittest.TestCase):
         self.assertNotIn("error", result)
         return result.get("value")
 
-    def wait(self, condition, what, seconds=10):
+    def wait(self, condition, what, seconds=40):
         end = time.monotonic() + seconds
         while not condition():
             self.assertLess(time.monotonic(), end, what)

@@ -20,7 +20,7 @@ import time
 
 WEB = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../runtime/serve/web")
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-          "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+          "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'")
 TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
          ".svg": "image/svg+xml"}
 
@@ -72,8 +72,8 @@ ANSWERS = {
 }
 # name: (status, message, headers); answered in place of a stream.
 FAILURES = {
-    "429": (429, "16 requests wait already, as many as this server takes.", {"Retry-After": "1"}),
-    "503": (503, "The model is being loaded.", {"Retry-After": "1"}),
+    "429": (429, "16 requests wait already, as many as this server takes.", {"Retry-After": "2"}),
+    "503": (503, "The model is being loaded.", {"Retry-After": "2"}),
     "503 late": (503, "The server is draining.", {"Retry-After": "3600"}),
     "500": (500, "Rank 3 on host epyc2 has died.", {}),
     "400": (400, "the prompt has 5000 tokens, and the context holds 4096 with the answer; shorten it", {}),

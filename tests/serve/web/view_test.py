@@ -98,6 +98,17 @@ class Machine(View):
         browser.time.sleep(3)
         self.assertEqual(self.mock.machine_polls, polls)
 
+    def test_a_closed_picture_asks_nothing_and_stays_closed(self):
+        self.one("#close-machine").click()
+        browser.time.sleep(1)
+        polls = self.mock.machine_polls
+        browser.time.sleep(2)
+        self.assertEqual(self.mock.machine_polls, polls)
+        self.open()
+        self.assertFalse(self.one("#machine").is_displayed())
+        self.one("#open-machine").click()
+        self.wait(lambda: self.mock.machine_polls > polls + 1, "it is not asked again")
+
     def test_a_second_copy_is_not_shown_as_well(self):
         self.mock.machine_extra = {"copies_in_memory": 24.0, "state": "draining"}
         self.wait(lambda: self.text(".copies strong") == "24.00", "not shown")
@@ -209,7 +220,7 @@ class Keyboard(View):
         self.js("document.querySelector('.skip').focus()")
         self.press(Keys.ENTER)
         self.press("hello", Keys.ENTER)
-        self.wait(lambda: self.text(".answer-text") == "These are a few words.", "no answer")
+        self.wait(lambda: self.text(".answer-text") == "These are a few words." and self.idle(), "no answer")
         self.assertEqual(self.focused(), "prompt")
         self.press_back()
         self.assertEqual(self.focused(), "Answer again")
