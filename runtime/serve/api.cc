@@ -58,20 +58,20 @@ class LoggedExchange : public Exchange {
   LoggedExchange(const ApiContext& context, std::shared_ptr<Exchange> inner, std::string route)
       : context_(context), inner_(std::move(inner)), route_(std::move(route)) {}
   ~LoggedExchange() override {
-    context_.metrics.OnResponse(route_, status_);
+    if (status_ == 0) Count(500);  // nobody answered
     if (!context_.access_log) return;
     const HttpRequest& r = inner_->request();
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    log::info("{} {} {} {} {} {:.3f} s{}", r.peer, r.id, r.method, r.path.substr(0, 200), status_, seconds,
-              inner_->gone() ? ", the client had gone" : "");
+    log::info("{} {} {} {} {} {:.3f} s{}", r.peer, r.id, r.method, r.path.substr(0, 200), status_.load(),
+              seconds, inner_->gone() ? ", the client had gone" : "");
   }
   const HttpRequest& request() const override { return inner_->request(); }
   void Respond(HttpResponse response) override {
-    status_ = response.status;
+    Count(response.status);
     inner_->Respond(std::move(response));
   }
   void BeginEvents() override {
-    status_ = 200;
+    Count(200);
     inner_->BeginEvents();
   }
   void SendEvents(std::string text) override { inner_->SendEvents(std::move(text)); }
@@ -79,11 +79,16 @@ class LoggedExchange : public Exchange {
   bool gone() const override { return inner_->gone(); }
 
  private:
+  // Before the client can see the answer, so that it finds itself in the metrics.
+  void Count(int status) {
+    if (status_.exchange(status) == 0) context_.metrics.OnResponse(route_, status);
+  }
+
   const ApiContext& context_;
   const std::shared_ptr<Exchange> inner_;
   const std::string route_;
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-  std::atomic<int> status_{500};
+  std::atomic<int> status_{0};
 };
 
 }  // namespace

@@ -53,11 +53,6 @@ struct Scheduler::Sequence {
   Clock::time_point last_token;
 };
 
-struct Scheduler::Kept {
-  uint32_t slot;
-  std::vector<int32_t> tokens;
-};
-
 Scheduler::Scheduler(StepEngine& engine, std::vector<int32_t> end_tokens, const Options& options,
                      SchedulerObserver* observer)
     : engine_(engine),
@@ -66,9 +61,9 @@ Scheduler::Scheduler(StepEngine& engine, std::vector<int32_t> end_tokens, const 
       observer_(observer),
       limits_(engine.limits()),
       capacity_(
-          static_cast<uint32_t>(std::min<uint64_t>(limits_.context, limits_.pages * limits_.page_tokens))) {
+          static_cast<uint32_t>(std::min<uint64_t>(limits_.context, limits_.pages * limits_.page_tokens))),
+      slots_(engine, KeepUnit()) {
   ONECOPY_CHECK(options_.max_sequences > 0 && options_.max_sequences <= limits_.slots);
-  for (uint32_t slot = limits_.slots; slot > 0; --slot) free_slots_.push_back(slot - 1);
 }
 
 Scheduler::~Scheduler() = default;
@@ -120,8 +115,7 @@ void Scheduler::RemoveEnded() {
   for (const auto& s : running_) {
     if (!s->ended) continue;
     KeepPrompt(*s);
-    engine_.Release(s->slot);
-    free_slots_.push_back(s->slot);
+    slots_.GiveBack(s->slot);
   }
   std::erase_if(running_, [](const auto& s) { return s->ended; });
 }
@@ -135,27 +129,6 @@ uint64_t Scheduler::PagesOwed() const {
   return owed;
 }
 
-bool Scheduler::FreePages(uint64_t wanted) {
-  while (engine_.free_pages() < wanted && !kept_.empty()) {
-    engine_.Release(kept_.front().slot);
-    free_slots_.push_back(kept_.front().slot);
-    kept_.erase(kept_.begin());
-  }
-  return engine_.free_pages() >= wanted;
-}
-
-uint32_t Scheduler::TakeSlot() {
-  if (free_slots_
-          .empty()) {  // then prompts that are kept have them: there are more slots than sequences may run
-    engine_.Release(kept_.front().slot);
-    free_slots_.push_back(kept_.front().slot);
-    kept_.erase(kept_.begin());
-  }
-  const uint32_t slot = free_slots_.back();
-  free_slots_.pop_back();
-  return slot;
-}
-
 void Scheduler::Admit() {
   while (!waiting_.empty() && running_.size() < options_.max_sequences && TryAdmit(*waiting_.front())) {
     running_.push_back(std::move(waiting_.front()));
@@ -165,82 +138,48 @@ void Scheduler::Admit() {
 
 // Gives the sequence a slot, and the beginning of its prompt where that is known.
 bool Scheduler::TryAdmit(Sequence& sequence) {
-  sequence.slot = TakeSlot();
+  sequence.slot = slots_.Take();
   sequence.computed = sequence.cached = 0;
   if (!IsReadByAnother(sequence)) ShareBest(sequence);
   const uint64_t pages = (sequence.length() + uint64_t{limits_.page_tokens}) / limits_.page_tokens -
                          sequence.computed / limits_.page_tokens;
-  if (FreePages(PagesOwed() + pages)) return true;
-  engine_.Release(sequence.slot);
-  free_slots_.push_back(sequence.slot);
+  if (slots_.FreePages(PagesOwed() + pages)) return true;
+  slots_.GiveBack(sequence.slot);
   return false;
 }
 
 void Scheduler::ShareBest(Sequence& sequence) {
   if (!Shares()) return;
-  const uint32_t unit = KeepUnit();
   // The last token of the prompt is computed in any case, for its logits.
-  const uint32_t most = RoundDown(sequence.n_prompt - 1, unit);
-  uint32_t best = 0, from = 0;
-  const auto offer = [&](uint32_t slot, const int32_t* tokens, uint32_t n) {
-    const int32_t* end = std::mismatch(tokens, tokens + std::min(n, most), sequence.tokens.data()).first;
-    const uint32_t common = RoundDown(static_cast<uint32_t>(end - tokens), unit);
-    if (common > best) best = common, from = slot;
-    return common;
-  };
-  for (const auto& s : running_) offer(s->slot, s->tokens.data(), std::min(s->computed, s->n_prompt));
-  size_t used = kept_.size();
-  for (size_t i = 0; i < kept_.size(); ++i) {
-    const uint32_t before = best;
-    offer(kept_[i].slot, kept_[i].tokens.data(), static_cast<uint32_t>(kept_[i].tokens.size()));
-    if (best > before) used = i;
+  const std::span<const int32_t> prompt(sequence.tokens.data(), sequence.n_prompt);
+  const uint32_t most = sequence.n_prompt - 1;
+  SlotPool::Beginning best = slots_.FindKept(prompt, most);
+  for (const auto& s : running_) {
+    if (s.get() == &sequence) continue;
+    const uint32_t common =
+        slots_.Common(prompt.first(most), std::span(s->tokens).first(std::min(s->computed, s->n_prompt)));
+    if (common > best.tokens) best = {s->slot, common};
   }
-  if (best == 0) return;
-  if (used < kept_.size())
-    std::rotate(kept_.begin() + static_cast<ptrdiff_t>(used),
-                kept_.begin() + static_cast<ptrdiff_t>(used) + 1, kept_.end());
-  engine_.SharePrefix(from, sequence.slot, best);
-  sequence.computed = sequence.cached = best;
+  if (best.tokens == 0) return;
+  engine_.SharePrefix(best.slot, sequence.slot, best.tokens);
+  sequence.computed = sequence.cached = best.tokens;
 }
 
 // Whether a sequence before this one reads the same beginning just now, and is to be waited for.
 bool Scheduler::IsReadByAnother(const Sequence& sequence) const {
   if (sequence.computed > 0 || !Shares()) return false;
+  const std::span<const int32_t> prompt(sequence.tokens.data(), sequence.n_prompt - 1);
   for (const auto& other : running_) {
     if (other.get() == &sequence) return false;
-    const uint32_t most = std::min(other->n_prompt, sequence.n_prompt - 1);
-    const auto end =
-        std::mismatch(sequence.tokens.begin(), sequence.tokens.begin() + most, other->tokens.begin());
-    if (RoundDown(static_cast<uint32_t>(end.first - sequence.tokens.begin()), KeepUnit()) > other->computed)
-      return true;
+    if (slots_.Common(prompt, std::span(other->tokens).first(other->n_prompt)) > other->computed) return true;
   }
   return false;
 }
 
-// Keys and values that the sequence's prompt has left stay, without those of decoded tokens.
-void Scheduler::KeepPrompt(Sequence& sequence) {
-  const uint32_t unit = KeepUnit();
-  const uint32_t n = RoundDown(std::min(sequence.computed, sequence.n_prompt), unit);
-  if (!Shares() || n == 0 || limits_.slots == options_.max_sequences) return;
-  const std::span<const int32_t> tokens(sequence.tokens.data(), n);
-  // What is a part of it need not be kept beside it; and where it is a part itself, that one was used.
-  for (size_t i = 0; i < kept_.size(); ++i) {
-    const std::span<const int32_t> other = kept_[i].tokens;
-    const size_t common = std::min(tokens.size(), other.size());
-    if (!std::equal(tokens.begin(), tokens.begin() + static_cast<ptrdiff_t>(common), other.begin())) continue;
-    if (other.size() >= tokens.size()) {
-      std::rotate(kept_.begin() + static_cast<ptrdiff_t>(i), kept_.begin() + static_cast<ptrdiff_t>(i) + 1,
-                  kept_.end());
-      return;
-    }
-    engine_.Release(kept_[i].slot);
-    free_slots_.push_back(kept_[i].slot);
-    kept_.erase(kept_.begin() + static_cast<ptrdiff_t>(i--));
-  }
-  if (free_slots_.empty() && kept_.empty()) return;
-  const uint32_t slot = TakeSlot();
-  engine_.SharePrefix(sequence.slot, slot, n);
-  kept_.push_back({slot, std::vector<int32_t>(tokens.begin(), tokens.end())});
+void Scheduler::KeepPrompt(const Sequence& sequence) {
+  if (!Shares() || limits_.slots == options_.max_sequences) return;
+  slots_.Keep(sequence.slot,
+              std::span(sequence.tokens).first(std::min(sequence.computed, sequence.n_prompt)));
 }
 
 bool Scheduler::Decodes() const {
@@ -285,7 +224,7 @@ bool Scheduler::RunPrefill() {
       end = std::min(s->n_prompt, RoundDown(s->computed, limits_.chunk_tokens) + limits_.chunk_tokens);
     const auto pages = [&](uint32_t n) { return (n + limits_.page_tokens - 1) / limits_.page_tokens; };
     new_pages += pages(end) - pages(s->computed);
-    if (!FreePages(new_pages)) break;
+    if (!slots_.FreePages(new_pages)) break;
     s->last_turn = ++turns_;
     for (uint32_t p = s->computed; p < end; ++p) {
       step.add_tokens(s->tokens[p]);
@@ -318,8 +257,7 @@ bool Scheduler::RunPrefill() {
 void Scheduler::MakeWay(size_t index) {
   std::unique_ptr<Sequence> s = std::move(running_[index]);
   running_.erase(running_.begin() + static_cast<ptrdiff_t>(index));
-  engine_.Release(s->slot);
-  free_slots_.push_back(s->slot);
+  slots_.GiveBack(s->slot);
   s->computed = 0;
   waiting_.push_front(std::move(s));
   if (observer_ != nullptr) observer_->OnMadeWay();
@@ -337,7 +275,7 @@ bool Scheduler::MakeRoomForDecode() {
     }
     return pages;
   };
-  while (!FreePages(wanted())) {
+  while (!slots_.FreePages(wanted())) {
     if (running_.size() == 1) return false;
     MakeWay(running_.size() - 1);
   }

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "runtime/serve/sequence.h"
+#include "runtime/serve/slot_pool.h"
 #include "runtime/serve/step_engine.h"
 #include "runtime/text/tokenizer.h"
 
@@ -59,16 +60,12 @@ class Scheduler {
 
  private:
   struct Sequence;
-  struct Kept;  // a prompt whose keys and values stay
 
   void EndCancelled();
   void Admit();
   bool TryAdmit(Sequence& sequence);
   // Pages that the running sequences will take for what they have to read and for one token more.
   uint64_t PagesOwed() const;
-  // Lets go of kept prompts, the longest unused first, until there are so many free pages; false where there are not.
-  bool FreePages(uint64_t wanted);
-  uint32_t TakeSlot();
   // Tokens of which beginnings that are shared are multiples.
   uint32_t KeepUnit() const { return limits_.fixed_chunks ? limits_.chunk_tokens : limits_.page_tokens; }
   bool Shares() const { return options_.keep_prompts && !limits_.forward_only; }
@@ -81,7 +78,7 @@ class Scheduler {
   void Run(const proto::Step& step, const std::vector<Sequence*>& rows);
   void Take(Sequence& sequence, int32_t token, const Logprobs* logprobs);
   void End(Sequence& sequence, FinishReason reason, const std::string& error = {});
-  void KeepPrompt(Sequence& sequence);
+  void KeepPrompt(const Sequence& sequence);
   void RemoveEnded();
   bool Decodes() const;
   uint32_t ChunkBudget() const;
@@ -93,13 +90,12 @@ class Scheduler {
   SchedulerObserver* const observer_;
   const StepEngine::Limits limits_;
   const uint32_t capacity_;
+  SlotPool slots_;
   std::deque<std::unique_ptr<Sequence>> waiting_;
   std::vector<std::unique_ptr<Sequence>> running_;  // in the order they were admitted
-  std::vector<Kept> kept_;                          // the longest unused first
-  std::vector<uint32_t> free_slots_;
-  uint64_t turns_ = 0;        // given to prompts so far
-  uint32_t chunk_pages_ = 2;  // of a chunk while others decode
-  double decode_owed_ = 0;    // seconds that decoding sequences may run before the next chunk
+  uint64_t turns_ = 0;                              // given to prompts so far
+  uint32_t chunk_pages_ = 2;                        // of a chunk while others decode
+  double decode_owed_ = 0;  // seconds that decoding sequences may run before the next chunk
 };
 
 // What a scheduler does, for metrics. Called on its thread.
