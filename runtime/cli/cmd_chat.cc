@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "runtime/base/error.h"
 #include "runtime/base/file.h"
@@ -25,7 +26,7 @@
 #include "runtime/cli/sampling_options.h"
 #include "runtime/cli/tokenizer_source.h"
 #include "runtime/report/run_report.h"
-#include "runtime/text/answer_reader.h"
+#include "runtime/text/answer/answer_parser.h"
 #include "runtime/text/sampler.h"
 
 namespace onecopy::cli {
@@ -66,6 +67,9 @@ class Chat {
       : options_(options),
         tokenizer_(*input.tokenizer),
         engine_(engine),
+        format_(text::ChooseAnswerFormat(
+            input.source.empty() ? text::ChooseChatTemplate(tokenizer_, /*has_tools=*/false) : input.source,
+            tokenizer_)),
         conversation_(renderer, tokenizer_, input.source, input.variables),
         sampler_(input.sampler, static_cast<int32_t>(engine.spec().vocab_size())) {
     conversation_.SetSystem(options.system);
@@ -143,7 +147,8 @@ class Chat {
     if (engine_.forward_only() && kept != engine_.length(0)) kept = 0;
     const size_t room = capacity - prompt.size() + 1;  // the last token need not be read
     const size_t n = options_.n == 0 ? room : std::min<size_t>(room, options_.n);
-    text::AnswerReader reader(tokenizer_);
+    text::AnswerParser parser(tokenizer_, format_,
+                              {.in_thought = text::EndsInThought(format_, tokenizer_, prompt)});
     size_t said = 0;
     bool ended = false;
     read_ = prompt;
@@ -153,19 +158,19 @@ class Chat {
                                           [&](int32_t token) {
                                             read_.push_back(token);
                                             ended = tokenizer_.IsEndOfGeneration(token);
-                                            if (!ended) Show(reader.Push(token));
+                                            if (!ended) Show(parser.Push(token));
                                             said += !ended;
                                             return !ended && interrupt_.count() == 0 && !reader_gone_;
                                           },
                                           kept);
     read_.pop_back();  // the model chose it, and has not read it
-    Show(reader.Flush());
-    Show({"\n", false});
+    Show(parser.Flush());
+    Show({{text::AnswerDelta::Kind::kContent, "\n"}});
     Report(prompt.size(), kept, said, times);
     if (!ended && interrupt_.count() == 0 && said == room)
       log::warn("the answer ends because the context of {} tokens is full; a larger --context lets it go on",
                 capacity);
-    return reader.Message();
+    return parser.Message();
   }
 
   static double Rate(size_t n, double seconds) { return seconds > 0 ? static_cast<double>(n) / seconds : 0; }
@@ -176,22 +181,25 @@ class Chat {
   }
 
   // What is said to stdout; what is only thought to stderr, where a person sees it.
-  void Show(const text::AnswerReader::Piece& piece) {
-    if (piece.text.empty() || reader_gone_) return;
-    if (piece.thought) {
-      if (lines_.interactive()) std::fputs(piece.text.c_str(), stderr);
-      thought_last_ = true;
-      return;
+  void Show(const std::vector<text::AnswerDelta>& deltas) {
+    for (const text::AnswerDelta& delta : deltas) {
+      if (reader_gone_) return;
+      if (delta.kind == text::AnswerDelta::Kind::kReasoning) {
+        if (lines_.interactive()) std::fputs(delta.text.c_str(), stderr);
+        thought_last_ = true;
+        continue;
+      }
+      if (thought_last_ && lines_.interactive()) std::fputs("\n", stderr);
+      thought_last_ = false;
+      reader_gone_ = std::fwrite(delta.text.data(), 1, delta.text.size(), stdout) != delta.text.size() ||
+                     std::fflush(stdout) != 0;
     }
-    if (thought_last_ && lines_.interactive()) std::fputs("\n", stderr);
-    thought_last_ = false;
-    reader_gone_ = std::fwrite(piece.text.data(), 1, piece.text.size(), stdout) != piece.text.size() ||
-                   std::fflush(stdout) != 0;
   }
 
   const ConversationOptions& options_;
   const text::Tokenizer& tokenizer_;
   exec::Engine& engine_;
+  const text::AnswerFormat format_;
   Conversation conversation_;
   text::Sampler sampler_;
   LineReader lines_{"> "};

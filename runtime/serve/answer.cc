@@ -7,45 +7,70 @@ Choice::Choice(std::shared_ptr<Answer> answer, size_t index, const text::Tokeniz
     : answer_(std::move(answer)),
       index_(index),
       detokenizer_(tokenizer, {.skip_special = !options.include_special, .at_text_start = false}),
+      forced_(options.forced),
       stop_(options.stop) {
-  if (options.is_chat) reader_.emplace(tokenizer);
+  if (!options.format) return;
+  text::AnswerOptions answer_options = options.answer;
+  answer_options.seed += index;
+  parser_.emplace(tokenizer, *options.format, answer_options);
+}
+
+void Choice::ShowForced() {
+  for (const int32_t token : forced_) Show(parser_->Push(token));
+  forced_.clear();
 }
 
 bool Choice::OnToken(int32_t token, const Logprobs* logprobs) {
   if (logprobs != nullptr) tokens_.push_back({token, *logprobs});
-  std::string text, thought;
-  if (reader_) {
-    text::AnswerReader::Piece piece = reader_->Push(token);
-    (piece.thought ? thought : text) = std::move(piece.text);
+  if (parser_) {
+    ShowForced();
+    Show(parser_->Push(token));
   } else {
-    text = detokenizer_.Push(token);
+    Say({.content = stop_.Push(detokenizer_.Push(token))});
   }
-  Say(stop_.Push(text), std::move(thought));
   return !stop_.stopped();
 }
 
 void Choice::OnFinish(const Finish& finish) {
   if (!stop_.stopped() && finish.reason != FinishReason::kCancelled) {
-    std::string text, thought;
-    if (reader_) {
-      text::AnswerReader::Piece piece = reader_->Flush();
-      (piece.thought ? thought : text) = std::move(piece.text);
+    if (parser_) {
+      Show(parser_->Flush());
     } else {
-      text = detokenizer_.Flush();
+      Say({.content = stop_.Push(detokenizer_.Flush())});
     }
-    text = stop_.Push(text);
-    text += stop_.Flush();
-    Say(std::move(text), std::move(thought));
+    Say({.content = stop_.Flush()});
   }
   answer_->OnChoiceEnd(index_, finish, stop_.matched());
 }
 
-void Choice::Say(std::string content, std::string reasoning) {
-  if (content.empty() && reasoning.empty() && tokens_.empty()) return;
+// Stop strings are looked for in what is said.
+void Choice::Show(const std::vector<text::AnswerDelta>& deltas) {
+  for (const text::AnswerDelta& delta : deltas) {
+    if (stop_.stopped()) return;
+    switch (delta.kind) {
+      case text::AnswerDelta::Kind::kContent:
+        Say({.content = stop_.Push(delta.text)});
+        break;
+      case text::AnswerDelta::Kind::kReasoning:
+        Say({.reasoning = delta.text});
+        break;
+      case text::AnswerDelta::Kind::kCallBegin:
+        Say({.content = stop_.Flush()});  // none goes on behind a call
+        [[fallthrough]];
+      case text::AnswerDelta::Kind::kCallArguments:
+        Say({.calls = {delta}});
+        break;
+    }
+  }
+}
+
+void Choice::Say(Delta delta) {
   // Log-probabilities wait for the text that they belong to.
-  if (content.empty() && reasoning.empty() && !stop_.stopped()) return;
-  answer_->OnDelta(index_, {std::move(content), std::move(reasoning), std::move(tokens_)});
+  const bool nothing = delta.content.empty() && delta.reasoning.empty() && delta.calls.empty();
+  if (nothing && (tokens_.empty() || !stop_.stopped())) return;
+  delta.tokens = std::move(tokens_);
   tokens_.clear();
+  answer_->OnDelta(index_, delta);
 }
 
 }  // namespace onecopy::serve

@@ -9,7 +9,7 @@
 #include "runtime/serve/api_error.h"
 #include "runtime/serve/http.h"
 #include "runtime/serve/sequence.h"
-#include "runtime/text/answer_reader.h"
+#include "runtime/text/answer/answer_parser.h"
 #include "runtime/text/stop_strings.h"
 
 namespace onecopy::serve {
@@ -21,7 +21,8 @@ struct TokenChoice {
 };
 
 struct Delta {
-  std::string content, reasoning;   // whole characters; mostly one of them is empty
+  std::string content, reasoning;  // whole characters; at most one of these three is not empty
+  std::vector<text::AnswerDelta> calls;
   std::vector<TokenChoice> tokens;  // where log-probabilities were asked for: those up to here
 };
 
@@ -37,7 +38,11 @@ class Answer {
 
 struct ChoiceOptions {
   std::vector<std::string> stop;
-  bool is_chat = true;           // thoughts are told from what is said
+  // Of a chat: thoughts and calls of tools are told from what is said. None: the text as it stands.
+  std::optional<text::AnswerFormat> format;
+  text::AnswerOptions answer;
+  // The prompt's last tokens, which are the beginning of the answer; tool_choice.
+  std::vector<int32_t> forced;
   bool include_special = false;  // control tokens are part of the text
 };
 
@@ -51,12 +56,15 @@ class Choice : public TokenSink {
   bool cancelled() const override { return answer_->gone(); }
 
  private:
-  void Say(std::string content, std::string reasoning);
+  void ShowForced();
+  void Show(const std::vector<text::AnswerDelta>& deltas);
+  void Say(Delta delta);
 
   const std::shared_ptr<Answer> answer_;
   const size_t index_;
-  std::optional<text::AnswerReader> reader_;  // of a chat
+  std::optional<text::AnswerParser> parser_;  // of a chat
   text::Detokenizer detokenizer_;             // of another text
+  std::vector<int32_t> forced_;               // not shown yet
   text::StopMatcher stop_;
   std::vector<TokenChoice> tokens_;  // not said yet
 };

@@ -1,6 +1,7 @@
 // POST /v1/messages and /v1/messages/count_tokens. Source: Anthropic API reference, "Messages", version 2023-06-01.
 #include "runtime/serve/chat_prompt.h"
 #include "runtime/serve/event_stream.h"
+#include "runtime/text/json_scanner.h"
 
 namespace onecopy::serve {
 namespace {
@@ -67,6 +68,19 @@ void AddMessage(const Json& message, Json* messages) {
   messages->push_back(std::move(said));
 }
 
+// {"type": "auto" | "any" | "tool" | "none", "name"}.
+void SetToolChoice(const Json& choice, ChatPrompt* prompt) {
+  const std::string type = choice.is_object() ? Params(choice).String("type", "") : "";
+  if (type == "auto") return;
+  if (type != "any" && type != "tool" && type != "none")
+    throw ApiError(400, "tool_choice: expected an object of type auto, any, tool or none", "tool_choice");
+  prompt->calls = type == "none" ? ChatPrompt::Calls::kNone : ChatPrompt::Calls::kRequired;
+  if (type != "tool") return;
+  prompt->function = Params(choice).String("name", "");
+  if (prompt->function.empty())
+    throw ApiError(400, "tool_choice: of type tool needs the tool's name", "tool_choice");
+}
+
 ChatPrompt PromptOf(const Params& params) {
   ChatPrompt prompt;
   prompt.messages = Json::array();
@@ -87,6 +101,7 @@ ChatPrompt PromptOf(const Params& params) {
       prompt.tools.push_back({{"type", "function"}, {"function", std::move(function)}});
     }
   }
+  if (const Json* choice = params.Find("tool_choice")) SetToolChoice(*choice, &prompt);
   if (const Json* thinking = params.Find("thinking"); thinking != nullptr && thinking->is_object())
     prompt.variables = {{"enable_thinking", Params(*thinking).String("type", "") != "disabled"}};
   if (const Json* variables = params.Find("chat_template_kwargs")) prompt.variables = *variables;
@@ -106,6 +121,14 @@ class MessageAnswer : public Answer {
   void OnDelta(size_t, const Delta& delta) override {
     if (!delta.reasoning.empty()) Append("thinking", "thinking", "thinking_delta", delta.reasoning);
     if (!delta.content.empty()) Append("text", "text", "text_delta", delta.content);
+    for (const text::AnswerDelta& call : delta.calls) {
+      if (call.kind == text::AnswerDelta::Kind::kCallBegin) {
+        OpenBlock({{"type", "tool_use"}, {"id", call.id}, {"name", call.text}, {"input", Json::object()}});
+      } else {
+        input_ += call.text;
+        if (stream_) SendDelta({{"type", "input_json_delta"}, {"partial_json", call.text}});
+      }
+    }
   }
 
   void OnChoiceEnd(size_t, const Finish& finish, const std::string& matched_stop) override {
@@ -114,13 +137,15 @@ class MessageAnswer : public Answer {
       return events_.Fail(*error);
     }
     const char* reason = finish.reason == FinishReason::kLength ? "max_tokens"
-                         : matched_stop.empty()                 ? "end_turn"
-                                                                : "stop_sequence";
+                         : !matched_stop.empty()                ? "stop_sequence"
+                         : called_                              ? "tool_use"
+                                                                : "end_turn";
     const Json stop = matched_stop.empty() ? Json() : Json(matched_stop);
     const Json usage = {{"input_tokens", finish.prompt_tokens - finish.cached_tokens},
                         {"cache_read_input_tokens", finish.cached_tokens},
                         {"cache_creation_input_tokens", 0},
                         {"output_tokens", finish.generated_tokens}};
+    CloseBlock();
     if (!stream_) {
       Json message = Message();
       message["content"] = content_;
@@ -130,7 +155,6 @@ class MessageAnswer : public Answer {
       return RespondJson(*exchange_, message);
     }
     Begin();
-    CloseBlock();
     events_.Send(Event({{"type", "message_delta"},
                         {"delta", {{"stop_reason", reason}, {"stop_sequence", stop}}},
                         {"usage", usage}}));
@@ -157,25 +181,36 @@ class MessageAnswer : public Answer {
   }
   void CloseBlock() {
     if (content_.empty()) return;
-    events_.Send(Event({{"type", "content_block_stop"}, {"index", content_.size() - 1}}));
+    if (stream_) events_.Send(Event({{"type", "content_block_stop"}, {"index", content_.size() - 1}}));
+    if (content_.back()["type"] != "tool_use") return;
+    // Input is an object there, also where the model did not write one.
+    const std::optional<Json> input = text::ParseJson(input_);
+    content_.back()["input"] = input && input->is_object() ? *input : Json{{"arguments", input_}};
+    input_.clear();
+  }
+  void OpenBlock(Json block) {
+    if (stream_) Begin();
+    CloseBlock();
+    called_ |= block["type"] == "tool_use";
+    content_.push_back(block);
+    if (!stream_) return;
+    events_.Send(Event({{"type", "content_block_start"},
+                        {"index", content_.size() - 1},
+                        {"content_block", std::move(block)}}));
+  }
+  void SendDelta(Json delta) {
+    events_.Send(Event(
+        {{"type", "content_block_delta"}, {"index", content_.size() - 1}, {"delta", std::move(delta)}}));
   }
   // To the block that is open, or one of this type.
   void Append(const char* type, const char* field, const char* delta_type, const std::string& text) {
-    if (stream_) Begin();
     if (content_.empty() || content_.back()["type"] != type) {
-      if (stream_) CloseBlock();
       Json block = {{"type", type}, {field, ""}};
       if (std::string_view(type) == "thinking") block["signature"] = "";
-      content_.push_back(block);
-      if (stream_)
-        events_.Send(Event({{"type", "content_block_start"},
-                            {"index", content_.size() - 1},
-                            {"content_block", std::move(block)}}));
+      OpenBlock(std::move(block));
     }
     if (stream_) {
-      events_.Send(Event({{"type", "content_block_delta"},
-                          {"index", content_.size() - 1},
-                          {"delta", {{"type", delta_type}, {field, text}}}}));
+      SendDelta({{"type", delta_type}, {field, text}});
     } else {
       content_.back()[field].get_ref<std::string&>() += text;
     }
@@ -188,7 +223,8 @@ class MessageAnswer : public Answer {
   const uint64_t prompt_tokens_;
   const std::string id_ = NewId("msg_");
   Json content_ = Json::array();  // of a stream without what the blocks said
-  bool begun_ = false;
+  std::string input_;             // JSON of the tool_use block that is open
+  bool begun_ = false, called_ = false;
   std::atomic<bool> failed_{false};
 };
 
@@ -209,7 +245,7 @@ void Messages(const ApiContext& context, const std::shared_ptr<Exchange>& exchan
   Generation generation;
   generation.sampling = params.Sampling(context.sampling, context.spec.vocab_size());
   generation.choice.stop = params.Strings("stop_sequences", 16);
-  generation.prompts.push_back(TokensOf(context, PromptOf(params)));
+  SetPrompt(context, PromptOf(params), &generation);
   const size_t n_prompt = generation.prompts[0].size();
   generation.max_tokens = MaxTokens(context, params, n_prompt, 0);
   Submit(context, generation,

@@ -32,6 +32,7 @@ constexpr Row kRows[] = {
     {"GET", "/api/machine", Machine},
     {"GET", "/", WebPage, true},
     {"GET", "/web/", WebPage, true},
+    {"GET", "/openapi.json", WebPage, true},
 };
 
 bool Matches(const Row& row, const std::string& path) {
@@ -186,6 +187,8 @@ void Api::Route(const std::shared_ptr<Exchange>& exchange) const {
     found->route(context_, logged);
   } catch (const ApiError& error) {
     RespondError(*logged, error);
+  } catch (const Json::exception&) {
+    RespondError(*logged, ApiError(400, "a field of the request has another type than this path takes"));
   } catch (const Error& error) {
     RespondError(*logged, ApiError(error.code() == ErrorCode::kInternal ? 500 : 400, error.what()));
   }

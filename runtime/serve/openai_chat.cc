@@ -30,6 +30,38 @@ Json LogprobsJson(const std::vector<TokenChoice>& tokens, const text::Tokenizer&
   return {{"content", std::move(content)}};
 }
 
+// The delta of a chunk: {"index", "id", "type", "function"} where a call begins, {"index", "function"} after it.
+Json CallsChange(const std::vector<text::AnswerDelta>& calls) {
+  Json changes = Json::array();
+  for (const text::AnswerDelta& call : calls) {
+    if (call.kind == text::AnswerDelta::Kind::kCallBegin) {
+      changes.push_back({{"index", call.call},
+                         {"id", call.id},
+                         {"type", "function"},
+                         {"function", {{"name", call.text}, {"arguments", ""}}}});
+    } else {
+      changes.push_back({{"index", call.call}, {"function", {{"arguments", call.text}}}});
+    }
+  }
+  return changes;
+}
+
+// "none", "auto", "required", or {"type": "function", "function": {"name"}}. Errors: ApiError.
+void SetToolChoice(const Json& choice, ChatPrompt* prompt) {
+  if (choice.is_null() || choice == "auto") return;
+  if (choice == "none") {
+    prompt->calls = ChatPrompt::Calls::kNone;
+    return;
+  }
+  prompt->calls = ChatPrompt::Calls::kRequired;
+  if (choice == "required") return;
+  const Json function = choice.is_object() ? choice.value("function", Json()) : Json();
+  if (!function.is_object() || !function.contains("name") || !function["name"].is_string())
+    throw ApiError(400, "tool_choice: expected none, auto, required or a function by its name",
+                   "tool_choice");
+  prompt->function = function["name"];
+}
+
 class ChatAnswer : public Answer {
  public:
   ChatAnswer(const ApiContext& context, std::shared_ptr<Exchange> exchange, uint32_t n, bool stream,
@@ -48,12 +80,17 @@ class ChatAnswer : public Answer {
       Json change = Json::object();
       Begin(choice, &change);
       if (!delta.reasoning.empty()) change["reasoning_content"] = delta.reasoning;
-      if (!delta.content.empty() || delta.reasoning.empty()) change["content"] = delta.content;
+      if (!delta.calls.empty()) change["tool_calls"] = CallsChange(delta.calls);
+      if (!delta.content.empty() || (delta.reasoning.empty() && delta.calls.empty()))
+        change["content"] = delta.content;
+      for (const text::AnswerDelta& call : delta.calls)
+        choice.num_calls += call.kind == text::AnswerDelta::Kind::kCallBegin;
       SendChunk(index, std::move(change), Json(), delta.tokens);
       return;
     }
     choice.content += delta.content;
     choice.reasoning += delta.reasoning;
+    AddCalls(delta.calls, &choice);
     choice.tokens.insert(choice.tokens.end(), delta.tokens.begin(), delta.tokens.end());
   }
 
@@ -65,7 +102,8 @@ class ChatAnswer : public Answer {
       events_.Fail(*error);
     }
     if (failed_) return;
-    choice.finish_reason = FinishReasonName(finish.reason);
+    const bool called = choice.num_calls > 0 && finish.reason == FinishReason::kStop;
+    choice.finish_reason = called ? "tool_calls" : FinishReasonName(finish.reason);
     if (stream_) {
       Json change = Json::object();
       Begin(choice, &change);
@@ -84,10 +122,24 @@ class ChatAnswer : public Answer {
  private:
   struct State {
     std::string content, reasoning, finish_reason;
+    Json calls = Json::array();  // but for streams
+    size_t num_calls = 0;
     std::vector<TokenChoice> tokens;
     bool begun = false;
   };
 
+  void AddCalls(const std::vector<text::AnswerDelta>& deltas, State* choice) {
+    for (const text::AnswerDelta& delta : deltas) {
+      if (delta.kind == text::AnswerDelta::Kind::kCallBegin) {
+        choice->calls.push_back({{"id", delta.id},
+                                 {"type", "function"},
+                                 {"function", {{"name", delta.text}, {"arguments", ""}}}});
+        ++choice->num_calls;
+      } else {
+        choice->calls.back()["function"]["arguments"].get_ref<std::string&>() += delta.text;
+      }
+    }
+  }
   Json Head(const char* object) const {
     return {{"id", id_}, {"object", object}, {"created", created_}, {"model", context_.model_id}};
   }
@@ -123,6 +175,10 @@ class ChatAnswer : public Answer {
       const State& choice = choices_[i];
       Json message = {{"role", "assistant"}, {"content", choice.content}};
       if (!choice.reasoning.empty()) message["reasoning_content"] = choice.reasoning;
+      if (!choice.calls.empty()) {
+        message["tool_calls"] = choice.calls;
+        if (choice.content.empty()) message["content"] = nullptr;
+      }
       json["choices"].push_back(
           {{"index", i},
            {"message", std::move(message)},
@@ -169,8 +225,9 @@ void ChatCompletions(const ApiContext& context, const std::shared_ptr<Exchange>&
   if (const Json* messages = params.Find("messages")) prompt.messages = *messages;
   if (const Json* tools = params.Find("tools"); tools != nullptr && !tools->empty()) prompt.tools = *tools;
   if (const Json* variables = params.Find("chat_template_kwargs")) prompt.variables = *variables;
+  if (const Json* choice = params.Find("tool_choice")) SetToolChoice(*choice, &prompt);
   prompt.add_generation_prompt = params.Bool("add_generation_prompt", true);
-  generation.prompts.push_back(TokensOf(context, prompt));
+  SetPrompt(context, prompt, &generation);
   generation.max_tokens = MaxTokens(context, params, generation.prompts[0].size(), 0);
   const auto answer =
       std::make_shared<ChatAnswer>(context, exchange, generation.n, stream, with_usage, logprobs);

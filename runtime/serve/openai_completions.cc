@@ -180,7 +180,6 @@ void Completions(const ApiContext& context, const std::shared_ptr<Exchange>& exc
   if (!params.String("suffix", "").empty()) throw ApiError(400, "suffix: is not supported", "suffix");
   generation.sampling = params.Sampling(context.sampling, context.spec.vocab_size());
   generation.ignore_eos = params.Bool("ignore_eos", false);
-  generation.choice.is_chat = false;
   generation.choice.stop = params.Strings("stop", 16);
   const bool echo = params.Bool("echo", false);
   if (params.Has("logprobs")) {

@@ -14,7 +14,8 @@ namespace {
 constexpr uint32_t kReplayTokens = 32;
 // Time of decoding between two chunks, as a share of the chunk's.
 constexpr double kDecodeShare = 1.0 / 3;
-constexpr double kRateMemory = 0.7;  // weight of the past in the rate of reading prompts
+// Of Options::chunk_seconds: chunks that take less grow, those that take more shrink.
+constexpr double kShortChunk = 0.75, kLongChunk = 1.25;
 
 double Seconds(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
@@ -91,8 +92,7 @@ void Scheduler::RunStep() {
   Admit();
   if (running_.empty()) return;
   const bool reads = std::any_of(running_.begin(), running_.end(), [](const auto& s) { return s->reads(); });
-  const bool decodes =
-      std::any_of(running_.begin(), running_.end(), [](const auto& s) { return !s->reads(); });
+  const bool decodes = Decodes();
   if (reads && (!decodes || decode_owed_ <= 0)) {
     RunPrefill();
   } else if (decodes) {
@@ -243,13 +243,22 @@ void Scheduler::KeepPrompt(Sequence& sequence) {
   kept_.push_back({slot, std::vector<int32_t>(tokens.begin(), tokens.end())});
 }
 
+bool Scheduler::Decodes() const {
+  return std::any_of(running_.begin(), running_.end(), [](const auto& s) { return !s->reads(); });
+}
+
 uint32_t Scheduler::ChunkBudget() const {
-  const bool decodes =
-      std::any_of(running_.begin(), running_.end(), [](const auto& s) { return !s->reads(); });
-  if (limits_.fixed_chunks || !decodes || prefill_rate_ == 0) return limits_.chunk_tokens;
-  const double pages = std::round(prefill_rate_ * options_.chunk_seconds / limits_.page_tokens);
-  const double most = limits_.chunk_tokens / limits_.page_tokens;
-  return static_cast<uint32_t>(std::clamp(pages, 1.0, most)) * limits_.page_tokens;
+  if (limits_.fixed_chunks || !Decodes()) return limits_.chunk_tokens;
+  return std::min(chunk_pages_ * limits_.page_tokens, limits_.chunk_tokens);
+}
+
+// A chunk while others decode took so long: the next one may be a page longer, or has to be shorter.
+void Scheduler::AdjustChunk(double seconds) {
+  if (seconds < kShortChunk * options_.chunk_seconds) {
+    if (chunk_pages_ * limits_.page_tokens < limits_.chunk_tokens) ++chunk_pages_;
+  } else if (seconds > kLongChunk * options_.chunk_seconds && chunk_pages_ > 1) {
+    --chunk_pages_;
+  }
 }
 
 bool Scheduler::RunPrefill() {
@@ -261,7 +270,9 @@ bool Scheduler::RunPrefill() {
   }
   std::stable_sort(readers.begin(), readers.end(),
                    [](const Sequence* a, const Sequence* b) { return a->last_turn < b->last_turn; });
-  uint32_t budget = ChunkBudget();
+  const bool chunk = Decodes();
+  const uint32_t whole = ChunkBudget();
+  uint32_t budget = whole;
   uint64_t new_pages = 0;
   proto::Step step;
   step.set_prefill(true);
@@ -296,10 +307,7 @@ bool Scheduler::RunPrefill() {
   const Clock::time_point start = options_.now();
   Run(step, rows);
   const double seconds = Seconds(start, options_.now());
-  if (seconds > 0) {
-    const double rate = step.tokens_size() / seconds;
-    prefill_rate_ = prefill_rate_ == 0 ? rate : kRateMemory * prefill_rate_ + (1 - kRateMemory) * rate;
-  }
+  if (chunk && static_cast<uint32_t>(step.tokens_size()) >= whole) AdjustChunk(seconds);
   decode_owed_ = kDecodeShare * seconds;
   if (decode_owed_ == 0) decode_owed_ = 1e-9;  // one step at least
   if (observer_ != nullptr) observer_->OnStep(true, static_cast<size_t>(step.tokens_size()), seconds);

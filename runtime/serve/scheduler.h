@@ -83,7 +83,9 @@ class Scheduler {
   void End(Sequence& sequence, FinishReason reason, const std::string& error = {});
   void KeepPrompt(Sequence& sequence);
   void RemoveEnded();
+  bool Decodes() const;
   uint32_t ChunkBudget() const;
+  void AdjustChunk(double seconds);
 
   StepEngine& engine_;
   const std::vector<int32_t> end_tokens_;
@@ -95,9 +97,9 @@ class Scheduler {
   std::vector<std::unique_ptr<Sequence>> running_;  // in the order they were admitted
   std::vector<Kept> kept_;                          // the longest unused first
   std::vector<uint32_t> free_slots_;
-  uint64_t turns_ = 0;       // given to prompts so far
-  double prefill_rate_ = 0;  // tokens a second, lately; 0: not known yet
-  double decode_owed_ = 0;   // seconds that decoding sequences may run before the next chunk
+  uint64_t turns_ = 0;        // given to prompts so far
+  uint32_t chunk_pages_ = 2;  // of a chunk while others decode
+  double decode_owed_ = 0;    // seconds that decoding sequences may run before the next chunk
 };
 
 // What a scheduler does, for metrics. Called on its thread.

@@ -1,4 +1,4 @@
-// GET / and /web/NAME: the page, from the program itself.
+// GET /, /web/NAME and /openapi.json: files that are a part of the program.
 #include "runtime/serve/api.h"
 #include "runtime/serve/web_files.h"
 
@@ -9,7 +9,8 @@ const char* ContentTypeOf(std::string_view name) {
   constexpr std::pair<std::string_view, const char*> kTypes[] = {{".html", "text/html; charset=utf-8"},
                                                                  {".js", "text/javascript; charset=utf-8"},
                                                                  {".css", "text/css; charset=utf-8"},
-                                                                 {".svg", "image/svg+xml"}};
+                                                                 {".svg", "image/svg+xml"},
+                                                                 {".json", "application/json"}};
   for (const auto& [ending, type] : kTypes)
     if (name.ends_with(ending)) return type;
   return "application/octet-stream";
@@ -20,8 +21,9 @@ const char* ContentTypeOf(std::string_view name) {
 void WebPage(const ApiContext&, const std::shared_ptr<Exchange>& exchange) {
   const std::string& path = exchange->request().path;
   constexpr std::string_view kFolder = "/web/";
-  const std::string_view name =
-      path == "/" ? std::string_view("index.html") : std::string_view(path).substr(kFolder.size());
+  const std::string_view name = path == "/"                 ? std::string_view("index.html")
+                                : path.starts_with(kFolder) ? std::string_view(path).substr(kFolder.size())
+                                                            : std::string_view(path).substr(1);
   for (const WebFile& file : WebFiles()) {
     if (file.name != name) continue;
     HttpResponse response;

@@ -16,7 +16,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-std::string ReadFile(const std::string& path) {
+std::string ReadGoldenFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   EXPECT_TRUE(file) << path;
   return {std::istreambuf_iterator<char>(file), {}};
@@ -54,11 +54,11 @@ std::string GoldenFolder() {
 }
 
 TEST_F(ChatTemplate, GivesTheTextOfTransformersForPublishedTemplates) {
-  const ordered_json golden = ordered_json::parse(ReadFile(GoldenFolder() + "/expected.json"));
+  const ordered_json golden = ordered_json::parse(ReadGoldenFile(GoldenFolder() + "/expected.json"));
   const Tokenizer tokenizer = WithTokens(golden["tokens"]);
   size_t texts = 0, refusals = 0;
   for (const auto& [name, expected] : golden["texts"].items()) {
-    const std::string source = ReadFile(GoldenFolder() + "/" + name + ".jinja");
+    const std::string source = ReadGoldenFile(GoldenFolder() + "/" + name + ".jinja");
     for (const auto& [case_name, c] : golden["cases"].items()) {
       ChatInput input;
       input.messages = c["messages"];
@@ -87,7 +87,7 @@ TEST_F(ChatTemplate, GivesTheTokensOfTransformers) {
   const Checkpoint c = OpenCheckpoint(folder);
   const Tokenizer tokenizer =
       Tokenizer::FromHuggingFace(c.tokenizer, c.tokenizer_config, c.generation_config, c.metadata);
-  const ordered_json chat = ordered_json::parse(ReadFile(folder + "/golden_tokenizer.json"))["chat"];
+  const ordered_json chat = ordered_json::parse(ReadGoldenFile(folder + "/golden_tokenizer.json"))["chat"];
   ChatInput input;
   input.messages = chat["messages"];
   const std::string text = RenderChat(renderer_, tokenizer, input);

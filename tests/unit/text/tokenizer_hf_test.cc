@@ -12,7 +12,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 // Byte-level; "ab" is 256; then <s> 257 and </s> 258, both special.
-json Valid() {
+json ValidTokenizerJson() {
   json vocab;
   for (int byte = 0; byte < 256; ++byte)
     vocab[std::string(ByteToAlphabet(static_cast<uint8_t>(byte)))] = byte;
@@ -40,14 +40,14 @@ const json kEos = {{"SpecialToken", {{"id", "</s>"}}}};
 const json kText = {{"Sequence", {{"id", "A"}}}};
 
 TEST(TokenizerHf, MergesMayBeStringsOrPairs) {
-  json pairs = Valid();
+  json pairs = ValidTokenizerJson();
   pairs["model"]["merges"] = json::array({json::array({"a", "b"})});
-  EXPECT_THAT(Make(Valid()).Encode("abb", {}), ElementsAre(256, 'b'));
+  EXPECT_THAT(Make(ValidTokenizerJson()).Encode("abb", {}), ElementsAre(256, 'b'));
   EXPECT_THAT(Make(pairs).Encode("abb", {}), ElementsAre(256, 'b'));
 }
 
 TEST(TokenizerHf, TemplatePutsTokensAroundTheText) {
-  json tokenizer = Valid();
+  json tokenizer = ValidTokenizerJson();
   tokenizer["post_processor"] = {{"type", "Sequence"},
                                  {"processors", {{{"type", "ByteLevel"}}, Template({kBos, kText, kEos})}}};
   EXPECT_THAT(Make(tokenizer).Encode("ab", {}), ElementsAre(257, 256, 258));
@@ -57,8 +57,8 @@ TEST(TokenizerHf, TemplatePutsTokensAroundTheText) {
 TEST(TokenizerHf, AddBosTokenOverridesTheTemplate) {
   const json config = {
       {"bos_token", {{"content", "<s>"}}}, {"add_bos_token", true}, {"add_eos_token", false}};
-  EXPECT_THAT(Make(Valid(), config).Encode("a", {}), ElementsAre(257, 'a'));
-  json tokenizer = Valid();
+  EXPECT_THAT(Make(ValidTokenizerJson(), config).Encode("a", {}), ElementsAre(257, 'a'));
+  json tokenizer = ValidTokenizerJson();
   tokenizer["post_processor"] = Template({kBos, kText});
   EXPECT_THAT(Make(tokenizer, config).Encode("a", {}), ElementsAre(257, 'a'));  // once
   EXPECT_THAT(Make(tokenizer, {{"bos_token", "<s>"}, {"add_bos_token", false}}).Encode("a", {}),
@@ -67,34 +67,37 @@ TEST(TokenizerHf, AddBosTokenOverridesTheTemplate) {
 
 TEST(TokenizerHf, EndsOfGenerationComeFromTheFilesThatKnow) {
   // generation_config before config, and the tokenizer's own end with either.
-  EXPECT_THAT(Make(Valid(), {{"eos_token", "</s>"}}, {{"eos_token_id", {7, 5}}}, {{"eos_token_id", 9}})
-                  .end_of_generation(),
-              ElementsAre(5, 7, 258));
-  EXPECT_THAT(Make(Valid(), nullptr, nullptr, {{"eos_token_id", 9}}).end_of_generation(), ElementsAre(9));
+  EXPECT_THAT(
+      Make(ValidTokenizerJson(), {{"eos_token", "</s>"}}, {{"eos_token_id", {7, 5}}}, {{"eos_token_id", 9}})
+          .end_of_generation(),
+      ElementsAre(5, 7, 258));
+  EXPECT_THAT(Make(ValidTokenizerJson(), nullptr, nullptr, {{"eos_token_id", 9}}).end_of_generation(),
+              ElementsAre(9));
   // Nobody says: by name.
-  EXPECT_THAT(Make(Valid()).end_of_generation(), ElementsAre(258));
+  EXPECT_THAT(Make(ValidTokenizerJson()).end_of_generation(), ElementsAre(258));
   // Ids that the tokenizer lacks are those of another model's config.
-  EXPECT_THAT(Make(Valid(), nullptr, {{"eos_token_id", {9, 100000}}}).end_of_generation(), ElementsAre(9));
+  EXPECT_THAT(Make(ValidTokenizerJson(), nullptr, {{"eos_token_id", {9, 100000}}}).end_of_generation(),
+              ElementsAre(9));
 }
 
 TEST(TokenizerHf, BosOfConfigCountsUnlessTheTokenizerSaysNull) {
-  EXPECT_EQ(Make(Valid(), nullptr, nullptr, {{"bos_token_id", 257}}).bos(), 257);
-  EXPECT_EQ(Make(Valid(), {{"bos_token", nullptr}}, nullptr, {{"bos_token_id", 257}}).bos(), -1);
+  EXPECT_EQ(Make(ValidTokenizerJson(), nullptr, nullptr, {{"bos_token_id", 257}}).bos(), 257);
+  EXPECT_EQ(Make(ValidTokenizerJson(), {{"bos_token", nullptr}}, nullptr, {{"bos_token_id", 257}}).bos(), -1);
 }
 
 TEST(TokenizerHf, ChatTemplateIsOneOrSeveralWithNames) {
-  EXPECT_EQ(Make(Valid()).FindChatTemplate("default"), nullptr);
-  const Tokenizer one = Make(Valid(), {{"chat_template", "one"}});
+  EXPECT_EQ(Make(ValidTokenizerJson()).FindChatTemplate("default"), nullptr);
+  const Tokenizer one = Make(ValidTokenizerJson(), {{"chat_template", "one"}});
   ASSERT_NE(one.FindChatTemplate("default"), nullptr);
   EXPECT_EQ(*one.FindChatTemplate("default"), "one");
   const json list = {{{"name", "tool_use"}, {"template", "t"}}, {{"name", "default"}, {"template", "d"}}};
-  const Tokenizer several = Make(Valid(), {{"chat_template", list}});
+  const Tokenizer several = Make(ValidTokenizerJson(), {{"chat_template", list}});
   EXPECT_EQ(*several.FindChatTemplate("default"), "d");
   EXPECT_EQ(*several.FindChatTemplate("tool_use"), "t");
 }
 
 TEST(TokenizerHf, AddedTokenMayRepeatAVocabularyEntry) {
-  json tokenizer = Valid();
+  json tokenizer = ValidTokenizerJson();
   tokenizer["added_tokens"].push_back(
       {{"id", 256}, {"content", "ab"}, {"special", false}, {"normalized", false}});
   EXPECT_THAT(Make(tokenizer).Encode("xab", {.parse_special = false}), ElementsAre('x', 256));
@@ -102,7 +105,7 @@ TEST(TokenizerHf, AddedTokenMayRepeatAVocabularyEntry) {
 
 TEST(TokenizerHf, RefusesWhatItCannotReadAndNamesTheField) {
   const auto with = [](const std::string& pointer, const json& value) {
-    json tokenizer = Valid();
+    json tokenizer = ValidTokenizerJson();
     tokenizer[json::json_pointer(pointer)] = value;
     return tokenizer;
   };
@@ -155,7 +158,7 @@ TEST(TokenizerHf, RefusesWhatItCannotReadAndNamesTheField) {
     EXPECT_THAT(MessageOf(ErrorCode::kBadInput, [&t = tokenizer] { Make(t); }), HasSubstr(message));
   }
   const auto refused = [](const json& config, const json& generation) {
-    return MessageOf(ErrorCode::kBadInput, [&] { Make(Valid(), config, generation); });
+    return MessageOf(ErrorCode::kBadInput, [&] { Make(ValidTokenizerJson(), config, generation); });
   };
   EXPECT_THAT(refused(nullptr, {{"eos_token_id", "x"}}),
               HasSubstr("generation_config.json: eos_token_id is string"));

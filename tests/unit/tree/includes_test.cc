@@ -20,6 +20,7 @@ const std::map<std::string, std::set<std::string>> kAllowed = {
     {"runtime/base", {}},
     {"runtime/jinja", {"runtime/base"}},
     {"runtime/text", {"runtime/base", "runtime/jinja"}},
+    {"runtime/grammar", {"runtime/base", "runtime/text"}},
     {"runtime/model", {"runtime/base", "proto", "kernels"}},
     {"runtime/numa", {"runtime/base", "proto"}},
     {"runtime/comm", {"runtime/base"}},
