@@ -18,6 +18,7 @@
 #include "runtime/cli/sampling_options.h"
 #include "runtime/cli/stop_signals.h"
 #include "runtime/cli/tokenizer_source.h"
+#include "runtime/grammar/matcher.h"
 #include "runtime/report/run_report.h"
 #include "runtime/serve/api.h"
 #include "runtime/serve/engine_runner.h"
@@ -119,6 +120,15 @@ class Front {
   std::atomic<const serve::Api*> api_{nullptr};
 };
 
+// With the mask of a string's inside, which costs milliseconds, known before the first request.
+std::shared_ptr<const grammar::TokenTable> TableOf(const text::Tokenizer& tokenizer) {
+  auto table = std::make_shared<const grammar::TokenTable>(tokenizer);
+  grammar::Matcher warm(grammar::Grammar::JsonObject(), table);
+  warm.AcceptText("{\"a\": \"x");
+  warm.Mask();
+  return table;
+}
+
 void Serve(const ServeOptions& options, const ServeInput& input, ModelSession& session, exec::Engine& engine,
            Front& front) {
   serve::EngineRunner runner(engine, session.team(), session.kernels().has_many());
@@ -133,10 +143,10 @@ void Serve(const ServeOptions& options, const ServeInput& input, ModelSession& s
                            metrics.SetConnections(front.server().connections());
                          });
   jinja::Renderer renderer;
-  const serve::Api api({service, metrics, *input.tokenizer, renderer, engine.spec(), session.report(),
-                        input.model_id, input.template_source, input.template_variables, input.sampling,
-                        input.api_keys, options.request_seconds, std::min(options.parallel, 16u),
-                        !options.no_access_log});
+  const serve::Api api({service, metrics, *input.tokenizer, TableOf(*input.tokenizer), renderer,
+                        engine.spec(), session.report(), input.model_id, input.template_source,
+                        input.template_variables, input.sampling, input.api_keys, options.request_seconds,
+                        std::min(options.parallel, 16u), !options.no_access_log});
   front.Open(&api);
   log::info("ready: {} with room for {} tokens, {} requests at once", input.model_id,
             service.pages() * service.page_tokens(), options.parallel);
@@ -187,7 +197,8 @@ void AddServeOptions(CLI::App* app, ServeOptions* options) {
       ->capture_default_str();
   add("--header-timeout", &options->http.header_seconds, "seconds in which a request's header has to arrive")
       ->capture_default_str();
-  add("--body-timeout", &options->http.body_seconds, "seconds in which its body has to arrive")->capture_default_str();
+  add("--body-timeout", &options->http.body_seconds, "seconds in which its body has to arrive")
+      ->capture_default_str();
   add("--timeout", &options->request_seconds, "seconds that a request may take, waiting included")
       ->capture_default_str()
       ->check(CLI::Range(0.1, 1e6));

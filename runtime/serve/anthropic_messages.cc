@@ -69,7 +69,7 @@ void AddMessage(const Json& message, Json* messages) {
 }
 
 // {"type": "auto" | "any" | "tool" | "none", "name"}.
-void SetToolChoice(const Json& choice, ChatPrompt* prompt) {
+void SetAnthropicToolChoice(const Json& choice, ChatPrompt* prompt) {
   const std::string type = choice.is_object() ? Params(choice).String("type", "") : "";
   if (type == "auto") return;
   if (type != "any" && type != "tool" && type != "none")
@@ -101,7 +101,7 @@ ChatPrompt PromptOf(const Params& params) {
       prompt.tools.push_back({{"type", "function"}, {"function", std::move(function)}});
     }
   }
-  if (const Json* choice = params.Find("tool_choice")) SetToolChoice(*choice, &prompt);
+  if (const Json* choice = params.Find("tool_choice")) SetAnthropicToolChoice(*choice, &prompt);
   if (const Json* thinking = params.Find("thinking"); thinking != nullptr && thinking->is_object())
     prompt.variables = {{"enable_thinking", Params(*thinking).String("type", "") != "disabled"}};
   if (const Json* variables = params.Find("chat_template_kwargs")) prompt.variables = *variables;

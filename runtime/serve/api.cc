@@ -6,6 +6,7 @@
 
 #include "runtime/base/error.h"
 #include "runtime/base/log.h"
+#include "runtime/serve/structure.h"
 
 namespace onecopy::serve {
 namespace {
@@ -20,6 +21,7 @@ struct Row {
 constexpr Row kRows[] = {
     {"POST", "/v1/chat/completions", ChatCompletions},
     {"POST", "/v1/completions", Completions},
+    {"POST", "/v1/responses", Responses},
     {"POST", "/v1/messages", Messages},
     {"POST", "/v1/messages/count_tokens", CountTokens},
     {"POST", "/v1/embeddings", Embeddings},
@@ -207,6 +209,15 @@ void Submit(const ApiContext& context, const Generation& generation, const std::
       request.top_logprobs = generation.top_logprobs;
       request.sink =
           std::make_shared<Choice>(answer, p * generation.n + i, context.tokenizer, generation.choice);
+      if (generation.grammar != nullptr) {
+        // What is forced is the beginning of the answer proper; before other answers there may be a thought.
+        const ChoiceOptions& choice = generation.choice;
+        std::string mark = choice.format && choice.forced.empty()
+                               ? MarkBeforeAnswer(*choice.format, choice.answer.in_thought)
+                               : std::string();
+        request.filter = std::make_unique<GrammarFilter>(generation.grammar, context.token_table,
+                                                         context.tokenizer, std::move(mark));
+      }
       request.deadline =
           Clock::now() + std::chrono::milliseconds(static_cast<int64_t>(context.request_seconds * 1000));
       requests.push_back(std::move(request));

@@ -8,6 +8,8 @@
 
 #include "proto/model.pb.h"
 #include "proto/report.pb.h"
+#include "runtime/grammar/grammar.h"
+#include "runtime/grammar/token_table.h"
 #include "runtime/jinja/renderer.h"
 #include "runtime/serve/answer.h"
 #include "runtime/serve/http.h"
@@ -23,6 +25,7 @@ struct ApiContext {
   Service& service;
   Metrics& metrics;
   const text::Tokenizer& tokenizer;
+  std::shared_ptr<const grammar::TokenTable> token_table;  // of the tokenizer
   jinja::Renderer& renderer;
   const proto::ModelSpec& spec;
   const proto::RunReport& report;
@@ -59,6 +62,8 @@ void Completions(const ApiContext& context, const std::shared_ptr<Exchange>& exc
 void Messages(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
 void CountTokens(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
 Json AnthropicErrorJson(const ApiError& error);
+// openai_responses.cc
+void Responses(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
 // api_text.cc
 void Tokenize(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
 void Detokenize(const ApiContext& context, const std::shared_ptr<Exchange>& exchange);
@@ -87,6 +92,7 @@ struct Generation {
   bool ignore_eos = false;
   int top_logprobs = -1;
   ChoiceOptions choice;
+  std::shared_ptr<const grammar::Grammar> grammar;  // that the answer has to follow; null: none
 };
 // Errors: ApiError where a prompt is too long, or the server is full or stops.
 void Submit(const ApiContext& context, const Generation& generation, const std::shared_ptr<Answer>& answer);

@@ -3,6 +3,7 @@
 #include <functional>
 
 #include "runtime/base/error.h"
+#include "runtime/serve/structure.h"
 #include "runtime/text/answer/forced_call.h"
 #include "runtime/text/chat_messages.h"
 #include "runtime/text/chat_template.h"
@@ -51,6 +52,21 @@ std::vector<int32_t> TokensOf(const ApiContext& context, const ChatPrompt& promp
                           text::RenderChat(context.renderer, context.tokenizer, input, source));
 }
 
+void SetToolChoice(const Json& choice, ChatPrompt* prompt) {
+  if (choice.is_null() || choice == "auto") return;
+  if (choice == "none") {
+    prompt->calls = ChatPrompt::Calls::kNone;
+    return;
+  }
+  prompt->calls = ChatPrompt::Calls::kRequired;
+  if (choice == "required") return;
+  const Json function = choice.is_object() ? choice.value("function", Json()) : Json();
+  if (!function.is_object() || !function.contains("name") || !function["name"].is_string())
+    throw ApiError(400, "tool_choice: expected none, auto, required or a function by its name",
+                   "tool_choice");
+  prompt->function = function["name"];
+}
+
 void SetPrompt(const ApiContext& context, const ChatPrompt& prompt, Generation* generation) {
   generation->prompts = {TokensOf(context, prompt)};
   ChoiceOptions& choice = generation->choice;
@@ -69,6 +85,10 @@ void SetPrompt(const ApiContext& context, const ChatPrompt& prompt, Generation* 
   if (!forced)
     throw ApiError(400, "tool_choice: this model's chat template has no form for calls of tools",
                    "tool_choice");
+  if (generation->grammar != nullptr)
+    throw ApiError(400, "tool_choice: a call that must come excludes a form of what is said", "tool_choice");
+  if (forced->schema) generation->grammar = GrammarOfSchema(*forced->schema, "tools");
+  if (!forced->grammar.empty()) generation->grammar = GrammarOfGbnf(forced->grammar, "tools");
   choice.forced = text::EncodeChat(context.tokenizer, forced->prefix);
   std::vector<int32_t>& tokens = generation->prompts[0];
   tokens.insert(tokens.end(), choice.forced.begin(), choice.forced.end());

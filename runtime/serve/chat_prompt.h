@@ -19,6 +19,9 @@ struct ChatPrompt {
 // Errors: ApiError 400 where the conversation is malformed; as text::RenderChat.
 std::vector<int32_t> TokensOf(const ApiContext& context, const ChatPrompt& prompt);
 
+// "tool_choice" of chat completions. Errors: ApiError.
+void SetToolChoice(const Json& choice, ChatPrompt* prompt);
+
 // The same as the one prompt of `generation`, with how its answers are to be read.
 void SetPrompt(const ApiContext& context, const ChatPrompt& prompt, Generation* generation);
 

@@ -2,6 +2,7 @@
 #include "runtime/serve/api.h"
 #include "runtime/serve/chat_prompt.h"
 #include "runtime/serve/event_stream.h"
+#include "runtime/serve/structure.h"
 
 namespace onecopy::serve {
 namespace {
@@ -44,22 +45,6 @@ Json CallsChange(const std::vector<text::AnswerDelta>& calls) {
     }
   }
   return changes;
-}
-
-// "none", "auto", "required", or {"type": "function", "function": {"name"}}. Errors: ApiError.
-void SetToolChoice(const Json& choice, ChatPrompt* prompt) {
-  if (choice.is_null() || choice == "auto") return;
-  if (choice == "none") {
-    prompt->calls = ChatPrompt::Calls::kNone;
-    return;
-  }
-  prompt->calls = ChatPrompt::Calls::kRequired;
-  if (choice == "required") return;
-  const Json function = choice.is_object() ? choice.value("function", Json()) : Json();
-  if (!function.is_object() || !function.contains("name") || !function["name"].is_string())
-    throw ApiError(400, "tool_choice: expected none, auto, required or a function by its name",
-                   "tool_choice");
-  prompt->function = function["name"];
 }
 
 class ChatAnswer : public Answer {
@@ -227,6 +212,7 @@ void ChatCompletions(const ApiContext& context, const std::shared_ptr<Exchange>&
   if (const Json* variables = params.Find("chat_template_kwargs")) prompt.variables = *variables;
   if (const Json* choice = params.Find("tool_choice")) SetToolChoice(*choice, &prompt);
   prompt.add_generation_prompt = params.Bool("add_generation_prompt", true);
+  SetStructure(params, &generation);
   SetPrompt(context, prompt, &generation);
   generation.max_tokens = MaxTokens(context, params, generation.prompts[0].size(), 0);
   const auto answer =

@@ -1,6 +1,7 @@
 // POST /v1/completions. Source: OpenAI API reference, "Completions (Legacy)".
 #include "runtime/serve/api.h"
 #include "runtime/serve/event_stream.h"
+#include "runtime/serve/structure.h"
 
 namespace onecopy::serve {
 namespace {
@@ -192,6 +193,7 @@ void Completions(const ApiContext& context, const std::shared_ptr<Exchange>& exc
     if (!more->is_object()) throw ApiError(400, "stream_options: expected an object", "stream_options");
     options.with_usage = Params(*more).Bool("include_usage", false);
   }
+  SetStructure(params, &generation);
   generation.prompts = PromptsOf(context, params);
   size_t longest = 0;
   for (const auto& prompt : generation.prompts) {

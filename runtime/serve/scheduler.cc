@@ -397,6 +397,10 @@ void Scheduler::Run(const proto::Step& step, const std::vector<Sequence*>& rows)
     if (sample.status == text::SampleStatus::kOk) {
       Take(s, sample.token, s.request.top_logprobs >= 0 ? &choices[i].logprobs : nullptr);
     } else if (sample.status == text::SampleStatus::kNoCandidate && s.request.filter) {
+      if (s.request.filter->complete()) {  // nothing may follow, and the vocabulary has no token that ends
+        End(s, FinishReason::kStop);
+        continue;
+      }
       End(s, FinishReason::kFailed, "no token can follow: what was asked for leaves none");
     } else {
       End(s, FinishReason::kFailed,

@@ -60,6 +60,8 @@ class TokenFilter {
   // A bit for each token of the vocabulary, lowest first; ids behind the last word are not allowed. Valid until the next call.
   virtual std::span<const uint64_t> Allowed() = 0;
   virtual void Accept(int32_t token) = 0;
+  // Whether the text may end here.
+  virtual bool complete() const = 0;
 };
 
 struct SequenceRequest {

@@ -9,7 +9,7 @@ import sys
 import time
 import unittest
 
-from server import TREE, Server
+from server import TOOLS_TEMPLATE, TREE, Server
 
 FOLDER = os.environ.get("ONECOPY_TEST_CLIENTS", f"{TREE}/build/clients")
 SCRIPTS = f"{TREE}/tests/serve/clients"
@@ -29,7 +29,7 @@ class Clients(unittest.TestCase):
             cls.missing = "python3-venv is not here"
         elif (done := run(f"{FOLDER}/bin/pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES)).returncode != 0:
             cls.missing = "the packages cannot be fetched: " + done.stderr.strip().splitlines()[-1]
-        cls.server = Server(2, "--no-access-log").__enter__()
+        cls.server = Server(2, "--no-access-log", "--chat-template", TOOLS_TEMPLATE).__enter__()
         cls.model = cls.server.ask("GET", "/v1/models")[2]["data"][0]["id"]
 
     @classmethod

@@ -11,6 +11,8 @@ import time
 
 TREE = os.path.realpath(f"{__file__}/../../..")
 LAUNCHER = f"{TREE}/launch/onecopy"
+# A chat template with tools, in the form that Qwen's document; the model that ships has none.
+TOOLS_TEMPLATE = f"{TREE}/tests/serve/tools.jinja"
 
 
 class Server:

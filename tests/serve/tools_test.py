@@ -2,22 +2,11 @@
 """Tools: what a request may ask for, a call that the answer is made to begin with, and conversations with calls in them."""
 
 import json
-import os
 import sys
-import tempfile
 import unittest
 
-from server import Server
+from server import TOOLS_TEMPLATE, Server
 
-# In the form that Qwen's templates document; the model that ships has none.
-TEMPLATE = """\
-{%- if tools %}<|im_start|>system
-<tools>{{ tools | tojson }}</tools> Calls are <tool_call>{"name": ..., "arguments": ...}</tool_call><|im_end|>
-{% endif %}{% for m in messages %}<|im_start|>{{ m.role }}
-{{ m.content }}{% for c in m.tool_calls or [] %}<tool_call>{"name": "{{ c.function.name }}", "arguments": \
-{{ c.function.arguments | tojson }}}</tool_call>{% endfor %}<|im_end|>
-{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
-{% endif %}"""
 FUNCTION = {"name": "get_weather", "description": "Weather", "parameters": {
     "type": "object", "properties": {"place": {"type": "string"}}}}
 TOOLS = [{"type": "function", "function": FUNCTION}]
@@ -28,11 +17,7 @@ NAMED = {"type": "function", "function": {"name": "get_weather"}}
 class Tools(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        path = os.path.join(cls.folder.name, "tools.jinja")
-        with open(path, "w") as file:
-            file.write(TEMPLATE)
-        cls.server = Server(1, "--no-access-log", "--chat-template", path).__enter__()
+        cls.server = Server(1, "--no-access-log", "--chat-template", TOOLS_TEMPLATE).__enter__()
         # The model was not trained to call: what it writes after the beginning is chosen for it.
         tokens = cls.server.post("/tokenize", prompt=" {", add_special_tokens=False)["tokens"]
         cls.brace = {str(tokens[-1]): 100}
@@ -40,7 +25,6 @@ class Tools(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         cls.server.__exit__()
-        cls.folder.cleanup()
 
     def chat(self, **body):
         return self.server.post("/v1/chat/completions", **{"messages": ASK, "tools": TOOLS, "temperature": 0, **body})

@@ -25,6 +25,11 @@ ended = client.messages.create(model=model, max_tokens=30, messages=hello, syste
                                extra_body={"temperature": 0})
 assert (ended.stop_reason, ended.stop_sequence) == ("stop_sequence", stop), ended
 assert client.messages.count_tokens(model=model, messages=hello, system="Tell stories.").input_tokens > 5
+tools = [{"name": "roll_dice", "input_schema": {"type": "object", "properties": {"sides": {"enum": [6, 20]}}, "required": ["sides"],
+                                                "additionalProperties": False}}]
+called = client.messages.create(model=model, max_tokens=100, messages=hello, tools=tools, tool_choice={"type": "any"})
+use = next(block for block in called.content if block.type == "tool_use")
+assert called.stop_reason == "tool_use" and use.name == "roll_dice" and use.input["sides"] in (6, 20), called
 try:
     client.messages.create(model=model, max_tokens=0, messages=hello)
     raise AssertionError("max_tokens 0")

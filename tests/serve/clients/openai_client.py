@@ -1,5 +1,6 @@
 """The openai package against a server: URL MODEL as arguments."""
 
+import json
 import sys
 
 import openai
@@ -27,6 +28,29 @@ assert len(logprobs.choices[0].logprobs.content) == 5
 assert all(len(t.top_logprobs) == 3 and t.logprob <= 0 for t in logprobs.choices[0].logprobs.content)
 several = client.chat.completions.create(model=model, messages=hello, max_tokens=5, n=3, temperature=1)
 assert len(several.choices) == 3
+
+# Calls of tools and JSON by a schema: what has to come is by the server, so that any model does.
+tools = [{"type": "function", "function": {"name": "roll_dice", "parameters": {
+    "type": "object", "properties": {"sides": {"enum": [6, 20]}}, "required": ["sides"], "additionalProperties": False}}}]
+called = client.chat.completions.create(model=model, messages=hello, tools=tools, tool_choice="required", max_tokens=100)
+assert called.choices[0].finish_reason == "tool_calls", called
+call = called.choices[0].message.tool_calls[0]
+assert call.function.name == "roll_dice" and json.loads(call.function.arguments)["sides"] in (6, 20), call
+after = client.chat.completions.create(model=model, tools=tools, max_tokens=5, messages=hello + [
+    called.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "5"}])
+assert after.choices[0].message.role == "assistant"
+schema = {"type": "object", "properties": {"animal": {"enum": ["fox", "hare"]}, "legs": {"type": "integer", "minimum": 1, "maximum": 8}},
+          "required": ["animal", "legs"], "additionalProperties": False}
+formed = client.chat.completions.create(model=model, messages=hello, max_tokens=100, response_format={
+    "type": "json_schema", "json_schema": {"name": "animal", "schema": schema, "strict": True}})
+value = json.loads(formed.choices[0].message.content)
+assert value["animal"] in ("fox", "hare") and 1 <= value["legs"] <= 8, value
+
+response = client.responses.create(model=model, input="Tell me of a fox.", max_output_tokens=20, temperature=0)
+assert response.output_text and response.usage.output_tokens <= 20, response
+pieces = [e.delta for e in client.responses.create(model=model, input="Tell me of a fox.", max_output_tokens=20, temperature=0, stream=True)
+          if e.type == "response.output_text.delta"]
+assert "".join(pieces) == response.output_text
 
 text = client.completions.create(model=model, prompt="Once upon a time", max_tokens=12, temperature=0, logprobs=2, stop=["\n"])
 assert text.choices[0].text and text.choices[0].logprobs.tokens

@@ -270,6 +270,7 @@ TEST_F(SchedulerTest, ASequenceGrowsToTheEndOfTheContext) {
 struct OnlyEven : TokenFilter {
   std::span<const uint64_t> Allowed() override { return mask; }
   void Accept(int32_t token) override { EXPECT_EQ(token % 2, 0); }
+  bool complete() const override { return false; }
   std::vector<uint64_t> mask = std::vector<uint64_t>(8, 0x5555555555555555u);
 };
 

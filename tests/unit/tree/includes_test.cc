@@ -28,10 +28,12 @@ const std::map<std::string, std::set<std::string>> kAllowed = {
     {"runtime/shard", {"runtime/base", "runtime/model", "runtime/numa", "runtime/comm", "proto", "kernels"}},
     {"runtime/exec", {"runtime/base", "runtime/comm", "runtime/numa", "runtime/shard", "proto", "kernels"}},
     {"runtime/serve",
-     {"runtime/base", "runtime/text", "runtime/jinja", "runtime/report", "runtime/exec", "proto"}},
+     {"runtime/base", "runtime/text", "runtime/jinja", "runtime/grammar", "runtime/report", "runtime/exec",
+      "proto"}},
     {"runtime/cli",
      {"runtime/base", "runtime/model", "runtime/text", "runtime/jinja", "runtime/numa", "runtime/comm",
-      "runtime/report", "runtime/shard", "runtime/exec", "runtime/serve", "proto", "kernels"}},
+      "runtime/report", "runtime/shard", "runtime/exec", "runtime/grammar", "runtime/serve", "proto",
+      "kernels"}},
 };
 
 // Header -> where it may be included.
