@@ -36,8 +36,8 @@ function welcome() {
     el("p", { class: "soft" }, "The picture of the machine shows where its bytes are, and what each NUMA node does for an answer."));
 }
 
-// Where there is no pointer that hovers, the focus would bring up a keyboard over half of the page.
-const HAS_KEYS = matchMedia("(hover: hover)");
+// On a phone the focus in the message box would bring up a keyboard over half of the page.
+const TOUCH = matchMedia("(pointer: coarse)");
 
 // Shows a conversation; with `focus`, its message box takes the focus.
 function show(conversation, focus = true) {
@@ -50,7 +50,7 @@ function show(conversation, focus = true) {
   transcript.show(current, runs.get(current.id) ?? null, welcome());
   refresh();
   closeDrawer();
-  if (focus && HAS_KEYS.matches) byId("prompt").focus();
+  if (focus) byId(TOUCH.matches ? "transcript" : "prompt").focus();
 }
 
 function refresh() {

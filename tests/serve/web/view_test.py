@@ -57,7 +57,7 @@ class View(PageTest):
         browser.webdriver.ActionChains(self.driver).key_down(Keys.SHIFT).send_keys(Keys.TAB).key_up(Keys.SHIFT).perform()
 
     def focused(self):
-        return self.js("const e = document.activeElement; return e.id || e.getAttribute('aria-label') || e.textContent")
+        return self.js("const e = document.activeElement; return e.id === 'transcript' ? 'Messages' : e.id || e.getAttribute('aria-label') || e.textContent")
 
 
 class Machine(View):
@@ -207,6 +207,14 @@ class Phone(View):
         self.one("#new").click()
         self.assertFalse(self.one("#rail").is_displayed())
         self.assertEqual(self.texts(".prompt"), [])
+
+    def test_the_keyboard_of_a_phone_comes_only_when_asked_for(self):
+        self.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+        self.addCleanup(self.driver.execute_cdp_cmd, "Emulation.setTouchEmulationEnabled", {"enabled": False})
+        self.open()
+        self.assertNotEqual(self.focused(), "prompt")
+        self.ask("alpha")
+        self.assertEqual(self.focused(), "Messages")
 
     def test_buttons_are_large_enough_to_touch(self):
         self.ask("mock: rich")
