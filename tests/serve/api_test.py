@@ -249,13 +249,13 @@ class Ranks(unittest.TestCase):
 
     def test_tokens(self):
         prompts = [LONG[:40 + 23 * i] for i in range(8)]
-        want = [generate(p, 30)["text"] for p in prompts]
+        want = [generate(p, 60)["text"] for p in prompts]
 
         def ask(server, prompt):
-            return server.post("/v1/completions", prompt=prompt, max_tokens=30, temperature=0)["choices"][0]["text"]
+            return server.post("/v1/completions", prompt=prompt, max_tokens=60, temperature=0)["choices"][0]["text"]
 
         for ranks in (1, 2, 4):
-            for options in (["--context", "512"], ["--no-prefix-cache"]):
+            for options in (["--context", "256"], ["--no-prefix-cache"]):
                 with self.subTest(ranks=ranks, options=options), Server(ranks, "--no-access-log", *options) as server:
                     with ThreadPoolExecutor(8) as pool:
                         self.assertEqual(list(pool.map(lambda p: ask(server, p), prompts)), want)
