@@ -115,7 +115,7 @@ signal_ranks() {
 # for then it would wait for a quarter of an hour, or when FILE is there and mpirun has not ended by itself. Exits with 1
 # if it did; SIGTERM ends the watch.
 end_when_silent() {
-  trap 'kill $! 2>/dev/null; exit 0' TERM
+  trap 'kill $! 2>/dev/null || true; exit 0' TERM  # between two sleeps there is nothing to kill, which is no failure
   await_silence "$1" "$2" || exit 0
   trap '' TERM
   [[ -z $peer || -e $2 ]] || say_lost "$(host_name "$peer")" >&2
@@ -185,6 +185,12 @@ supervise() {
     [[ -z $ending ]] || end_mpirun "$job_pid"
   done
   trap '' USR1  # no later wait shall return early by it
+  # Where a signal ended the last wait just when mpirun ended too, its own status is still to be asked for; 127: it is known.
+  if ((status > 128)); then
+    local again=0
+    { wait "$job_pid" || again=$?; } 2>/dev/null
+    ((again == 127)) || status=$again
+  fi
   kill_session "$job_pid"
   job_pid=''
   [[ -z $input_pid ]] || kill "$input_pid" 2>/dev/null || true
