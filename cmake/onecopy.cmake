@@ -38,7 +38,7 @@ function(onecopy_test area label)
   if(ONECOPY_SANITIZE)
     # Starting a sanitised program costs more than most cases: all cases in one process.
     add_test(NAME ${label}.${area} COMMAND ${area} --gtest_brief=1)
-    set_tests_properties(${label}.${area} PROPERTIES LABELS ${label} TIMEOUT 1200)
+    set_tests_properties(${label}.${area} PROPERTIES LABELS ${label} TIMEOUT 1200 PROCESSORS 2)
     return()
   endif()
   # Those of the command line start jobs and look at what they leave behind in /dev/shm.
@@ -46,7 +46,8 @@ function(onecopy_test area label)
   if(label STREQUAL cli)
     set(serial ON)
   endif()
-  # Seconds long on a free machine; the limit is for a shared one.
+  # PROCESSORS: tests/run deals out six, so that three of these run at once, and others that wait more than they compute
+  # beside them. Seconds long on a free machine; the limit is for a shared one.
   gtest_discover_tests(${area} TEST_PREFIX "${label}." DISCOVERY_TIMEOUT 60
-                       PROPERTIES LABELS ${label} TIMEOUT 300 RUN_SERIAL ${serial})
+                       PROPERTIES LABELS ${label} TIMEOUT 300 PROCESSORS 2 RUN_SERIAL ${serial})
 endfunction()

@@ -70,12 +70,15 @@ std::string NameOfModel(const std::string& path) {
   return name.extension() == ".gguf" ? name.stem().string() : name.filename().string();
 }
 
-ServeInput PrepareServe(const ServeOptions& options, const Checkpoint& checkpoint) {
+ServeInput PrepareServe(const ServeOptions& options, const Checkpoint& checkpoint,
+                        const proto::ModelSpec& spec) {
   ServeInput input;
   input.tokenizer = MakeTokenizer(checkpoint);
   input.template_source = ReadChatTemplate(options.chat);
   input.template_variables = ChatVariables(options.chat);
   input.sampling = ResolveSampling(options.sampling, checkpoint);
+  text::Sampler(input.sampling,
+                static_cast<int32_t>(spec.vocab_size()));  // its errors, before the model is loaded
   input.model_id =
       options.model_name.empty() ? NameOfModel(ResolveModelPath(options.model.model)) : options.model_name;
   if (!options.api_key_file.empty()) input.api_keys = ReadApiKeys(options.api_key_file);
@@ -232,7 +235,7 @@ Command ServeCommand() {
     ModelSession session(
         comm, seat, options->model,
         [&](const Checkpoint& checkpoint, const proto::ModelSpec& spec, proto::EngineOptions* engine) {
-          input = PrepareServe(*options, checkpoint);
+          input = PrepareServe(*options, checkpoint, spec);
           engine->set_kv_tokens(
               options->model.context > 0
                   ? options->model.context

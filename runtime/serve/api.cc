@@ -66,6 +66,7 @@ class LoggedExchange : public Exchange {
               seconds, inner_->gone() ? ", the client had gone" : "");
   }
   const HttpRequest& request() const override { return inner_->request(); }
+  void DropBody() override { inner_->DropBody(); }
   void Respond(HttpResponse response) override {
     Count(response.status);
     inner_->Respond(std::move(response));
@@ -192,6 +193,7 @@ void Api::Route(const std::shared_ptr<Exchange>& exchange) const {
     if (!found->open && !IsAllowed(request))
       throw ApiError(401, "a key is needed, as Authorization: Bearer KEY", "", "invalid_api_key");
     found->route(context_, logged);
+    logged->DropBody();
   } catch (const ApiError& error) {
     RespondError(*logged, error);
   } catch (const Json::exception&) {

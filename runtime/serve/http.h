@@ -39,6 +39,8 @@ class Exchange {
  public:
   virtual ~Exchange() = default;
   virtual const HttpRequest& request() const = 0;
+  // The request's body is no longer needed: bodies may be large, and answers take long.
+  virtual void DropBody() = 0;
   virtual void Respond(HttpResponse response) = 0;
   // Status 200 and text/event-stream.
   virtual void BeginEvents() = 0;
@@ -54,7 +56,8 @@ struct HttpOptions {
   uint16_t port = 8080;                    // 0: any that is free
   std::string certificate_file, key_file;  // PEM; empty: without TLS
   size_t header_bytes = 32 << 10;
-  size_t body_bytes = 32 << 20;
+  size_t body_bytes = 8 << 20;
+  size_t bodies = 16;  // times so many that all connections together may hold; more get status 503
   size_t send_buffer_bytes = 4 << 20;  // that wait for a slow reader
   size_t connections = 4096;
   double header_seconds =

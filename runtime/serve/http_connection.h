@@ -22,6 +22,7 @@ class Connection : public ConnectionBase, public std::enable_shared_from_this<Co
   ~Connection() override {
     shared_.all.erase(this);
     --shared_.connections;
+    shared_.body_bytes -= body_bytes_;
     Forget();
   }
 
@@ -128,6 +129,8 @@ class Connection : public ConnectionBase, public std::enable_shared_from_this<Co
     keep_alive_ = message.keep_alive();
     const auto length = parser_->content_length();
     if (length && *length > shared_.options.body_bytes) return RefuseBody();
+    if (!ReserveBody(length ? *length : parser_->chunked() ? shared_.options.body_bytes : 0))
+      return Refuse(503, "the server has as many large requests as it takes; try again later");
     state_ = State::kBody;
     SetDeadline(shared_.options.body_seconds);
     if (beast::iequals(message[http::field::expect], "100-continue")) {
@@ -140,6 +143,12 @@ class Connection : public ConnectionBase, public std::enable_shared_from_this<Co
     } else {
       ReadBody();
     }
+  }
+  bool ReserveBody(size_t bytes) {
+    if (shared_.body_bytes + bytes > shared_.options.bodies * shared_.options.body_bytes) return false;
+    shared_.body_bytes += bytes;
+    body_bytes_ = bytes;
+    return true;
   }
   void ReadBody() {
     if (closed_) return;
@@ -169,8 +178,8 @@ class Connection : public ConnectionBase, public std::enable_shared_from_this<Co
     request.peer = peer_;
     const std::string& id = request.Header("x-request-id");
     request.id = IsSoundId(id) ? id : NewRequestId();
-    auto exchange =
-        std::make_shared<ExchangeOf<Stream>>(shared_, this->shared_from_this(), std::move(request));
+    auto exchange = std::make_shared<ExchangeOf<Stream>>(shared_, this->shared_from_this(),
+                                                         std::move(request), std::exchange(body_bytes_, 0));
     asio::post(shared_.handlers, [&shared = shared_, exchange = std::move(exchange)]() mutable {
       shared.handler(std::move(exchange));
     });
@@ -284,6 +293,7 @@ class Connection : public ConnectionBase, public std::enable_shared_from_this<Co
   State state_ = State::kHeader;
   std::deque<std::string> queue_;
   size_t queued_bytes_ = 0;
+  size_t body_bytes_ = 0;  // reserved for the body that is being read
   bool writing_ = false, watching_ = false, finished_ = false, closed_ = false, refused_ = false;
   bool keep_alive_ = true, http_1_1_ = true, chunked_ = false;
   std::atomic<bool> gone_{false};

@@ -59,7 +59,8 @@ struct Shared {
   HttpOptions options;
   HttpServer::Handler handler;
   std::atomic<size_t> connections{0};
-  std::atomic<size_t> unsent{0};  // bytes that were given to exchanges and are not in a socket yet
+  std::atomic<size_t> body_bytes{0};  // of requests, that have arrived or may yet
+  std::atomic<size_t> unsent{0};      // bytes that were given to exchanges and are not in a socket yet
   std::unordered_set<class ConnectionBase*> all;
   asio::io_context io{1};  // destroyed before what its last connections still use
   asio::thread_pool handlers;
@@ -80,9 +81,15 @@ class Connection;
 template <typename Stream>
 class ExchangeOf : public Exchange, public std::enable_shared_from_this<ExchangeOf<Stream>> {
  public:
-  ExchangeOf(Shared& shared, std::shared_ptr<Connection<Stream>> connection, HttpRequest request)
-      : shared_(shared), connection_(std::move(connection)), request_(std::move(request)) {}
+  // body_bytes: how many of Shared.body_bytes are the request's.
+  ExchangeOf(Shared& shared, std::shared_ptr<Connection<Stream>> connection, HttpRequest request,
+             size_t body_bytes)
+      : shared_(shared),
+        connection_(std::move(connection)),
+        request_(std::move(request)),
+        body_bytes_(body_bytes) {}
   ~ExchangeOf() override {
+    shared_.body_bytes -= body_bytes_;
     if (answered_ && ended_) return;
     if (!answered_) {
       HttpResponse response;
@@ -95,6 +102,11 @@ class ExchangeOf : public Exchange, public std::enable_shared_from_this<Exchange
   }
 
   const HttpRequest& request() const override { return request_; }
+  void DropBody() override {
+    request_.body = std::string();
+    shared_.body_bytes -= body_bytes_;
+    body_bytes_ = 0;
+  }
   void Respond(HttpResponse response) override {
     if (answered_.exchange(true)) return;
     ended_ = true;
@@ -129,7 +141,8 @@ class ExchangeOf : public Exchange, public std::enable_shared_from_this<Exchange
 
   Shared& shared_;
   const std::shared_ptr<Connection<Stream>> connection_;
-  const HttpRequest request_;
+  HttpRequest request_;
+  size_t body_bytes_;  // of the handler's thread
   std::atomic<bool> answered_{false}, ended_{false};
 };
 

@@ -28,9 +28,8 @@ uint32_t RoundDown(uint32_t n, uint32_t unit) {
 }  // namespace
 
 struct Scheduler::Sequence {
-  Sequence(SequenceRequest r, uint32_t vocab, Clock::time_point now)
+  Sequence(SequenceRequest r, Clock::time_point now)
       : request(std::move(r)),
-        sampler(request.sampling, static_cast<int32_t>(vocab)),
         tokens(request.prompt),
         n_prompt(static_cast<uint32_t>(tokens.size())),
         added(now),
@@ -41,8 +40,8 @@ struct Scheduler::Sequence {
   uint32_t generated() const { return length() - n_prompt; }
 
   SequenceRequest request;
-  text::Sampler sampler;
-  std::vector<int32_t> tokens;  // of the prompt and after it
+  std::optional<text::Sampler> sampler;  // from its first turn on: it is as large as the vocabulary
+  std::vector<int32_t> tokens;           // of the prompt and after it
   const uint32_t n_prompt;
   uint32_t computed = 0;  // tokens whose keys and values are in the cache
   uint32_t cached = 0;    // of which came from another's
@@ -71,7 +70,7 @@ Scheduler::~Scheduler() = default;
 void Scheduler::Add(SequenceRequest request) {
   ONECOPY_CHECK(!request.prompt.empty() && request.prompt.size() < capacity_ && request.max_tokens > 0);
   request.max_tokens = std::min(request.max_tokens, capacity_ - static_cast<uint32_t>(request.prompt.size()));
-  waiting_.push_back(std::make_unique<Sequence>(std::move(request), limits_.vocab, options_.now()));
+  waiting_.push_back(std::make_unique<Sequence>(std::move(request), options_.now()));
 }
 
 Scheduler::Load Scheduler::load() const {
@@ -130,7 +129,16 @@ uint64_t Scheduler::PagesOwed() const {
 }
 
 void Scheduler::Admit() {
-  while (!waiting_.empty() && running_.size() < options_.max_sequences && TryAdmit(*waiting_.front())) {
+  while (!waiting_.empty() && running_.size() < options_.max_sequences) {
+    Sequence& next = *waiting_.front();
+    try {
+      if (!next.sampler) next.sampler.emplace(next.request.sampling, static_cast<int32_t>(limits_.vocab));
+    } catch (const Error& error) {
+      End(next, FinishReason::kFailed, error.what());
+      waiting_.pop_front();
+      continue;
+    }
+    if (!TryAdmit(next)) return;
     running_.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
   }
@@ -325,7 +333,7 @@ void Scheduler::Run(const proto::Step& step, const std::vector<Sequence*>& rows)
     Sequence& s = *rows[i];
     const std::span<const uint64_t> allowed =
         s.request.filter ? s.request.filter->Allowed() : std::span<const uint64_t>();
-    choices[i].sample = s.sampler.Sample(row, s.tokens, allowed);
+    choices[i].sample = s.sampler->Sample(row, s.tokens, allowed);
     if (choices[i].sample.status == text::SampleStatus::kOk && s.request.top_logprobs >= 0)
       choices[i].logprobs = LogprobsOf(row, choices[i].sample.token, s.request.top_logprobs);
   });

@@ -43,7 +43,7 @@ class Scheduler {
 
   // A sequence's most tokens, prompt and new ones.
   uint32_t capacity() const { return capacity_; }
-  // Errors: kUsage where the sampling options are out of range. The prompt is shorter than capacity().
+  // The prompt is shorter than capacity(). A sequence whose sampling options are out of range fails when its turn comes.
   void Add(SequenceRequest request);
   // Runs one step, if there is anything to do. Errors: as exec::Engine::Forward, after which only FinishAll remains.
   void RunStep();

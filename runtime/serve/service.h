@@ -26,7 +26,7 @@ class Service {
           std::function<void(double seconds)> every_second);
 
   // Any thread. All of the sequences or none; false: there are too many, or it no longer takes any (state()). Each has a
-  // prompt shorter than capacity() and passes CheckSampling.
+  // prompt shorter than capacity().
   bool Submit(std::vector<SequenceRequest> requests);
   // The engine's thread: until drained. Errors: as exec::Engine::Forward, after all sequences were told.
   void Run();

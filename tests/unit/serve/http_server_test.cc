@@ -168,6 +168,36 @@ TEST(HttpServer, LimitsAreKept) {
   EXPECT_EQ(idle.Read(), "");  // closed
 }
 
+TEST(HttpServer, AllBodiesTogetherAreLimited) {
+  HttpOptions options = Quick();
+  options.bodies = 2;
+  options.body_seconds = 10;
+  std::shared_ptr<Exchange> held;
+  std::atomic<bool> holds{false};
+  HttpServer server(options, [&](const std::shared_ptr<Exchange>& exchange) {
+    if (exchange->request().body.size() < 1000) return Echo()(exchange);
+    held = exchange;  // not answered yet
+    holds = true;
+  });
+  Client one(server.port()), two(server.port());
+  one.Send(Post(std::string(1000, 'x')));
+  two.Send("POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\nnot all of it");
+  const auto third = [&] {
+    Client client(server.port());
+    client.Send(Post(std::string(999, 'x')));
+    return client.Read();
+  };
+  std::string answer;
+  for (int i = 0; i < 500 && !answer.starts_with("HTTP/1.1 503"); ++i)
+    answer = third();  // until both are there
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 503"));
+  while (!holds) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  held->DropBody();
+  EXPECT_THAT(third(), StartsWith("HTTP/1.1 200"));
+  held->Respond({});
+  held.reset();
+}
+
 TEST(HttpServer, MoreConnectionsThanAllowedAreClosed) {
   HttpOptions options = Quick();
   options.connections = 2;
