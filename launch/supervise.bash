@@ -111,9 +111,10 @@ signal_ranks() {
   [[ -n $found ]]
 }
 
+readonly LOST=9
 # end_when_silent PID FILE: ends mpirun and its ranks when another host has gone silent while Open MPI was sending to it,
-# for then it would wait for a quarter of an hour, or when FILE is there and mpirun has not ended by itself. Exits with 1
-# if it did; SIGTERM ends the watch.
+# for then it would wait for a quarter of an hour, or when FILE is there and mpirun has not ended by itself. Exits with
+# LOST if it did; SIGTERM ends the watch, with any other code.
 end_when_silent() {
   trap 'kill $! 2>/dev/null || true; exit 0' TERM  # between two sleeps there is nothing to kill, which is no failure
   await_silence "$1" "$2" || exit 0
@@ -121,7 +122,7 @@ end_when_silent() {
   [[ -z $peer || -e $2 ]] || say_lost "$(host_name "$peer")" >&2
   # Not with SIGTERM: mpirun would tell the silent host, and wait. Daemons elsewhere end when it is gone.
   kill_session "$1"
-  exit 1
+  exit "$LOST"
 }
 
 # end_mpirun PID: after the failure of a rank mpirun ends within seconds, unless the rank died while it was connecting:
@@ -196,7 +197,9 @@ supervise() {
   [[ -z $input_pid ]] || kill "$input_pid" 2>/dev/null || true
   if [[ -n $watch_pid ]]; then
     kill "$watch_pid" 2>/dev/null || true
-    wait "$watch_pid" || status=5 reason="a host was lost"
+    local watched=0
+    wait "$watch_pid" || watched=$?
+    if ((watched == LOST)); then status=5 reason="a host was lost"; fi
   fi
   [[ -z $lost || ! -e $lost ]] || reason="a host was lost"
   # The filter ends when the last writer has; a process that left the session could keep it for ever.
