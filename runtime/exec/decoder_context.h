@@ -1,6 +1,8 @@
 // What the blocks of a forward pass stand on: references that outlive them.
 #pragma once
 
+#include <cstddef>
+
 #include "kernels/kernels.h"
 #include "proto/model.pb.h"
 #include "proto/plan.pb.h"
@@ -23,5 +25,12 @@ struct DecoderContext {
   KvCache& cache;
   RecurrentState& states;
 };
+
+// x *= a factor of the spec, of which 0 says that there is none.
+template <typename T>
+void Scale(float factor, size_t n, T* x) {
+  if (factor == 0) return;
+  for (size_t i = 0; i < n; ++i) x[i] *= factor;
+}
 
 }  // namespace onecopy::exec

@@ -1,3 +1,4 @@
+// Log-probabilities of tokens, from the logits of a step. Pure.
 #pragma once
 
 #include <span>
