@@ -56,8 +56,9 @@ class Communicator {
 
   // x: [n_rows][bounds.back()]; this rank has filled columns [bounds[rank], bounds[rank + 1]) of every row,
   // all other columns are overwritten with what their ranks filled. bounds: size() + 1 ascending values from
-  // 0.
-  virtual void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds) = 0;
+  // 0. Where the result is not wanted, the other columns are anything after, and this rank need not wait for the others.
+  virtual void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds,
+                                bool wanted = true) = 0;
 
   // Bytes of `root` on every rank; resized on the others.
   virtual void Broadcast(std::vector<uint8_t>* bytes, int root) = 0;

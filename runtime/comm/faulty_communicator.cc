@@ -35,9 +35,9 @@ class FaultyCommunicator : public Communicator {
     inner_->AllReduceSum(x);
     Flip(flip, x.data(), x.size_bytes());
   }
-  void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds) override {
+  void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds, bool wanted) override {
     const Fault* flip = Before();
-    inner_->AllGatherColumns(x, n_rows, bounds);
+    inner_->AllGatherColumns(x, n_rows, bounds, wanted);
     Flip(flip, x, n_rows * bounds.back() * sizeof(float));
   }
   void Broadcast(std::vector<uint8_t>* bytes, int root) override {

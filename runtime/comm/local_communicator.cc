@@ -102,8 +102,8 @@ class LocalCommunicator : public Communicator {
   void UseTable(const CollectivesTable& table) override { shared_.all_reduce().UseTable(table); }
   const CollectivesTable& table() const override { return shared_.all_reduce().table(); }
   int sockets() const override { return static_cast<int>(shared_.all_reduce().sockets().size()); }
-  void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds) override {
-    shared_.AllGatherColumns(x, n_rows, bounds);
+  void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds, bool wanted) override {
+    shared_.AllGatherColumns(x, n_rows, bounds, wanted);
   }
   void Broadcast(std::vector<uint8_t>* bytes, int root) override { shared_.Broadcast(bytes, root); }
   std::vector<std::vector<uint8_t>> AllGatherBytes(const std::vector<uint8_t>& bytes) override {

@@ -92,8 +92,8 @@ class MpiCommunicator : public Communicator {
   const CollectivesTable& table() const override { return shared_->all_reduce().table(); }
   int sockets() const override { return static_cast<int>(shared_->all_reduce().sockets().size()); }
 
-  void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds) override {
-    Guarded([&] { shared_->AllGatherColumns(x, n_rows, bounds); });
+  void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds, bool wanted) override {
+    Guarded([&] { shared_->AllGatherColumns(x, n_rows, bounds, wanted); });
   }
 
   void Broadcast(std::vector<uint8_t>* bytes, int root) override {
@@ -366,7 +366,7 @@ class PlainMpiCommunicator : public MpiCommunicator {
     Counted([&] { plain::AllReduceSum(ranks(), terms); });
     for (size_t row = 0; row * cols < terms.size(); ++row) sink(row, terms.data() + row * cols);
   }
-  void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds) override {
+  void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds, bool /*wanted*/) override {
     Counted([&] { plain::AllGatherColumns(ranks(), x, n_rows, bounds); });
   }
   void Broadcast(std::vector<uint8_t>* bytes, int root) override {

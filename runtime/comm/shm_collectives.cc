@@ -94,7 +94,8 @@ void ShmCollectives::Barrier() {
   sync_.AwaitAll(barrier_deadline_seconds_);
 }
 
-void ShmCollectives::AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds) {
+void ShmCollectives::AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds,
+                                      bool wanted) {
   sync_.BeginCall();
   ONECOPY_CHECK(bounds.size() >= 2 && bounds[0] == 0 && std::is_sorted(bounds.begin(), bounds.end()));
   if (hosts_.ranks.size() > 1) return GatherOverHosts(x, n_rows, bounds);
@@ -102,15 +103,20 @@ void ShmCollectives::AllGatherColumns(float* x, size_t n_rows, std::span<const u
   if (size() == 1) return;
   const ColumnStreams streams(x, n_rows, bounds);
   const size_t per_piece = window_bytes_ / sizeof(float);
+  const size_t n_pieces = (streams.longest() + per_piece - 1) / per_piece;
+  if (n_pieces == 1 && !wanted) {
+    streams.of(rank()).Read(0, per_piece, sync_.OpenBuffer());
+    return sync_.Publish();
+  }
   const auto take_from = [&](int r, size_t piece, uint32_t message) {
     streams.of(r).Write(piece * per_piece, per_piece, sync_.Buffer(r, message));
   };
   Flow(
-      &sync_, (streams.longest() + per_piece - 1) / per_piece, 0, 0,
+      &sync_, n_pieces, 0, 0,
       [&](size_t piece, uint8_t* to) { streams.of(rank()).Read(piece * per_piece, per_piece, to); },
       [](size_t, size_t, uint32_t) {},
       [&](size_t piece, uint32_t message) {
-        for (int r = 0; r < size(); ++r)
+        for (int r = 0; wanted && r < size(); ++r)
           if (r != rank()) take_from(r, piece, message);
       });
 }
@@ -167,7 +173,7 @@ void ShmCollectives::GatherOverHosts(float* x, size_t n_rows, std::span<const ui
 }
 
 // The receivers enter the phase at once and wait for root alone; root goes on without waiting for them. Root
-// learns that they have come when it next opens a buffer.
+// learns that they have come when the ring of buffers has gone round.
 void ShmCollectives::BroadcastInto(void* data, size_t n, int root) {
   if (size() == 1) return;
   auto* at = static_cast<uint8_t*>(data);

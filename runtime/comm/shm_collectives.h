@@ -37,7 +37,7 @@ class ShmCollectives {
   void AllReduceRows(std::span<double> terms, size_t cols, const Communicator::RowSink& sink) {
     all_reduce_.AllReduceRows(terms, cols, wire_, sink);
   }
-  void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds);
+  void AllGatherColumns(float* x, size_t n_rows, std::span<const uint32_t> bounds, bool wanted);
   void Broadcast(std::vector<uint8_t>* bytes, int root);
   std::vector<std::vector<uint8_t>> AllGatherBytes(const std::vector<uint8_t>& bytes);
   // `n` bytes of root's `data` to the others' `data`; every rank knows n.

@@ -56,13 +56,15 @@ ShmSync::~ShmSync() {
 }
 
 uint8_t* ShmSync::OpenBuffer() {
-  AwaitAll();
+  AwaitAll(free_in_[(message_ + 1) & (kBuffers - 1)], deadline_seconds_);
   return Buffer(rank_, message_ + 1);
 }
 
-void ShmSync::Publish() {
+void ShmSync::Publish(uint32_t lag) {
   ++message_;
+  lag_[message_ & (kBuffers - 1)] = lag;
   Arrive();
+  while (message_ - unread_ > lag_[unread_ & (kBuffers - 1)]) free_in_[unread_++ & (kBuffers - 1)] = phase_;
 }
 
 void ShmSync::ClaimNextBuffer(size_t from, size_t n) const {

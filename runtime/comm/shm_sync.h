@@ -1,9 +1,10 @@
 // Phases: the one way in which ranks of a host wait for each other. Every rank counts through the same phases; what a
 // rank wrote before it entered a phase, the others may read once they have seen it there.
 //
-// Messages: a phase may publish one, written to the next buffer of the rank's ring. A rank that publishes message m has
-// read all it wants of message m - kMaxLag - 1 and older. So the buffer of message m is free once all ranks have
-// published m - 1, and no barrier follows a message.
+// Messages: a phase may publish one, written to the next buffer of the rank's ring. Each has a lag: a rank that publishes
+// message m + lag + 1 has read all it wants of m. So m's buffer is free once all ranks have published that one, and no
+// barrier follows a message: a rank that wants nothing of one goes on at once, and is not waited for until the ring is
+// full.
 //
 // A ShmSync belongs to one thread at a time. Errors: CommError from every wait, when a peer has died, has left, has
 // failed or does not come in time. What is thrown first, on whichever rank, is what the other ranks throw. Source:
@@ -11,6 +12,7 @@
 // sleeping waits are additions. tests/model_check proves the protocol on a model of it.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -50,8 +52,9 @@ class ShmSync {
 
   // This rank's buffer of the next message, free for writing: waits until nobody reads its last content.
   uint8_t* OpenBuffer();
-  // Enters the next phase with the next message: what was written to the opened buffer, or nothing of use.
-  void Publish();
+  // Enters the next phase with the next message: what was written to the opened buffer, or nothing of use. lag: how many
+  // further messages a rank may publish before it has read this one; the same on all ranks, at most kMaxLag.
+  void Publish(uint32_t lag = 0);
   // Takes bytes [from, from + n) of the next buffer from the caches of those who read it last, so that the next message
   // is written without waiting for that. Beyond kMostClaimedBytes the lines would push others out of L1.
   static constexpr size_t kMostClaimedBytes = 32 << 10;
@@ -116,6 +119,10 @@ class ShmSync {
   const int exceptions_at_start_;
 
   uint32_t message_ = 0;
+  uint32_t unread_ = 1;  // the oldest message that some rank may read when all are in this phase
+  // By buffer: the lag of its message, and the phase in which nobody reads that any more.
+  std::array<uint32_t, kBuffers> lag_{};
+  std::array<uint32_t, kBuffers> free_in_{};
   uint32_t phase_ = 0;           // wraps around; phases are compared by their signed difference
   uint32_t all_arrived_in_ = 0;  // every rank is known to have entered this phase
   int64_t wait_ns_ = 0;

@@ -254,7 +254,9 @@ std::span<const float> Decoder::Logits(const proto::Step& step) {
     for (size_t i = 0; i < n; ++i)
       Scale(c_.spec.logit_scale(), mine.size(), logits.data() + i * vocab + mine.begin);
     clock_.Enter(Phase::kCollective);
-    c_.stage.AllGatherColumns(logits.data(), n, logit_bounds_);
+    const bool wanted = c_.stage.rank() == 0;
+    c_.stage.AllGatherColumns(logits.data(), n, logit_bounds_, wanted);
+    if (!wanted) return {};
     if (last_stage_ != 0) SendRows(logits, 0);
   } else {
     clock_.Enter(Phase::kCollective);

@@ -46,7 +46,7 @@ void Decoder::ProjectQkv(uint32_t layer, size_t n, size_t q_cols) {
                output_gates_.ReserveAs<float>(n * q_cols));
   if (c_.spec.qk_norm_over_heads()) SumHeadSquares(layer, n);
   clock_.Enter(Phase::kCollective);
-  c_.stage.AllGatherColumns(kv, n, layout.bounds);
+  c_.stage.AllGatherColumns(kv, n, layout.bounds, c_.cache.heads(layer).size() > 0);
 }
 
 // Where q is normalised over the heads of all ranks: the sum of squares of each head of this rank goes with its K and V.

@@ -18,6 +18,15 @@
 #endif
 /* kBuffers is STAGES + 3 at least: see ShmSync. */
 #define STAGES 1
+#ifdef BROKEN_LAG
+#define LAG 0
+#else
+#define LAG (STAGES + 1)
+#endif
+/* More than fit the ring, where it can be afforded. */
+#ifndef GATHERS
+#define GATHERS 4
+#endif
 #ifdef BROKEN_RING
 #define BUFFERS 3
 #else
@@ -35,6 +44,7 @@
 #define FLOW 0
 #define BROADCAST 1
 #define BARRIER 2
+#define GATHER 3
 #define BEING_WRITTEN 255
 #define NOBODY 255
 #define GATE RANKS
@@ -59,11 +69,11 @@ inline WakeAll(on) {
   }
 }
 
-/* found: whether all have entered phase_. One peer at a time, as memory is read. */
-inline LookForAll(found) {
+/* found: whether all have entered phase p. One peer at a time, as memory is read. */
+inline LookForAll(found, p) {
   peer = 0;
   do
-  :: atomic { peer < RANKS && REACHED(arrived[peer], phase) -> peer++ }
+  :: atomic { peer < RANKS && REACHED(arrived[peer], p) -> peer++ }
   :: else -> break
   od;
   atomic { found = (peer == RANKS); peer = 0 }
@@ -85,7 +95,7 @@ inline Arrive() {
   fi;
   if
   :: sleepers > 0 ->
-     LookForAll(all);
+     LookForAll(all, phase);
      if
      :: all -> gate = MASK(gate + 1); WakeAll(GATE)
      :: else
@@ -94,13 +104,13 @@ inline Arrive() {
   fi
 }
 
-inline AwaitAll() {
+inline AwaitAll(p) {
   do
-  :: LookForAll(all);
+  :: LookForAll(all, p);
      if :: all -> break :: else fi;
      gate_sleepers++;
      seen = gate;
-     LookForAll(all);
+     LookForAll(all, p);
      if
      :: all -> gate_sleepers--; break
      :: else
@@ -138,19 +148,30 @@ inline AwaitRank(whom) {
   od
 }
 
+/* Of Publish: what this rank knows itself. */
+inline Count(l) {
+  atomic {
+    message++;
+    lag[message % BUFFERS] = l;
+    do
+    :: message - unread > lag[unread % BUFFERS] -> free_in[unread % BUFFERS] = phase; unread++
+    :: else -> break
+    od
+  }
+}
+
 /* OpenBuffer, the writing, Publish. */
-inline PublishMessage() {
-  AwaitAll();
+inline PublishMessage(l) {
+  AwaitAll(free_in[(message + 1) % BUFFERS]);
   BUFFER_OF(me, message + 1) = BEING_WRITTEN;
 #ifdef BROKEN_ORDER
-  message++;
   Arrive();
-  BUFFER_OF(me, message) = message
+  BUFFER_OF(me, message + 1) = message + 1;
 #else
   BUFFER_OF(me, message + 1) = message + 1;
-  message++;
-  Arrive()
+  Arrive();
 #endif
+  Count(l)
 }
 
 inline ReadAll(m) {
@@ -162,15 +183,15 @@ inline ReadAll(m) {
 }
 
 inline Flow() {
-  PublishMessage();
+  PublishMessage(LAG);
   first = message;
   turn = 0;
   do
   :: turn < PIECES + STAGES ->
-     AwaitAll();
+     AwaitAll(phase);
      if :: turn < PIECES -> ReadAll(first + turn) :: else fi;  /* stage 0 */
      if
-     :: turn + 1 < PIECES -> PublishMessage()
+     :: turn + 1 < PIECES -> PublishMessage(LAG)
      :: turn + 1 >= PIECES && turn + 1 < PIECES + STAGES -> Arrive()
      :: else
      fi;
@@ -183,24 +204,42 @@ inline Flow() {
 
 inline Broadcast(root) {
   if
-  :: me == root -> PublishMessage()
+  :: me == root -> PublishMessage(0)
   :: else ->
-     message++;
      Arrive();
+     Count(0);
      AwaitRank(root);
      assert(BUFFER_OF(root, message) == message)
   fi
 }
 
+/* Gathers whose results rank 0 alone wants: the others go on at once. */
+inline Gather() {
+  turn = 0;
+  do
+  :: turn < GATHERS ->
+     PublishMessage(0);
+     if
+     :: me == 0 -> AwaitAll(phase); ReadAll(message)
+     :: else
+     fi;
+     turn++
+  :: else -> break
+  od;
+  atomic { turn = 0; seen = 0; sleepers = 0; all = false }
+}
+
 proctype Rank(byte me) {
-  byte phase = 0, message = 0, first, turn, peer, seen, sleepers, w, op = 0;
+  byte phase = 0, message = 0, unread = 1, first, turn, peer, seen, sleepers, w, op = 0;
+  byte lag[BUFFERS], free_in[BUFFERS];
   bool all;
   do
   :: op < OPERATIONS ->
      if
      :: script[op] == FLOW -> Flow()
      :: script[op] == BROADCAST -> Broadcast(roots[op])
-     :: script[op] == BARRIER -> Arrive(); AwaitAll()
+     :: script[op] == BARRIER -> Arrive(); AwaitAll(phase)
+     :: script[op] == GATHER -> Gather()
      fi;
      op++
   :: else -> break
@@ -217,6 +256,7 @@ init {
        :: script[i] = BROADCAST; roots[i] = 0
        :: script[i] = BROADCAST; roots[i] = RANKS - 1
        :: script[i] = BARRIER
+       :: script[i] = GATHER
        fi;
        i++
     :: else -> break

@@ -2,7 +2,9 @@
 // names its culprit.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <numeric>
+#include <thread>
 
 #include "tests/unit/comm/rank_threads.h"
 
@@ -55,6 +57,42 @@ TEST_P(GatherColumns, EveryRankHoldsWhatTheOwnersWrote) {
       }
       Demand(x.back() == -1.0f, "wrote past the end");
     }
+  }));
+}
+
+// Each round another rank wants the result; the others are up to a ring of messages ahead.
+TEST(GatherColumnsUnwanted, WhoeverWantsItHasItRoundAfterRound) {
+  constexpr int kRanks = 3, kRounds = 200, kRows = 2;
+  const std::vector<uint32_t> bounds = {0, 5, 9, 20};
+  const auto comms = MakeLocalCommunicators(kRanks, SmallWindow(4096));
+  ExpectAllWell(RunRanks(comms, [&](Communicator& comm) {
+    for (int round = 0; round < kRounds; ++round) {
+      const bool wanted = round / 20 % kRanks == comm.rank();
+      std::vector<float> x(kRows * bounds.back());
+      for (size_t row = 0; row < kRows; ++row)
+        for (uint32_t j = bounds[comm.rank()]; j < bounds[comm.rank() + 1]; ++j)
+          x[row * bounds.back() + j] = Code(comm.rank(), row + round, j);
+      comm.AllGatherColumns(x.data(), kRows, bounds, wanted);
+      for (int owner = 0; wanted && owner < kRanks; ++owner)
+        for (size_t row = 0; row < kRows; ++row)
+          for (uint32_t j = bounds[owner]; j < bounds[owner + 1]; ++j)
+            Demand(x[row * bounds.back() + j] == Code(owner, row + round, j),
+                   "round {}, row {}, column {} of rank {}", round, row, j, owner);
+    }
+  }));
+}
+
+TEST(GatherColumnsUnwanted, NobodyWaitsForWhatHeDoesNotWant) {
+  const std::vector<uint32_t> bounds = {0, 4, 8};
+  const auto comms = MakeLocalCommunicators(2, SmallWindow(4096));
+  std::atomic<bool> ahead{false};
+  ExpectAllWell(RunRanks(comms, [&](Communicator& comm) {
+    std::vector<float> x(8, static_cast<float>(comm.rank()));
+    if (comm.rank() == 0)
+      while (!ahead) std::this_thread::yield();
+    for (int i = 0; i < 4; ++i) comm.AllGatherColumns(x.data(), 1, bounds, comm.rank() == 0);
+    ahead = true;
+    if (comm.rank() == 0) Demand(x[3] == 0 && x[4] == 1, "found {} and {}", x[3], x[4]);
   }));
 }
 
