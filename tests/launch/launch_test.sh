@@ -130,6 +130,23 @@ test_run() {
   equal "nothing is left" "" "$(leftovers)"
 }
 
+test_installed() {
+  local usr="$work/a prefix" line
+  mkdir -p "$usr/bin" "$usr/lib/onecopy"
+  cp -r "$tree/launch" "$usr/lib/onecopy/"
+  rm "$usr/lib/onecopy/launch/setup"
+  cp "$source_tree/launch/slurm.sbatch" "$usr/lib/onecopy/launch/"
+  ln -s ../lib/onecopy/launch/onecopy "$usr/bin/onecopy"
+  line=$("$usr/bin/onecopy" -n 1 show 2>&1)
+  contains "without its binary it says so, and builds nothing" "lib/onecopy/onecopy is missing" "$line"
+  cp "$tree/build/release/onecopy" "$usr/lib/onecopy/"
+  equal "it runs from where the link leads" $'rank 0 of 2\nrank 1 of 2' "$("$usr/bin/onecopy" -n 2 --threads 1 show 2>/dev/null | cut -d' ' -f1-4 | sort)"
+  contains "its siblings too" "$(printf %q "$usr")/lib/onecopy/launch/slurm.sbatch --tree $(printf %q "$usr")/lib/onecopy bench" \
+    "$("$usr/bin/onecopy" submit --dry-run bench)"
+  contains "in the PATH it goes by its name" "Usage: onecopy [-n" "$(PATH=$usr/bin:$PATH onecopy --help)"
+  contains "in a tree by its place" "Usage: launch/onecopy [-n" "$(PATH=$usr/bin:$PATH "$onecopy" --help)"
+}
+
 on_terminal() {  # COMMAND...: on a terminal of its own, whose text is printed
   script -qec "$(printf '%q ' "$@")" /dev/null </dev/null
 }
@@ -221,4 +238,4 @@ test_shellcheck() {
     tests/launch/*_test.sh .ci/run 2>&1)"
 }
 
-run_tests machines dry_run usage run terminal signals drain filter shellcheck "${1:-}"
+run_tests machines dry_run usage run installed terminal signals drain filter shellcheck "${1:-}"

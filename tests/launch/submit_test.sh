@@ -31,6 +31,8 @@ test_compose() {
   contains "and so may the script" " --requeue-failed bench" "$line"
   contains "the drain is longer" "--signal=TERM@300" "$(submit --drain 300 bench)"
   contains "ranks that Slurm does not know are told through the script" "--signal=B:TERM@60" "$(submit --launcher mpirun bench)"
+  : >"$work/my script"
+  contains "a job script of one's own" "$(printf %q "$work")/my\\ script --tree $(printf %q "$tree") bench" "$(submit --script "$work/my script" bench)"
   contains "sbatch waits" " --wait " "$(submit --wait bench)"
   usage_is_refused submit <<'TEXT'
 |no command given
@@ -40,6 +42,7 @@ test_compose() {
 --time soon bench|--time soon: expected minutes
 --threads none bench|--threads none: expected a number
 --launcher ssh bench|--launcher ssh: expected mpirun or srun
+--script /nonexistent bench|--script /nonexistent: cannot be read
 --exclusive --cpus-per-task 2 bench|exclude each other
 --array 1,2 bench -p 3|--array needs {}
 --array 1,2%x bench -p {}|--array 1,2%x: expected
@@ -48,7 +51,7 @@ TEXT
   equal "--help" 0 $?
   contains "--help has examples" "launch/onecopy submit --array" "$line"
   mkdir "$work/no-slurm"
-  ln -s "$(command -v bash)" "$(command -v dirname)" "$work/no-slurm/"
+  ln -s "$(command -v bash)" "$(command -v readlink)" "$work/no-slurm/"
   line=$(PATH=$work/no-slurm bash "$onecopy" submit bench 2>&1)
   equal "without Slurm" 5 $?
   contains "it says what to do" "this host does not submit to a Slurm cluster" "$line"
