@@ -11,9 +11,8 @@ install(TARGETS onecopy RUNTIME DESTINATION ${home})
 if(TARGET onecopy_jinja_worker)
   install(TARGETS onecopy_jinja_worker RUNTIME DESTINATION ${home})
 endif()
-install(PROGRAMS launch/onecopy launch/host_daemon launch/bench_serve DESTINATION ${home}/launch)
-install(FILES launch/complete.bash launch/folders.bash launch/host_watch.bash launch/submit.bash launch/supervise.bash
-              launch/slurm.sbatch launch/README.md
+install(PROGRAMS launch/onecopy launch/host_daemon launch/bench_serve launch/slurm.sbatch DESTINATION ${home}/launch)
+install(FILES launch/complete.bash launch/folders.bash launch/host_watch.bash launch/submit.bash launch/supervise.bash launch/README.md
         DESTINATION ${home}/launch)
 install(DIRECTORY launch/machines DESTINATION ${home}/launch)
 install(CODE "

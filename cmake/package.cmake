@@ -26,12 +26,12 @@ set(CPACK_DEBIAN_ENABLE_COMPONENT_DEPENDS OFF)
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_NAME onecopy)
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_SECTION science)
 set(CPACK_COMPONENT_RUNTIME_DESCRIPTION "mixture-of-experts language models on NUMA servers
- Runs large language models on CPU servers, with one MPI rank on each NUMA
- node and the model in memory once over all of them: GGUF files and Hugging
- Face directories, a command line, and an OpenAI-compatible server.")
+Runs large language models on CPU servers, with one MPI rank on each NUMA
+node and the model in memory once over all of them: GGUF files and Hugging
+Face directories, a command line, and an OpenAI-compatible server.")
 # Libraries are found by dpkg-shlibdeps; what is started or imported is listed.
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_SHLIBDEPS ON)
-set(CPACK_DEBIAN_RUNTIME_PACKAGE_DEPENDS "openmpi-bin, util-linux")
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_DEPENDS "openmpi-bin")
 if(TARGET onecopy_jinja_worker)
   string(APPEND CPACK_DEBIAN_RUNTIME_PACKAGE_DEPENDS ", python3-jinja2")
 endif()
@@ -42,8 +42,8 @@ set(CPACK_DEBIAN_RUNTIME_PACKAGE_SUGGESTS "python3, slurm-client")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME onecopy-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "runtime of onecopy for other programs
- A header, static libraries and a CMake package: a program of its own that
- loads a model over all ranks of an MPI job and generates with it.")
+A header, static libraries and a CMake package: a program of its own that
+loads a model over all ranks of an MPI job and generates with it.")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libopenmpi-dev, libprotobuf-dev, libnuma-dev, libfmt-dev, libspdlog-dev, nlohmann-json3-dev, libpcre2-dev, libutf8proc-dev, pkg-config")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_RECOMMENDS "onecopy, g++, cmake")
 

@@ -130,6 +130,24 @@ test_run() {
   equal "nothing is left" "" "$(leftovers)"
 }
 
+test_private() {
+  mkdir -p "$work/daemon/bin"
+  # shellcheck disable=SC2016  # for the stand-in to expand
+  printf '#!/bin/bash\nstat -c %%a "$@"\n' >"$work/daemon/bin/orted"
+  chmod +x "$work/daemon/bin/orted"
+  equal "folders on other hosts are the user's alone" 700 \
+    "$(umask 022; PATH=$work/daemon/bin:$PATH "$tree/launch/host_daemon" "$work/daemon/onecopy-run-x" -- "$work/daemon/onecopy-run-x")"
+  "$onecopy" -n 2 wait >"$work/out" 2>&1 &
+  for _ in {1..100}; do
+    if [[ $(grep -c up "$work/out") == 2 ]]; then break; fi
+    sleep 0.1
+  done
+  equal "and so are those on this one" 700 \
+    "$(find /dev/shm "${TMPDIR:-/tmp}" -maxdepth 1 -name 'onecopy-run-*' -newer "$work/mark" -printf '%m\n' 2>/dev/null | sort -u)"
+  kill -TERM $!
+  wait $!
+}
+
 test_installed() {
   local usr="$work/a prefix" line
   mkdir -p "$usr/bin" "$usr/lib/onecopy"
@@ -238,4 +256,4 @@ test_shellcheck() {
     tests/launch/*_test.sh .ci/run 2>&1)"
 }
 
-run_tests machines dry_run usage run installed terminal signals drain filter shellcheck "${1:-}"
+run_tests machines dry_run usage run private installed terminal signals drain filter shellcheck "${1:-}"
