@@ -161,6 +161,10 @@ test_installed() {
   equal "it runs from where the link leads" $'rank 0 of 2\nrank 1 of 2' "$("$usr/bin/onecopy" -n 2 --threads 1 show 2>/dev/null | cut -d' ' -f1-4 | sort)"
   contains "its siblings too" "$(printf %q "$usr")/lib/onecopy/launch/slurm.sbatch --tree $(printf %q "$usr")/lib/onecopy bench" \
     "$("$usr/bin/onecopy" submit --dry-run bench)"
+  ln -s "$usr" "$work/elsewhere"
+  contains "folders that are links stay" "$work/elsewhere/lib/onecopy/onecopy" "$("$work/elsewhere/lib/onecopy/launch/onecopy" -n 1 --dry-run show)"
+  ln -s "$usr/bin/onecopy" "$work/one"
+  contains "a link to a link" "$(printf %q "$usr")/lib/onecopy/onecopy" "$("$work/one" -n 1 --dry-run show)"
   contains "in the PATH it goes by its name" "Usage: onecopy [-n" "$(PATH=$usr/bin:$PATH onecopy --help)"
   contains "in a tree by its place" "Usage: launch/onecopy [-n" "$(PATH=$usr/bin:$PATH "$onecopy" --help)"
 }

@@ -51,7 +51,7 @@ TEXT
   equal "--help" 0 $?
   contains "--help has examples" "launch/onecopy submit --array" "$line"
   mkdir "$work/no-slurm"
-  ln -s "$(command -v bash)" "$(command -v readlink)" "$work/no-slurm/"
+  ln -s "$(command -v bash)" "$(command -v dirname)" "$work/no-slurm/"
   line=$(PATH=$work/no-slurm bash "$onecopy" submit bench 2>&1)
   equal "without Slurm" 5 $?
   contains "it says what to do" "this host does not submit to a Slurm cluster" "$line"
