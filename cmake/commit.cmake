@@ -9,11 +9,11 @@ if(NOT archived MATCHES "^\\$")
 else()
   find_program(GIT git)
   if(GIT)
-    # A tree that only lies in somebody else's repository is not one.
-    execute_process(COMMAND ${GIT} -C ${SOURCE} rev-parse --show-prefix OUTPUT_VARIABLE prefix RESULT_VARIABLE failed
+    # Also where the tree is another user's, as in a build by root. A tree that only lies in somebody else's repository is not one.
+    execute_process(COMMAND ${GIT} -c safe.directory=* -C ${SOURCE} rev-parse --show-prefix OUTPUT_VARIABLE prefix RESULT_VARIABLE failed
                     OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
     if(NOT failed AND prefix STREQUAL "")
-      execute_process(COMMAND ${GIT} -C ${SOURCE} describe --always --dirty --abbrev=12 OUTPUT_VARIABLE described
+      execute_process(COMMAND ${GIT} -c safe.directory=* -C ${SOURCE} describe --long --always --dirty --abbrev=12 OUTPUT_VARIABLE described
                       OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
       if(described)
         set(commit "${described}")

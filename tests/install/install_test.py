@@ -52,6 +52,29 @@ class Installed(unittest.TestCase):
             self.assertTrue(commit, text)
             run("git", "-c", "safe.directory=*", "-C", TREE, "cat-file", "-e", commit[1])
 
+    def test_knows_its_commit_also_in_an_archive(self):
+        if not os.path.exists(f"{TREE}/.git") or not shutil.which("git"):
+            self.skipTest("not a git tree")
+
+        def commit(folder):
+            out = f"{folder}/commit.cc"
+            run("cmake", f"-DSOURCE={folder}", f"-DOUT={out}", "-P", f"{folder}/cmake/commit.cmake")
+            with open(out) as file:
+                return re.search(r'"([^"]*)";', file.read())[1]
+
+        git = ["git", "-c", "safe.directory=*", "-C", TREE]
+        archive = f"{self.folder}/archive"
+        os.mkdir(archive)
+        run("sh", "-c", f"{shlex.join(git)} archive HEAD cmake | tar x -C '{archive}'")
+        head = run(*git, "rev-parse", "HEAD").stdout.strip()
+        found = re.fullmatch(r"([0-9a-f]{7,}) of \d{4}-\d\d-\d\d", commit(archive))
+        self.assertTrue(found and head.startswith(found[1]))
+        # Copied, in somebody else's repository: that one's commit would be wrong.
+        copied = f"{self.folder}/copied"
+        shutil.copytree(f"{TREE}/cmake", f"{copied}/cmake")
+        run("git", "init", "-q", self.folder)
+        self.assertEqual("unknown", commit(copied))
+
     def test_generates_over_ranks_with_the_model_that_ships(self):
         for ranks in ("1", "2"):
             found = run("onecopy", "-n", ranks, "--threads", "1", *self.words, cwd="/")
