@@ -10,11 +10,17 @@ function(onecopy_unity target)
   endif()
 endfunction()
 
+# Includes are written from the top of the tree, or of the build where they are generated. Those who use an installed onecopy
+# see runtime/api alone.
+function(onecopy_includes target)
+  target_include_directories(${target} PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR};${PROJECT_BINARY_DIR}>")
+endfunction()
+
 # onecopy_library(NAME DEPS...): every .cc of this folder (not of its sub-folders) as one static library onecopy_NAME.
 function(onecopy_library name)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   add_library(onecopy_${name} STATIC ${sources})
-  target_include_directories(onecopy_${name} PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
+  onecopy_includes(onecopy_${name})
   target_link_libraries(onecopy_${name} PUBLIC ${ARGN})
   onecopy_unity(onecopy_${name})
 endfunction()

@@ -1,15 +1,16 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154  # here and program are of launch/onecopy
 # launch/onecopy submit: composes the call of sbatch for slurm.sbatch, and runs it. Also what runs ranks inside of a Slurm
 # job (--launcher srun). Part of launch/onecopy, which sources it.
 
 submit_usage() {
-  cat <<'TEXT'
+  show_help <<'TEXT'
 Usage: launch/onecopy submit [--nodes N] [--time T] [--partition P] [--account A] [--exclusive | --cpus-per-task C]
                              [--mem M] [--array V1,V2,... ] [--requeue] [--drain S] [--name NAME] [--output FILE]
-                             [--wait] [--dry-run] [LAUNCH OPTIONS] COMMAND ...
+                             [--script FILE] [--wait] [--dry-run] [LAUNCH OPTIONS] COMMAND ...
 
-Submits a job to Slurm that runs COMMAND with one rank on each NUMA node of each of its hosts, by launch/slurm.sbatch,
-which is yours to edit; whatever it or sbatch knows besides can be set there or in SBATCH_... variables.
+Submits a job to Slurm that runs COMMAND with one rank on each NUMA node of each of its hosts, by the job script
+slurm.sbatch. Whatever it or sbatch knows besides can be set in a copy of yours (--script), or in SBATCH_... variables.
   --nodes N            hosts (default 1)
   --time T             time limit: minutes, or 1:00:00
   --partition P, --account A
@@ -21,6 +22,7 @@ which is yours to edit; whatever it or sbatch knows besides can be set there or 
   --drain S            SIGTERM to the ranks S seconds before the time limit (default 60): a server finishes its requests
   --name NAME          of the job (default onecopy)
   --output FILE        for results; messages go to FILE.err (default onecopy-JOB.out, onecopy-JOB.err)
+  --script FILE        job script (default: the one that comes with onecopy)
   --wait               wait for the end of the job; its exit code is then this one's
   --dry-run            print the call of sbatch instead
 Launch options, for inside of the job: -n, --threads, --bind, --ranks-per, --memory-nodes, --launcher srun|mpirun.
@@ -33,7 +35,7 @@ TEXT
 }
 
 submit() {
-  local nodes=1 requeue='' drain=60 output='' only_show='' wait_end='' array='' cpus='' memory='' exclusive='' limit='' file
+  local nodes=1 requeue='' drain=60 output='' only_show='' wait_end='' array='' cpus='' memory='' exclusive='' limit='' file job_script=$here/slurm.sbatch
   local -a sbatch=(sbatch) script=(--tree "$(dirname "$here")") options=() values=()
   while (($# > 0)); do
     case $1 in
@@ -57,8 +59,9 @@ submit() {
       --array) array=$2 ;;
       --drain) positive "$1" "$2" && drain=$2 ;;
       --output) output=$2 ;;
+      --script) [[ -r $2 ]] || usage_error "--script $2: cannot be read"; job_script=$2 ;;
       -n | --threads | --bind | --ranks-per | --memory-nodes | --launcher) options+=("$1" "$2") ;;
-      *) usage_error "submit: unknown option $1; see launch/onecopy submit --help" ;;
+      *) usage_error "submit: unknown option $1; see $program submit --help" ;;
     esac
     shift 2
   done
@@ -88,14 +91,14 @@ submit() {
   fi
   if [[ -n $file ]]; then sbatch+=("--output=$file" "--error=${file%.out}.err"); fi
   [[ -z $wait_end ]] || sbatch+=(--wait)
-  sbatch+=("$here/slurm.sbatch" "${script[@]}" "${options[@]}" "${command[@]}")
+  sbatch+=("$job_script" "${script[@]}" "${options[@]}" "${command[@]}")
   if [[ -n $only_show ]]; then
     quoted "${sbatch[@]}"
     exit 0
   fi
   if ! command -v sbatch >/dev/null; then
-    echo "onecopy: sbatch is not in PATH: this host does not submit to a Slurm cluster. Run launch/onecopy on one that" \
-      "does, or without submit; launch/README.md says how under PBS and LSF" >&2
+    echo "onecopy: sbatch is not in PATH: this host does not submit to a Slurm cluster. Run $program on one that" \
+      "does, or without submit; $here/README.md says how under PBS and LSF" >&2
     exit 5
   fi
   local status=0

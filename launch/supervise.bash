@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154  # here and program are of launch/onecopy
 # Watches over one mpirun for launch/onecopy, which sources it: hides the notices of Open MPI that say nothing new, ends
 # everything on a signal or when a host is lost, leaves neither processes nor files.
 
@@ -60,7 +61,7 @@ say_lost() {
 say_unreached() {
   echo "onecopy: Open MPI could not start its daemon on another host, which the lines before this may name: it must be" \
     "reached by ssh without a password, have the same Open MPI in the PATH of such a shell, and this tree at the same" \
-    "path; see launch/onecopy --help"
+    "path; see $program --help"
 }
 
 # The processes of mpirun's session: it and the ranks of this host, whatever has become of it.
@@ -220,7 +221,7 @@ judge() {
   fi
   if ((status > 128 && status < 160 && status != 130)); then
     reason="a rank was ended by signal $((status - 128)) ($(kill -l $((status - 128)) 2>/dev/null || echo unknown))"
-    echo "onecopy: $reason; signal 9 is usually the kernel short of memory: see dmesg, and launch/onecopy plan" >&2
+    echo "onecopy: $reason; signal 9 is usually the kernel short of memory: see dmesg, and $program plan" >&2
   fi
   # Other codes than ours are those of mpirun, which has said what is wrong: a host lost, or not reached.
   [[ $status =~ ^(0|2|3|4|5|130)$ ]] || status=5

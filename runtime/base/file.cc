@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 
 #include "runtime/base/error.h"
@@ -39,6 +40,25 @@ void WriteFile(const std::string& path, const std::string& text) {
   const bool closed = std::fclose(file) == 0;
   if (!written || !closed) fail("write");
   if (!direct && std::rename(temporary.c_str(), path.c_str()) != 0) fail("create");
+}
+
+std::string FindShipped(std::initializer_list<const char*> names) {
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  return error ? "" : FindShipped(program.parent_path().string(), names);
+}
+
+std::string FindShipped(const std::string& folder, std::initializer_list<const char*> names) {
+  namespace fs = std::filesystem;
+  for (fs::path at = folder;; at = at.parent_path()) {
+    std::error_code error;
+    const fs::perms mode = fs::status(at, error).permissions();
+    constexpr fs::perms kShared = fs::perms::others_write | fs::perms::sticky_bit;
+    if (error || (mode & kShared) == kShared) return "";
+    for (const char* name : names)
+      if (fs::exists(at / name, error)) return (at / name).string();
+    if (at == at.root_path()) return "";
+  }
 }
 
 }  // namespace onecopy

@@ -47,7 +47,7 @@ CollectivesPlan PlanOf(const CollectivesOptions& options, int size) {
   }
   for (const int r : ranks)
     if (r < 2 || r > size)
-      Fail(ErrorCode::kUsage, "--ranks {}: this run has {} ranks (launch/onecopy -n {} bench-collectives)", r,
+      Fail(ErrorCode::kUsage, "--ranks {}: this run has {} ranks (onecopy -n {} bench-collectives)", r,
            size, std::max(r, 2));
   plan.ranks.assign(ranks.begin(), ranks.end());
   return plan;
@@ -127,10 +127,10 @@ Command BenchCollectivesCommand() {
   command.name = "bench-collectives";
   command.summary = "Latency of the all-reduce between ranks, beside MPI_Allreduce and a plain copy";
   command.examples =
-      "  launch/onecopy -n 2 bench-collectives\n"
-      "  launch/onecopy -n 24 bench-collectives --bytes 8Ki,28Ki --ranks 2,8,24 --json\n"
-      "  launch/onecopy bench-collectives --tune table.json\n"
-      "  launch/onecopy generate --collectives-table table.json -p Hello\n";
+      "  onecopy -n 2 bench-collectives\n"
+      "  onecopy -n 24 bench-collectives --bytes 8Ki,28Ki --ranks 2,8,24 --json\n"
+      "  onecopy bench-collectives --tune table.json\n"
+      "  onecopy generate --collectives-table table.json -p Hello\n";
   command.add_options = [options](CLI::App* app) {
     app->add_option("--bytes", options->bytes, "sizes of the message, separated by commas")->delimiter(',');
     app->add_option("--ranks", options->ranks,

@@ -132,8 +132,8 @@ Command DoctorCommand() {
   command.name = "doctor";
   command.summary = "show what this machine offers, and what to mend";
   command.examples =
-      "  launch/onecopy doctor\n"
-      "  launch/onecopy doctor --no-measure --json";
+      "  onecopy doctor\n"
+      "  onecopy doctor --no-measure --json";
   command.add_options = [options](CLI::App* app) {
     app->add_flag("--json", options->json, "one JSON object instead of text");
     app->add_flag("--no-measure", options->no_measure,

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "runtime/cli/placement.h"
+#include "runtime/cli/rank.h"
 #include "runtime/comm/communicator.h"
 
 namespace CLI {
@@ -23,9 +24,6 @@ struct Command {
   // Called on every rank after parsing. Throws Error; results go to stdout on rank 0 only.
   std::function<void(comm::Communicator& comm, const Seat& seat)> run;
 };
-
-// Runs body on rank 0 alone; all ranks agree on its outcome. For commands without a loaded model.
-void OnFirstRank(comm::Communicator& comm, const char* stage, const std::function<void()>& body);
 
 // Results to stdout. Errors: kUsage where it cannot be written.
 void Print(const std::string& text);

@@ -3,26 +3,14 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <optional>
 
 namespace onecopy::cli {
 
 std::vector<Command> AllCommands() {
-  return {GenerateCommand(), ChatCommand(),     ServeCommand(),      BenchCommand(),      PlanCommand(),
-          InspectCommand(),  TokenizeCommand(), TemplateCommand(),   LogitsCommand(),
-          QuantizeCommand(), DoctorCommand(),   PerplexityCommand(), BenchCollectivesCommand()};
-}
-
-void OnFirstRank(comm::Communicator& comm, const char* stage, const std::function<void()>& body) {
-  std::optional<Error> error;
-  if (comm.rank() == 0) {
-    try {
-      body();
-    } catch (const Error& e) {
-      error = e;
-    }
-  }
-  comm.Agree(stage, error ? &*error : nullptr);
+  return {
+      GenerateCommand(), ChatCommand(),       ServeCommand(),           BenchCommand(),  PlanCommand(),
+      InspectCommand(),  TokenizeCommand(),   TemplateCommand(),        LogitsCommand(), QuantizeCommand(),
+      DoctorCommand(),   PerplexityCommand(), BenchCollectivesCommand()};
 }
 
 void Print(const std::string& text) {

@@ -3,10 +3,10 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <functional>
 
 #include "runtime/base/error.h"
+#include "runtime/base/file.h"
 #include "runtime/base/sizes.h"
 
 namespace onecopy::cli {
@@ -117,15 +117,13 @@ comm::LinkRate ParseLink(const std::string& text) {
 
 std::string ResolveModelPath(const std::string& path) {
   if (!path.empty()) return path;
-  namespace fs = std::filesystem;
-  std::error_code error;
-  const fs::path here = fs::read_symlink("/proc/self/exe", error).parent_path();
-  constexpr const char* kName = "tiny-moe-q8_0.gguf";
-  for (const fs::path& folder : {here / ".." / ".." / "models", here / ".." / "share" / "onecopy" / "models",
-                                 fs::path(ONECOPY_MODELS_DIR)})
-    if (fs::exists(folder / kName, error)) return (folder / kName).lexically_normal().string();
-  Fail(ErrorCode::kBadInput, "the default model {} was not found beside {}; give a model with -m", kName,
-       here.string());
+  const std::string shipped =
+      FindShipped({"models/tiny-moe-q8_0.gguf", "share/onecopy/models/tiny-moe-q8_0.gguf"});
+  if (shipped.empty())
+    Fail(ErrorCode::kBadInput,
+         "the default model tiny-moe-q8_0.gguf is neither in models/ nor in share/onecopy/models/ above this "
+         "program's folder; give a model with -m");
+  return shipped;
 }
 
 }  // namespace onecopy::cli

@@ -165,6 +165,9 @@ std::unique_ptr<Communicator> MakeMpiCommunicator(const CommOptions& options);
 // True where the environment shows that an MPI launcher started this process (mpirun, or srun with PMIx).
 bool LaunchedByMpi();
 
+// "Open MPI v4.1.4", and what it was compiled against where that is another. Also before MPI is initialised.
+std::string MpiVersion();
+
 // Ends the whole job with this exit code: MPI_Abort where MPI runs, _exit otherwise. Flushes stdio first. For
 // main.
 [[noreturn]] void AbortMpi(int exit_code);

@@ -1,6 +1,7 @@
 // Starts MPI, checks that the world is the one that the launcher meant, and splits it by host.
 #include "runtime/comm/mpi_session.h"
 
+#include <fmt/format.h>
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,6 +135,20 @@ bool LaunchedByMpi() {
   }
   // srun without any of them, but several tasks: MpiSession refuses it, instead of one model per task.
   return EnvironmentInt("SLURM_STEP_NUM_TASKS") > 1;
+}
+
+std::string MpiVersion() {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING] = {};
+  int length = 0;
+  MPI_Get_library_version(text, &length);  // "Open MPI v4.1.4, package: …", also before MPI_Init
+  std::string version(text, static_cast<size_t>(length));
+  version.resize(std::min(version.size(), version.find_first_of(",\n")));
+#ifdef OMPI_MAJOR_VERSION
+  const std::string compiled =
+      fmt::format("{}.{}.{}", OMPI_MAJOR_VERSION, OMPI_MINOR_VERSION, OMPI_RELEASE_VERSION);
+  if (version.find(compiled) == std::string::npos) version += fmt::format(" (compiled for {})", compiled);
+#endif
+  return version;
 }
 
 void AbortMpi(int exit_code) {

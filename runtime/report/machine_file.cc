@@ -13,6 +13,7 @@
 #include <set>
 
 #include "runtime/base/error.h"
+#include "runtime/base/file.h"
 
 namespace onecopy::report {
 namespace {
@@ -149,19 +150,8 @@ void ReadLinks(Object links, MachineFile* machine) {
   links.RefuseOthers();
 }
 
-std::vector<fs::path> Folders() {
-  std::error_code error;
-  const fs::path here = fs::read_symlink("/proc/self/exe", error).parent_path();
-  return {here / ".." / ".." / "launch" / "machines", here / ".." / "share" / "onecopy" / "machines",
-          fs::path(ONECOPY_MACHINES_DIR)};
-}
-
-// The first folder that there is.
 fs::path Folder() {
-  std::error_code error;
-  for (const fs::path& folder : Folders())
-    if (fs::is_directory(folder, error)) return folder.lexically_normal();
-  return {};
+  return FindShipped({"launch/machines"});
 }
 
 }  // namespace

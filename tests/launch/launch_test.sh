@@ -130,6 +130,45 @@ test_run() {
   equal "nothing is left" "" "$(leftovers)"
 }
 
+test_private() {
+  mkdir -p "$work/daemon/bin"
+  # shellcheck disable=SC2016  # for the stand-in to expand
+  printf '#!/bin/bash\nstat -c %%a "$@"\n' >"$work/daemon/bin/orted"
+  chmod +x "$work/daemon/bin/orted"
+  equal "folders on other hosts are the user's alone" 700 \
+    "$(umask 022; PATH=$work/daemon/bin:$PATH "$tree/launch/host_daemon" "$work/daemon/onecopy-run-x" -- "$work/daemon/onecopy-run-x")"
+  "$onecopy" -n 2 wait >"$work/out" 2>&1 &
+  for _ in {1..100}; do
+    if [[ $(grep -c up "$work/out") == 2 ]]; then break; fi
+    sleep 0.1
+  done
+  equal "and so are those on this one" 700 \
+    "$(find /dev/shm "${TMPDIR:-/tmp}" -maxdepth 1 -name 'onecopy-run-*' -newer "$work/mark" -printf '%m\n' 2>/dev/null | sort -u)"
+  kill -TERM $!
+  wait $!
+}
+
+test_installed() {
+  local usr="$work/a prefix" line
+  mkdir -p "$usr/bin" "$usr/lib/onecopy"
+  cp -r "$tree/launch" "$usr/lib/onecopy/"
+  rm "$usr/lib/onecopy/launch/setup"
+  cp "$source_tree/launch/slurm.sbatch" "$usr/lib/onecopy/launch/"
+  ln -s ../lib/onecopy/launch/onecopy "$usr/bin/onecopy"
+  line=$("$usr/bin/onecopy" -n 1 show 2>&1)
+  contains "without its binary it says so, and builds nothing" "lib/onecopy/onecopy is missing" "$line"
+  cp "$tree/build/release/onecopy" "$usr/lib/onecopy/"
+  equal "it runs from where the link leads" $'rank 0 of 2\nrank 1 of 2' "$("$usr/bin/onecopy" -n 2 --threads 1 show 2>/dev/null | cut -d' ' -f1-4 | sort)"
+  contains "its siblings too" "$(printf %q "$usr")/lib/onecopy/launch/slurm.sbatch --tree $(printf %q "$usr")/lib/onecopy bench" \
+    "$("$usr/bin/onecopy" submit --dry-run bench)"
+  ln -s "$usr" "$work/elsewhere"
+  contains "folders that are links stay" "$work/elsewhere/lib/onecopy/onecopy" "$("$work/elsewhere/lib/onecopy/launch/onecopy" -n 1 --dry-run show)"
+  ln -s "$usr/bin/onecopy" "$work/one"
+  contains "a link to a link" "$(printf %q "$usr")/lib/onecopy/onecopy" "$("$work/one" -n 1 --dry-run show)"
+  contains "in the PATH it goes by its name" "Usage: onecopy [-n" "$(PATH=$usr/bin:$PATH onecopy --help)"
+  contains "in a tree by its place" "Usage: launch/onecopy [-n" "$(PATH=$usr/bin:$PATH "$onecopy" --help)"
+}
+
 on_terminal() {  # COMMAND...: on a terminal of its own, whose text is printed
   script -qec "$(printf '%q ' "$@")" /dev/null </dev/null
 }
@@ -221,4 +260,4 @@ test_shellcheck() {
     tests/launch/*_test.sh .ci/run 2>&1)"
 }
 
-run_tests machines dry_run usage run terminal signals drain filter shellcheck "${1:-}"
+run_tests machines dry_run usage run private installed terminal signals drain filter shellcheck "${1:-}"

@@ -151,7 +151,7 @@ class Service(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder, open(self.PATH) as file:
             unit = f"{folder}/onecopy.service"
             with open(unit, "w") as copy_of_it:  # the program it names is to exist
-                copy_of_it.write(file.read().replace("/opt/onecopy/launch/onecopy", f"{TREE}/launch/onecopy"))
+                copy_of_it.write(file.read().replace("=onecopy ", f"={TREE}/launch/onecopy "))
             checked = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
             said = [line for line in checked.stderr.splitlines() if "onecopy.service" in line]
             self.assertEqual([], said)
@@ -164,7 +164,7 @@ class Service(unittest.TestCase):
         with open(self.PATH) as file:
             text = file.read()
         command = re.search(r'ONECOPY_COMMAND=(.*)"', text).group(1)
-        start = re.search(r"ExecStart=/opt/onecopy/launch/onecopy (.*) \$ONECOPY_COMMAND", text).group(1)
+        start = re.search(r"ExecStart=onecopy (.*) \$ONECOPY_COMMAND", text).group(1)
         shown = subprocess.run([f"{TREE}/launch/onecopy", *start.split(), "--dry-run", *command.split()], capture_output=True,
                                text=True)
         self.assertEqual(0, shown.returncode, shown.stderr)

@@ -31,6 +31,8 @@ test_compose() {
   contains "and so may the script" " --requeue-failed bench" "$line"
   contains "the drain is longer" "--signal=TERM@300" "$(submit --drain 300 bench)"
   contains "ranks that Slurm does not know are told through the script" "--signal=B:TERM@60" "$(submit --launcher mpirun bench)"
+  : >"$work/my script"
+  contains "a job script of one's own" "$(printf %q "$work")/my\\ script --tree $(printf %q "$tree") bench" "$(submit --script "$work/my script" bench)"
   contains "sbatch waits" " --wait " "$(submit --wait bench)"
   usage_is_refused submit <<'TEXT'
 |no command given
@@ -40,6 +42,7 @@ test_compose() {
 --time soon bench|--time soon: expected minutes
 --threads none bench|--threads none: expected a number
 --launcher ssh bench|--launcher ssh: expected mpirun or srun
+--script /nonexistent bench|--script /nonexistent: cannot be read
 --exclusive --cpus-per-task 2 bench|exclude each other
 --array 1,2 bench -p 3|--array needs {}
 --array 1,2%x bench -p {}|--array 1,2%x: expected

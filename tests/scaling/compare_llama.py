@@ -120,7 +120,7 @@ def onecopy(a):
     for result in results:
         rates.update({f"prefill {r['tokens']}": r["tokens_per_second"]["median"] for r in result["prefill"]})
         rates.update({f"decode {r['tokens']} x {r['batch']}": r["tokens_per_second"]["median"] for r in result["decode"]})
-    version = run([a.onecopy, "--version"]).strip()
+    version = run([a.onecopy, "--version"]).splitlines()[0]
     return {"rates": rates, "version": version, "built_for": f"kernels {results[0]['kernels']}", "bench": results}
 
 

@@ -34,6 +34,7 @@ const std::map<std::string, std::set<std::string>> kAllowed = {
      {"runtime/base", "runtime/model", "runtime/text", "runtime/jinja", "runtime/numa", "runtime/comm",
       "runtime/report", "runtime/shard", "runtime/exec", "runtime/grammar", "runtime/serve", "proto",
       "kernels"}},
+    {"runtime/api", {"runtime/base", "runtime/text", "runtime/exec", "runtime/report", "runtime/cli"}},
 };
 
 // Header -> where it may be included.

@@ -1,0 +1,15 @@
+# find_package(onecopy): the target onecopy::runtime, for #include <onecopy/runtime.h>. Static libraries, so that what they link
+# to is looked for here, by the names that the tree's CMakeLists.txt gives it.
+include(CMakeFindDependencyMacro)
+find_dependency(PkgConfig)
+find_dependency(MPI COMPONENTS C)
+find_dependency(OpenMP COMPONENTS CXX)
+find_dependency(Threads)
+find_dependency(Protobuf)
+find_dependency(fmt)
+find_dependency(spdlog)
+find_dependency(nlohmann_json)
+pkg_check_modules(NUMA REQUIRED IMPORTED_TARGET numa)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
+include(${CMAKE_CURRENT_LIST_DIR}/onecopy-targets.cmake)
