@@ -214,6 +214,7 @@ void Submit(const ApiContext& context, const Generation& generation, const std::
       request.sampling.seed += i;
       request.ignore_eos = generation.ignore_eos;
       request.top_logprobs = generation.top_logprobs;
+      request.prompt_logprobs = generation.prompt_logprobs;
       request.sink =
           std::make_shared<Choice>(answer, p * generation.n + i, context.tokenizer, generation.choice);
       if (generation.grammar != nullptr) {
@@ -237,7 +238,8 @@ void Submit(const ApiContext& context, const Generation& generation, const std::
   throw ApiError(503, "the server is being stopped and takes no more requests");
 }
 
-uint32_t MaxTokens(const ApiContext& context, const Params& params, size_t prompt_tokens, int64_t fallback) {
+uint32_t MaxTokens(const ApiContext& context, const Params& params, size_t prompt_tokens, int64_t fallback,
+                   int64_t least) {
   const uint32_t capacity = context.service.capacity();
   if (prompt_tokens == 0) throw ApiError(400, "the prompt is empty", "prompt");
   if (prompt_tokens >= capacity)
@@ -248,7 +250,7 @@ uint32_t MaxTokens(const ApiContext& context, const Params& params, size_t promp
         "prompt", "context_length_exceeded");
   const int64_t room = capacity - static_cast<int64_t>(prompt_tokens);
   const char* name = params.Has("max_completion_tokens") ? "max_completion_tokens" : "max_tokens";
-  const int64_t wanted = params.Int(name, fallback > 0 ? fallback : room, 1, INT32_MAX);
+  const int64_t wanted = params.Int(name, fallback > 0 ? fallback : room, least, INT32_MAX);
   return static_cast<uint32_t>(std::min(wanted, room));
 }
 

@@ -91,13 +91,15 @@ struct Generation {
   text::SamplerOptions sampling;
   bool ignore_eos = false;
   int top_logprobs = -1;
+  bool prompt_logprobs = false;
   ChoiceOptions choice;
   std::shared_ptr<const grammar::Grammar> grammar;  // that the answer has to follow; null: none
 };
 // Errors: ApiError where a prompt is too long, or the server is full or stops.
 void Submit(const ApiContext& context, const Generation& generation, const std::shared_ptr<Answer>& answer);
 // max_tokens and its like; where the request has none, what the context has room for. Errors: ApiError.
-uint32_t MaxTokens(const ApiContext& context, const Params& params, size_t prompt_tokens, int64_t fallback);
+uint32_t MaxTokens(const ApiContext& context, const Params& params, size_t prompt_tokens, int64_t fallback,
+                   int64_t least = 1);
 // {"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details"}; prompt tokens of n choices count once.
 Json UsageJson(uint64_t prompt_tokens, uint64_t cached_tokens, uint64_t generated_tokens);
 // "stop", "length"

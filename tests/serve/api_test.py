@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 
@@ -118,7 +119,6 @@ class Api(unittest.TestCase):
         except ImportError:
             numpy = None
         if numpy is not None:
-            import tempfile
             with tempfile.NamedTemporaryFile(suffix=".npy") as file:
                 subprocess.run([LAUNCHER, "-n", "1", "logits", "--tokens", ",".join(map(str, ids)), "-o", file.name],
                                capture_output=True, check=True)
@@ -131,6 +131,55 @@ class Api(unittest.TestCase):
         for token in chat["logprobs"]["content"]:
             self.assertEqual(len(token["top_logprobs"]), 2)
             self.assertEqual(bytes(token["bytes"]).decode(), token["token"])
+
+    def test_logprobs_of_prompts(self):
+        """As lm-evaluation-harness asks for them: the prompt scored, and one token or none behind it."""
+        ids = self.server.post("/tokenize", prompt=LONG)["tokens"]
+        for _ in range(2):  # the second time the prompt is known
+            whole = self.server.post("/v1/completions", prompt=LONG, max_tokens=4, temperature=0, echo=True, logprobs=2)
+            choice, logprobs = whole["choices"][0], whole["choices"][0]["logprobs"]
+            self.assertEqual(len(logprobs["tokens"]), len(ids) + 4)
+            for values in logprobs.values():
+                self.assertEqual(len(values), len(ids) + 4)
+            self.assertEqual((logprobs["token_logprobs"][0], logprobs["top_logprobs"][0]), (None, None))
+            for token, offset in zip(logprobs["tokens"], logprobs["text_offset"]):
+                if token.isascii() and offset > 0:
+                    self.assertEqual(choice["text"][offset:offset + len(token)], token)
+            for token, logprob, top in zip(*(logprobs[name][1:] for name in ("tokens", "token_logprobs", "top_logprobs"))):
+                self.assertIn(len(top), (2, 3))  # the token itself, where it is none of the two
+                self.assertEqual(top[token], logprob)
+        self.assertEqual(choice["text"], LONG + self.server.post("/v1/completions", prompt=LONG, max_tokens=4, temperature=0)["choices"][0]["text"])
+        scored = self.server.post("/v1/completions", prompt=[LONG, PROMPT], max_tokens=0, echo=True, logprobs=2)
+        self.assertEqual(scored["choices"][0]["logprobs"]["token_logprobs"], logprobs["token_logprobs"][:-4])
+        self.assertEqual([c["text"] for c in scored["choices"]], [LONG, PROMPT])
+        self.assertEqual((scored["choices"][0]["finish_reason"], scored["usage"]["completion_tokens"]), ("length", 0))
+        streamed = self.server.stream("/v1/completions", prompt=LONG, max_tokens=4, temperature=0, echo=True, logprobs=2)
+        pieces = [e["choices"][0]["logprobs"] for e in streamed if e["choices"][0]["logprobs"]]
+        self.assertEqual({name: [v for piece in pieces for v in piece[name]] for name in logprobs}, logprobs)
+        self.refused("/v1/completions", {"prompt": [1] * 20000, "echo": True, "logprobs": 20}, 400, "logprobs")
+        # Against the logits and the perplexity of other commands.
+        try:
+            import numpy
+        except ImportError:
+            return
+        with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+            subprocess.run([LAUNCHER, "-n", "1", "logits", "--tokens", ",".join(map(str, ids)), "--last", str(len(ids)), "-o", file.name],
+                           capture_output=True, check=True)
+            logits = numpy.load(file.name).astype(float)
+        logits -= logits.max(axis=1, keepdims=True)
+        want = logits - numpy.log(numpy.exp(logits).sum(axis=1, keepdims=True))
+        for i, logprob in enumerate(logprobs["token_logprobs"][1:len(ids)], 1):
+            self.assertAlmostEqual(logprob, want[i - 1][ids[i]], places=3)
+
+    def test_the_token_that_ends_an_answer_has_its_logprob(self):
+        """So that there are as many as tokens were computed."""
+        end = json.loads(subprocess.run([LAUNCHER, "-n", "1", "inspect", "--json"], capture_output=True, check=True).stdout)
+        end = end["metadata"]["tokenizer.ggml.eos_token_id"]
+        got = self.server.post("/v1/completions", prompt=PROMPT, max_tokens=8, temperature=0, logit_bias={str(end): 100}, logprobs=0, echo=True)
+        ids = self.server.post("/tokenize", prompt=PROMPT)["tokens"]
+        self.assertEqual((got["choices"][0]["finish_reason"], got["choices"][0]["text"]), ("stop", PROMPT))
+        self.assertEqual(len(got["choices"][0]["logprobs"]["tokens"]), len(ids) + 1)
+        self.assertEqual(got["usage"]["completion_tokens"], 1)
 
     def test_biases_and_penalties(self):
         plain = self.server.post("/v1/completions", prompt=PROMPT, max_tokens=1, temperature=0, logprobs=0)["choices"][0]
