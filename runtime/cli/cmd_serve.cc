@@ -146,7 +146,8 @@ void Serve(const ServeOptions& options, const ServeInput& input, ModelSession& s
                            metrics.SetConnections(front.server().connections());
                          });
   jinja::Renderer renderer;
-  const serve::Api api({service, metrics, *input.tokenizer, TableOf(*input.tokenizer), renderer,
+  grammar::GrammarCache grammars;
+  const serve::Api api({service, metrics, *input.tokenizer, TableOf(*input.tokenizer), grammars, renderer,
                         engine.spec(), session.report(), input.model_id, input.template_source,
                         input.template_variables, input.sampling, input.api_keys, options.request_seconds,
                         std::min(options.parallel, 16u), !options.no_access_log});

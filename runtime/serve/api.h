@@ -8,7 +8,7 @@
 
 #include "proto/model.pb.h"
 #include "proto/report.pb.h"
-#include "runtime/grammar/grammar.h"
+#include "runtime/grammar/grammar_cache.h"
 #include "runtime/grammar/token_table.h"
 #include "runtime/jinja/renderer.h"
 #include "runtime/serve/answer.h"
@@ -26,6 +26,7 @@ struct ApiContext {
   Metrics& metrics;
   const text::Tokenizer& tokenizer;
   std::shared_ptr<const grammar::TokenTable> token_table;  // of the tokenizer
+  grammar::GrammarCache& grammars;
   jinja::Renderer& renderer;
   const proto::ModelSpec& spec;
   const proto::RunReport& report;

@@ -241,7 +241,7 @@ void Completions(const ApiContext& context, const std::shared_ptr<Exchange>& exc
     if (!more->is_object()) throw ApiError(400, "stream_options: expected an object", "stream_options");
     options.with_usage = Params(*more).Bool("include_usage", false);
   }
-  SetStructure(params, &generation);
+  SetStructure(context, params, &generation);
   generation.prompts = PromptsOf(context, params);
   size_t longest = 0, all = 0;
   for (const auto& prompt : generation.prompts) {

@@ -349,6 +349,21 @@ bool Scheduler::RunDecode() {
   return true;
 }
 
+// What may come next, by row; nothing where all may. In a pass of its own, so that its time is known.
+std::vector<std::span<const uint64_t>> Scheduler::Masks(const std::vector<Row>& rows) {
+  std::vector<std::span<const uint64_t>> masks(rows.size());
+  const auto has_filter = [](const Row& row) {
+    return row.prompt_token == 0 && row.sequence->request.filter != nullptr;
+  };
+  if (std::none_of(rows.begin(), rows.end(), has_filter)) return masks;
+  const Clock::time_point start = options_.now();
+  engine_.ForEach(rows.size(), [&](size_t i) {
+    if (has_filter(rows[i])) masks[i] = rows[i].sequence->request.filter->Allowed();
+  });
+  mask_seconds_ += Seconds(start, options_.now());
+  return masks;
+}
+
 // rows: what the step's logits are for, in their order.
 void Scheduler::Run(const proto::Step& step, const std::vector<Row>& rows) {
   const std::span<const float> logits = engine_.Forward(step);
@@ -357,6 +372,8 @@ void Scheduler::Run(const proto::Step& step, const std::vector<Row>& rows) {
     Logprobs logprobs;
   };
   std::vector<Choice> choices(rows.size());
+  mask_seconds_ = 0;
+  const std::vector<std::span<const uint64_t>> masks = Masks(rows);
   engine_.ForEach(rows.size(), [&](size_t i) {
     const std::span<const float> row = logits.subspan(i * limits_.vocab, limits_.vocab);
     Sequence& s = *rows[i].sequence;
@@ -364,9 +381,7 @@ void Scheduler::Run(const proto::Step& step, const std::vector<Row>& rows) {
       choices[i].logprobs = LogprobsOf(row, s.tokens[scored], s.request.top_logprobs);
       return;
     }
-    const std::span<const uint64_t> allowed =
-        s.request.filter ? s.request.filter->Allowed() : std::span<const uint64_t>();
-    choices[i].sample = s.sampler->Sample(row, s.tokens, allowed);
+    choices[i].sample = s.sampler->Sample(row, s.tokens, masks[i]);
     if (choices[i].sample.status == text::SampleStatus::kOk && s.request.top_logprobs >= 0)
       choices[i].logprobs = LogprobsOf(row, choices[i].sample.token, s.request.top_logprobs);
   });
@@ -390,6 +405,7 @@ void Scheduler::Run(const proto::Step& step, const std::vector<Row>& rows) {
                       text::Describe(sample.status)));
     }
   }
+  if (observer_ != nullptr && mask_seconds_ > 0) observer_->OnMasks(mask_seconds_);
 }
 
 void Scheduler::Take(Sequence& sequence, int32_t token, const Logprobs* logprobs) {
@@ -407,7 +423,11 @@ void Scheduler::Take(Sequence& sequence, int32_t token, const Logprobs* logprobs
     if (logprobs != nullptr) sequence.request.sink->OnEndToken(token, *logprobs);
     return End(sequence, FinishReason::kStop);
   }
-  if (sequence.request.filter) sequence.request.filter->Accept(token);
+  if (sequence.request.filter) {
+    const Clock::time_point start = options_.now();
+    sequence.request.filter->Accept(token);
+    mask_seconds_ += Seconds(start, options_.now());
+  }
   if (!sequence.request.sink->OnToken(token, logprobs)) return End(sequence, FinishReason::kStop);
   if (sequence.generated() >= sequence.request.max_tokens) End(sequence, FinishReason::kLength);
 }

@@ -83,6 +83,7 @@ class Scheduler {
   bool RunPrefill();
   bool RunDecode();
   void Run(const proto::Step& step, const std::vector<Row>& rows);
+  std::vector<std::span<const uint64_t>> Masks(const std::vector<Row>& rows);
   uint32_t ChunkEnd(const Sequence& sequence, uint32_t budget, size_t rows) const;
   void AddChunk(Sequence& sequence, uint32_t end, proto::Step* step, std::vector<Row>* rows) const;
   // Whether others may have the beginning of its prompt.
@@ -107,6 +108,7 @@ class Scheduler {
   std::vector<std::unique_ptr<Sequence>> running_;  // in the order they were admitted
   uint64_t turns_ = 0;                              // given to prompts so far
   uint32_t chunk_pages_ = 2;                        // of a chunk while others decode
+  double mask_seconds_ = 0;                         // of this step
   double decode_owed_ = 0;  // seconds that decoding sequences may run before the next chunk
 };
 
@@ -115,6 +117,8 @@ class SchedulerObserver {
  public:
   virtual ~SchedulerObserver() = default;
   virtual void OnStep(bool prefill, size_t tokens, double seconds) = 0;
+  // How much of a step's time went into what may come next, by grammars.
+  virtual void OnMasks(double seconds) = 0;
   virtual void OnFirstToken(double seconds_since_added) = 0;
   virtual void OnNextToken(double seconds_since_last) = 0;
   virtual void OnMadeWay() = 0;
