@@ -37,6 +37,7 @@ struct ServeOptions {
   ChatOptions chat;
   serve::HttpOptions http;
   std::string model_name, api_key_file;
+  std::vector<std::string> allow_hosts;
   uint32_t parallel = 32;
   uint32_t queue = 256;
   double request_seconds = 600;
@@ -132,6 +133,14 @@ std::shared_ptr<const grammar::TokenTable> TableOf(const text::Tokenizer& tokeni
   return table;
 }
 
+// Without keys a loopback address is all that keeps others out, so that pages under other names must not get in. The address
+// that was given may be a name of this machine.
+serve::HostGuard GuardOf(const ServeOptions& options, bool only_these) {
+  std::vector<std::string> hosts = options.allow_hosts;
+  if (only_these || !hosts.empty()) hosts.push_back(options.http.host);
+  return serve::HostGuard(std::move(hosts), only_these);
+}
+
 void Serve(const ServeOptions& options, const ServeInput& input, ModelSession& session, exec::Engine& engine,
            Front& front) {
   serve::EngineRunner runner(engine, session.team(), session.kernels().has_many());
@@ -149,8 +158,9 @@ void Serve(const ServeOptions& options, const ServeInput& input, ModelSession& s
   grammar::GrammarCache grammars;
   const serve::Api api({service, metrics, *input.tokenizer, TableOf(*input.tokenizer), grammars, renderer,
                         engine.spec(), session.report(), input.model_id, input.template_source,
-                        input.template_variables, input.sampling, input.api_keys, options.request_seconds,
-                        std::min(options.parallel, 16u), !options.no_access_log});
+                        input.template_variables, input.sampling, input.api_keys,
+                        GuardOf(options, front.server().on_loopback() && input.api_keys.empty()),
+                        options.request_seconds, std::min(options.parallel, 16u), !options.no_access_log});
   front.Open(&api);
   log::info("ready: {} with room for {} tokens, {} requests at once", input.model_id,
             service.pages() * service.page_tokens(), options.parallel);
@@ -182,6 +192,12 @@ void AddServeOptions(CLI::App* app, ServeOptions* options) {
   add("--port", &options->http.port, "port to listen on; 0: any that is free")->capture_default_str();
   add("--api-key-file", &options->api_key_file, "keys, one a line, of which requests need one")
       ->check(CLI::ExistingFile);
+  add("--allow-host", &options->allow_hosts,
+      "names and addresses by which clients may call the server (Host), beside localhost; * is any; default: "
+      "any, but with "
+      "a loopback --host and no keys only those of this machine, so that no page of a browser can use "
+      "another name for it")
+      ->delimiter(',');
   auto* certificate = add("--tls-cert", &options->http.certificate_file, "certificate chain (PEM), for https")
                           ->check(CLI::ExistingFile);
   auto* key = add("--tls-key", &options->http.key_file, "its key (PEM)")->check(CLI::ExistingFile);

@@ -180,8 +180,8 @@ void Api::Route(const std::shared_ptr<Exchange>& exchange) const {
       std::make_shared<LoggedExchange>(context_, exchange, found != nullptr ? found->path : "none");
   try {
     // A page of another site may send requests, though it cannot read the answers. It may link to this server's own page.
-    if (request.Header("sec-fetch-site") == "cross-site" && (found == nullptr || !found->open))
-      throw ApiError(403, "requests from pages of other sites are refused");
+    if (found == nullptr || !found->open)
+      if (const auto refusal = context_.host_guard.Refusal(request)) throw ApiError(403, *refusal);
     if (methods.empty()) throw ApiError(404, fmt::format("there is no {}", request.path.substr(0, 200)));
     if (found == nullptr) {
       HttpResponse response;

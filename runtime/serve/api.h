@@ -12,6 +12,7 @@
 #include "runtime/grammar/token_table.h"
 #include "runtime/jinja/renderer.h"
 #include "runtime/serve/answer.h"
+#include "runtime/serve/host_guard.h"
 #include "runtime/serve/http.h"
 #include "runtime/serve/metrics.h"
 #include "runtime/serve/params.h"
@@ -35,8 +36,9 @@ struct ApiContext {
   Json template_variables;
   text::SamplerOptions sampling;      // where a request says nothing
   std::vector<std::string> api_keys;  // empty: everybody may
-  double request_seconds = 600;       // of one request, waiting included
-  uint32_t most_choices = 16;         // n
+  HostGuard host_guard = {};
+  double request_seconds = 600;  // of one request, waiting included
+  uint32_t most_choices = 16;    // n
   bool access_log = true;
   std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
 };

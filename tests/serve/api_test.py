@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """The routes of `serve`: tokens against `generate`'s, formats, parameters, errors."""
 
+import gzip
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -256,7 +258,44 @@ class Api(unittest.TestCase):
         self.assertEqual(self.server.ask("GET", "/health")[2], {"status": "ready"})
         self.assertEqual(self.server.ask("GET", "/health", headers={"X-Request-Id": "abc-1"})[1]["X-Request-Id"], "abc-1")
         for path, status in (("/v1/models", 403), ("/", 200)):  # another site may link to the page
-            self.assertEqual(self.server.ask("GET", path, headers={"Sec-Fetch-Site": "cross-site"})[0], status)
+            for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Host": "evil.example:8080"}, {"Origin": "http://evil.example"}):
+                got, answered, _ = self.server.ask("GET", path, headers=headers)
+                self.assertEqual(got, status, headers)
+                self.assertEqual([name for name in answered if name.lower().startswith("access-control")], [])
+        self.assertEqual(self.server.ask("POST", "/v1/completions", {"prompt": "a", "max_tokens": 1}, {"Host": "evil.example"})[0], 403)
+        self.assertEqual(self.server.ask("GET", "/v1/models", headers={"Host": f"localhost:{self.server.port}"})[0], 200)
+
+    def test_the_page_is_sent_compressed_to_those_that_take_it(self):
+        def get(path, **headers):
+            connection = self.server.connect()
+            connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+            answer = connection.getresponse()
+            body = answer.read()
+            # What a browser that keeps connections sees next.
+            connection.request("GET", "/health")
+            self.assertEqual(connection.getresponse().status, 200)
+            connection.close()
+            return answer, body
+
+        names = os.listdir(f"{TREE}/runtime/serve/web")
+        names.remove("README.md")
+        on_the_wire = 0
+        for name in names:
+            path = "/openapi.json" if name == "openapi.json" else f"/web/{name}"
+            plain, whole = get(path)
+            self.assertIsNone(plain.getheader("Content-Encoding"))
+            answer, body = get(path, Accept_Encoding="br, gzip;q=0.8")
+            if answer.getheader("Content-Encoding") is not None:
+                self.assertEqual(answer.getheader("Content-Encoding"), "gzip")
+                self.assertEqual(gzip.decompress(body), whole)
+                self.assertNotEqual(answer.getheader("ETag"), plain.getheader("ETag"))
+                on_the_wire += len(body)
+            self.assertEqual((answer.getheader("Vary"), plain.getheader("Vary")), ("Accept-Encoding",) * 2)
+            same, nothing = get(path, Accept_Encoding="gzip", If_None_Match=answer.getheader("ETag"))
+            self.assertEqual((same.status, nothing, same.getheader("ETag")), (304, b"", answer.getheader("ETag")))
+            self.assertIsNone(get(path, Accept_Encoding="gzip;q=0, identity")[0].getheader("Content-Encoding"))
+        self.assertLess(on_the_wire, 80_000)
+        self.assertGreater(on_the_wire, 10_000)
 
     def test_the_machine_and_metrics(self):
         self.server.post("/v1/completions", prompt=PROMPT, max_tokens=5)
