@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdio>
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <optional>
 #include <sstream>
@@ -13,12 +14,14 @@
 #include "runtime/base/log.h"
 #include "runtime/cli/chat_options.h"
 #include "runtime/cli/command.h"
+#include "runtime/cli/helper_cpus.h"
 #include "runtime/cli/model_options.h"
 #include "runtime/cli/model_session.h"
 #include "runtime/cli/sampling_options.h"
 #include "runtime/cli/stop_signals.h"
 #include "runtime/cli/tokenizer_source.h"
 #include "runtime/grammar/matcher.h"
+#include "runtime/numa/binding.h"
 #include "runtime/report/run_report.h"
 #include "runtime/serve/api.h"
 #include "runtime/serve/engine_runner.h"
@@ -92,9 +95,14 @@ ServeInput PrepareServe(const ServeOptions& options, const Checkpoint& checkpoin
 // The server from before the model is loaded, when all but /health is refused, to the last answer.
 class Front {
  public:
-  void Listen(const serve::HttpOptions& options) {
-    server_ = std::make_unique<serve::HttpServer>(
-        options, [this](std::shared_ptr<serve::Exchange> exchange) { Handle(exchange); });
+  void Listen(const serve::HttpOptions& options, const HelperCpus& cpus) {
+    // Its threads run where the one runs that makes them.
+    const auto listen = [&] {
+      if (!cpus.cpus.empty()) numa::LetThreadRunOn(cpus.cpus);
+      server_ = std::make_unique<serve::HttpServer>(
+          options, [this](std::shared_ptr<serve::Exchange> exchange) { Handle(exchange); });
+    };
+    std::async(std::launch::async, listen).get();
     log::info("listening on {}://{}:{}", options.certificate_file.empty() ? "http" : "https",
               options.host.find(':') == std::string::npos ? options.host : "[" + options.host + "]",
               server_->port());
@@ -259,7 +267,11 @@ Command ServeCommand() {
                   : std::min(kDefaultServeTokens, spec.context_length() * uint64_t{options->parallel}));
           // As many again for prompts that are kept; with linear attention, whose states are large, none are.
           engine->set_slots(spec.linear_layers().empty() ? 2 * options->parallel : options->parallel);
-          front.Listen(options->http);
+          // One thread for all connections, beside the handlers'.
+          const HelperCpus cpus =
+              FindHelperCpus(seat.topology, seat.wish, seat.ranks_on_host, options->http.handler_threads + 1);
+          front.Listen(options->http, cpus);
+          log::info("HTTP threads run {}", Describe(cpus));
         });
     session.Run([&](exec::Engine& engine) {
       std::fputs(report::ReportTable(session.report()).c_str(), stderr);
