@@ -245,8 +245,9 @@ uint32_t MaxTokens(const ApiContext& context, const Params& params, size_t promp
   if (prompt_tokens >= capacity)
     throw ApiError(
         400,
-        fmt::format("the prompt has {} tokens, and the context holds {} with the answer; shorten it",
-                    prompt_tokens, capacity),
+        // OpenAI's words, by which LiteLLM and agents tell this error from others.
+        fmt::format("this model's maximum context length is {} tokens, and the prompt has {}; shorten it",
+                    capacity, prompt_tokens),
         "prompt", "context_length_exceeded");
   const int64_t room = capacity - static_cast<int64_t>(prompt_tokens);
   const char* name = params.Has("max_completion_tokens") ? "max_completion_tokens" : "max_tokens";
