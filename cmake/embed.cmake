@@ -1,13 +1,23 @@
-# cmake -DOUT=FILE.cc -DFOLDER=DIR -DFILES=a;b -P embed.cmake: the files as bytes in a program.
+# cmake -DOUT=FILE.cc -DFOLDER=DIR -DFILES=a;b -P embed.cmake: the files as bytes in a program, as they are and by gzip.
+function(append_array name path)
+  file(READ "${path}" hex HEX)
+  string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
+  file(APPEND "${OUT}.new" "static const unsigned char ${name}[] = {${bytes}0};\n")
+endfunction()
 file(WRITE "${OUT}.new" "#include \"runtime/serve/web_files.h\"\nnamespace onecopy::serve {\n")
 set(rows "")
 set(index 0)
 foreach(name ${FILES})
-  file(READ "${FOLDER}/${name}" hex HEX)
-  string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
-  file(APPEND "${OUT}.new" "static const unsigned char file${index}[] = {${bytes}0};\n")
-  string(APPEND rows "    {\"${name}\", {reinterpret_cast<const char*>(file${index}), sizeof file${index} - 1}},\n")
+  # -n: no name and time, so that a build gives the same bytes again.
+  execute_process(COMMAND gzip -9nc INPUT_FILE "${FOLDER}/${name}" OUTPUT_FILE "${OUT}.gz" COMMAND_ERROR_IS_FATAL ANY)
+  file(SHA256 "${FOLDER}/${name}" hash)
+  string(SUBSTRING ${hash} 0 16 hash)
+  append_array(file${index} "${FOLDER}/${name}")
+  append_array(gzip${index} "${OUT}.gz")
+  string(APPEND rows "    {\"${name}\", \"${hash}\", {reinterpret_cast<const char*>(file${index}), sizeof file${index} - 1}, "
+         "{reinterpret_cast<const char*>(gzip${index}), sizeof gzip${index} - 1}},\n")
   math(EXPR index "${index} + 1")
 endforeach()
 file(APPEND "${OUT}.new" "std::span<const WebFile> WebFiles() {\n  static const WebFile files[] = {\n${rows}  };\n  return files;\n}\n}  // namespace onecopy::serve\n")
+file(REMOVE "${OUT}.gz")
 file(RENAME "${OUT}.new" "${OUT}")

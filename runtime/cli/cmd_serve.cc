@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdio>
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <optional>
 #include <sstream>
@@ -13,12 +14,14 @@
 #include "runtime/base/log.h"
 #include "runtime/cli/chat_options.h"
 #include "runtime/cli/command.h"
+#include "runtime/cli/helper_cpus.h"
 #include "runtime/cli/model_options.h"
 #include "runtime/cli/model_session.h"
 #include "runtime/cli/sampling_options.h"
 #include "runtime/cli/stop_signals.h"
 #include "runtime/cli/tokenizer_source.h"
 #include "runtime/grammar/matcher.h"
+#include "runtime/numa/binding.h"
 #include "runtime/report/run_report.h"
 #include "runtime/serve/api.h"
 #include "runtime/serve/engine_runner.h"
@@ -37,6 +40,7 @@ struct ServeOptions {
   ChatOptions chat;
   serve::HttpOptions http;
   std::string model_name, api_key_file;
+  std::vector<std::string> allow_hosts;
   uint32_t parallel = 32;
   uint32_t queue = 256;
   double request_seconds = 600;
@@ -91,9 +95,14 @@ ServeInput PrepareServe(const ServeOptions& options, const Checkpoint& checkpoin
 // The server from before the model is loaded, when all but /health is refused, to the last answer.
 class Front {
  public:
-  void Listen(const serve::HttpOptions& options) {
-    server_ = std::make_unique<serve::HttpServer>(
-        options, [this](std::shared_ptr<serve::Exchange> exchange) { Handle(exchange); });
+  void Listen(const serve::HttpOptions& options, const HelperCpus& cpus) {
+    // Its threads run where the one runs that makes them.
+    const auto listen = [&] {
+      if (!cpus.cpus.empty()) numa::LetThreadRunOn(cpus.cpus);
+      server_ = std::make_unique<serve::HttpServer>(
+          options, [this](std::shared_ptr<serve::Exchange> exchange) { Handle(exchange); });
+    };
+    std::async(std::launch::async, listen).get();
     log::info("listening on {}://{}:{}", options.certificate_file.empty() ? "http" : "https",
               options.host.find(':') == std::string::npos ? options.host : "[" + options.host + "]",
               server_->port());
@@ -132,6 +141,14 @@ std::shared_ptr<const grammar::TokenTable> TableOf(const text::Tokenizer& tokeni
   return table;
 }
 
+// Without keys a loopback address is all that keeps others out, so that pages under other names must not get in. The address
+// that was given may be a name of this machine.
+serve::HostGuard GuardOf(const ServeOptions& options, bool only_these) {
+  std::vector<std::string> hosts = options.allow_hosts;
+  if (only_these || !hosts.empty()) hosts.push_back(options.http.host);
+  return serve::HostGuard(std::move(hosts), only_these);
+}
+
 void Serve(const ServeOptions& options, const ServeInput& input, ModelSession& session, exec::Engine& engine,
            Front& front) {
   serve::EngineRunner runner(engine, session.team(), session.kernels().has_many());
@@ -146,10 +163,12 @@ void Serve(const ServeOptions& options, const ServeInput& input, ModelSession& s
                            metrics.SetConnections(front.server().connections());
                          });
   jinja::Renderer renderer;
-  const serve::Api api({service, metrics, *input.tokenizer, TableOf(*input.tokenizer), renderer,
+  grammar::GrammarCache grammars;
+  const serve::Api api({service, metrics, *input.tokenizer, TableOf(*input.tokenizer), grammars, renderer,
                         engine.spec(), session.report(), input.model_id, input.template_source,
-                        input.template_variables, input.sampling, input.api_keys, options.request_seconds,
-                        std::min(options.parallel, 16u), !options.no_access_log});
+                        input.template_variables, input.sampling, input.api_keys,
+                        GuardOf(options, front.server().on_loopback() && input.api_keys.empty()),
+                        options.request_seconds, std::min(options.parallel, 16u), !options.no_access_log});
   front.Open(&api);
   log::info("ready: {} with room for {} tokens, {} requests at once", input.model_id,
             service.pages() * service.page_tokens(), options.parallel);
@@ -181,6 +200,12 @@ void AddServeOptions(CLI::App* app, ServeOptions* options) {
   add("--port", &options->http.port, "port to listen on; 0: any that is free")->capture_default_str();
   add("--api-key-file", &options->api_key_file, "keys, one a line, of which requests need one")
       ->check(CLI::ExistingFile);
+  add("--allow-host", &options->allow_hosts,
+      "names and addresses by which clients may call the server (Host), beside localhost; * is any; default: "
+      "any, but with "
+      "a loopback --host and no keys only those of this machine, so that no page of a browser can use "
+      "another name for it")
+      ->delimiter(',');
   auto* certificate = add("--tls-cert", &options->http.certificate_file, "certificate chain (PEM), for https")
                           ->check(CLI::ExistingFile);
   auto* key = add("--tls-key", &options->http.key_file, "its key (PEM)")->check(CLI::ExistingFile);
@@ -242,7 +267,11 @@ Command ServeCommand() {
                   : std::min(kDefaultServeTokens, spec.context_length() * uint64_t{options->parallel}));
           // As many again for prompts that are kept; with linear attention, whose states are large, none are.
           engine->set_slots(spec.linear_layers().empty() ? 2 * options->parallel : options->parallel);
-          front.Listen(options->http);
+          // One thread for all connections, beside the handlers'.
+          const HelperCpus cpus =
+              FindHelperCpus(seat.topology, seat.wish, seat.ranks_on_host, options->http.handler_threads + 1);
+          front.Listen(options->http, cpus);
+          log::info("HTTP threads run {}", Describe(cpus));
         });
     session.Run([&](exec::Engine& engine) {
       std::fputs(report::ReportTable(session.report()).c_str(), stderr);

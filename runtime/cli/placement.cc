@@ -102,7 +102,7 @@ numa::Homes Seat::Homes(uint64_t reserve) const {
 
 Seat TakeSeat(const numa::Topology& topology, const PlacementWish& wish, int rank_on_host,
               int ranks_on_host) {
-  Seat seat{topology, wish, Place(topology, wish, rank_on_host, ranks_on_host)};
+  Seat seat{topology, wish, Place(topology, wish, rank_on_host, ranks_on_host), ranks_on_host};
   if (seat.placement.place)
     numa::BindProcess(seat.placement.cpus,
                       topology.sysfs_numa ? seat.placement.place->nodes : std::vector<int>());

@@ -41,6 +41,7 @@ struct Seat {
   numa::Topology topology;
   PlacementWish wish;
   Placement placement;
+  int ranks_on_host = 1;
 
   // Memory of this rank. reserve: as numa::Homes.
   numa::Homes Homes(uint64_t reserve) const;

@@ -35,6 +35,13 @@ Grammar::Grammar(Automaton automaton) : automaton_(std::make_unique<const Automa
 
 Grammar::~Grammar() = default;
 
+size_t Grammar::bytes() const {
+  const Automaton& a = *automaton_;
+  return sizeof *this + sizeof a + a.states.capacity() * sizeof(State) +
+         a.byte_edges.capacity() * sizeof(ByteEdge) + a.calls.capacity() * sizeof(CallEdge) +
+         a.rules.capacity() * sizeof(RuleInfo);
+}
+
 std::shared_ptr<const Grammar> Grammar::FromGbnf(std::string_view text) {
   Rules rules;
   const uint32_t root = ParseGbnf(text, &rules);

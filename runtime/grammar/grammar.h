@@ -34,6 +34,7 @@ class Grammar {
   Grammar& operator=(const Grammar&) = delete;
 
   const Automaton& automaton() const { return *automaton_; }
+  size_t bytes() const;                // of its compiled form
   uint64_t id() const { return id_; }  // no two grammars of a process have the same
 
  private:

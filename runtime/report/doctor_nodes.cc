@@ -161,9 +161,14 @@ Finding CheckSmt(const CheckInput& input) {
   const size_t cores = input.TotalCores();
   const auto active = numa::ReadNumber(input.root(), "sys/devices/system/cpu/smt/active");
   if (cpus > cores)
-    return Ok(fmt::format("on: {} CPUs on {} cores; a rank runs one thread a core", cpus, cores));
-  if (active.value_or(0) == 1) return Ok("on, with one CPU a core for this process");
-  return Ok(active ? "off" : "one CPU a core");
+    return Ok(
+        fmt::format("on: {} CPUs on {} cores; a rank runs one thread a core, and the HTTP threads of "
+                    "`serve` run on siblings",
+                    cpus, cores));
+  constexpr const char* kHttp =
+      "; the HTTP threads of `serve` share rank 0's cores, unless --threads leaves one";
+  if (active.value_or(0) == 1) return Ok(std::string("on, with one CPU a core for this process") + kHttp);
+  return Ok(std::string(active ? "off" : "one CPU a core") + kHttp);
 }
 
 constexpr Check kNodesChecks[] = {

@@ -8,7 +8,8 @@ Choice::Choice(std::shared_ptr<Answer> answer, size_t index, const text::Tokeniz
       index_(index),
       detokenizer_(tokenizer, {.skip_special = !options.include_special, .at_text_start = false}),
       forced_(options.forced),
-      stop_(options.stop) {
+      stop_(options.stop),
+      end_token_(options.end_token) {
   if (!options.format) return;
   text::AnswerOptions answer_options = options.answer;
   answer_options.seed += index;
@@ -31,6 +32,10 @@ bool Choice::OnToken(int32_t token, const Logprobs* logprobs) {
   return !stop_.stopped();
 }
 
+void Choice::OnEndToken(int32_t token, const Logprobs& logprobs) {
+  if (end_token_) tokens_.push_back({token, logprobs});
+}
+
 void Choice::OnFinish(const Finish& finish) {
   if (!stop_.stopped() && finish.reason != FinishReason::kCancelled) {
     if (parser_) {
@@ -40,6 +45,7 @@ void Choice::OnFinish(const Finish& finish) {
     }
     Say({.content = stop_.Flush()});
   }
+  if (!tokens_.empty()) answer_->OnDelta(index_, {.tokens = std::exchange(tokens_, {})});  // without text
   answer_->OnChoiceEnd(index_, finish, stop_.matched());
 }
 

@@ -31,6 +31,8 @@ class Answer {
  public:
   virtual ~Answer() = default;
   virtual void OnDelta(size_t choice, const Delta& delta) = 0;
+  // As TokenSink::OnPromptLogprobs.
+  virtual void OnPromptLogprobs(size_t, const Logprobs&) {}
   // matched_stop: the stop string that ended it; empty: none.
   virtual void OnChoiceEnd(size_t choice, const Finish& finish, const std::string& matched_stop) = 0;
   virtual bool gone() const = 0;
@@ -44,6 +46,7 @@ struct ChoiceOptions {
   // The prompt's last tokens, which are the beginning of the answer; tool_choice.
   std::vector<int32_t> forced;
   bool include_special = false;  // control tokens are part of the text
+  bool end_token = false;        // the one that ends it is among those whose log-probabilities are told
 };
 
 class Choice : public TokenSink {
@@ -52,6 +55,8 @@ class Choice : public TokenSink {
          const ChoiceOptions& options);
 
   bool OnToken(int32_t token, const Logprobs* logprobs) override;
+  void OnPromptLogprobs(const Logprobs& logprobs) override { answer_->OnPromptLogprobs(index_, logprobs); }
+  void OnEndToken(int32_t token, const Logprobs& logprobs) override;
   void OnFinish(const Finish& finish) override;
   bool cancelled() const override { return answer_->gone(); }
 
@@ -66,6 +71,7 @@ class Choice : public TokenSink {
   text::Detokenizer detokenizer_;             // of another text
   std::vector<int32_t> forced_;               // not shown yet
   text::StopMatcher stop_;
+  const bool end_token_;
   std::vector<TokenChoice> tokens_;  // not said yet
 };
 

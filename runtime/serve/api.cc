@@ -180,8 +180,8 @@ void Api::Route(const std::shared_ptr<Exchange>& exchange) const {
       std::make_shared<LoggedExchange>(context_, exchange, found != nullptr ? found->path : "none");
   try {
     // A page of another site may send requests, though it cannot read the answers. It may link to this server's own page.
-    if (request.Header("sec-fetch-site") == "cross-site" && (found == nullptr || !found->open))
-      throw ApiError(403, "requests from pages of other sites are refused");
+    if (found == nullptr || !found->open)
+      if (const auto refusal = context_.host_guard.Refusal(request)) throw ApiError(403, *refusal);
     if (methods.empty()) throw ApiError(404, fmt::format("there is no {}", request.path.substr(0, 200)));
     if (found == nullptr) {
       HttpResponse response;
@@ -214,6 +214,7 @@ void Submit(const ApiContext& context, const Generation& generation, const std::
       request.sampling.seed += i;
       request.ignore_eos = generation.ignore_eos;
       request.top_logprobs = generation.top_logprobs;
+      request.prompt_logprobs = generation.prompt_logprobs;
       request.sink =
           std::make_shared<Choice>(answer, p * generation.n + i, context.tokenizer, generation.choice);
       if (generation.grammar != nullptr) {
@@ -237,18 +238,20 @@ void Submit(const ApiContext& context, const Generation& generation, const std::
   throw ApiError(503, "the server is being stopped and takes no more requests");
 }
 
-uint32_t MaxTokens(const ApiContext& context, const Params& params, size_t prompt_tokens, int64_t fallback) {
+uint32_t MaxTokens(const ApiContext& context, const Params& params, size_t prompt_tokens, int64_t fallback,
+                   int64_t least) {
   const uint32_t capacity = context.service.capacity();
   if (prompt_tokens == 0) throw ApiError(400, "the prompt is empty", "prompt");
   if (prompt_tokens >= capacity)
     throw ApiError(
         400,
-        fmt::format("the prompt has {} tokens, and the context holds {} with the answer; shorten it",
-                    prompt_tokens, capacity),
+        // OpenAI's words, by which LiteLLM and agents tell this error from others.
+        fmt::format("this model's maximum context length is {} tokens, and the prompt has {}; shorten it",
+                    capacity, prompt_tokens),
         "prompt", "context_length_exceeded");
   const int64_t room = capacity - static_cast<int64_t>(prompt_tokens);
   const char* name = params.Has("max_completion_tokens") ? "max_completion_tokens" : "max_tokens";
-  const int64_t wanted = params.Int(name, fallback > 0 ? fallback : room, 1, INT32_MAX);
+  const int64_t wanted = params.Int(name, fallback > 0 ? fallback : room, least, INT32_MAX);
   return static_cast<uint32_t>(std::min(wanted, room));
 }
 

@@ -8,10 +8,11 @@
 
 #include "proto/model.pb.h"
 #include "proto/report.pb.h"
-#include "runtime/grammar/grammar.h"
+#include "runtime/grammar/grammar_cache.h"
 #include "runtime/grammar/token_table.h"
 #include "runtime/jinja/renderer.h"
 #include "runtime/serve/answer.h"
+#include "runtime/serve/host_guard.h"
 #include "runtime/serve/http.h"
 #include "runtime/serve/metrics.h"
 #include "runtime/serve/params.h"
@@ -26,6 +27,7 @@ struct ApiContext {
   Metrics& metrics;
   const text::Tokenizer& tokenizer;
   std::shared_ptr<const grammar::TokenTable> token_table;  // of the tokenizer
+  grammar::GrammarCache& grammars;
   jinja::Renderer& renderer;
   const proto::ModelSpec& spec;
   const proto::RunReport& report;
@@ -34,8 +36,9 @@ struct ApiContext {
   Json template_variables;
   text::SamplerOptions sampling;      // where a request says nothing
   std::vector<std::string> api_keys;  // empty: everybody may
-  double request_seconds = 600;       // of one request, waiting included
-  uint32_t most_choices = 16;         // n
+  HostGuard host_guard = {};
+  double request_seconds = 600;  // of one request, waiting included
+  uint32_t most_choices = 16;    // n
   bool access_log = true;
   std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
 };
@@ -91,13 +94,15 @@ struct Generation {
   text::SamplerOptions sampling;
   bool ignore_eos = false;
   int top_logprobs = -1;
+  bool prompt_logprobs = false;
   ChoiceOptions choice;
   std::shared_ptr<const grammar::Grammar> grammar;  // that the answer has to follow; null: none
 };
 // Errors: ApiError where a prompt is too long, or the server is full or stops.
 void Submit(const ApiContext& context, const Generation& generation, const std::shared_ptr<Answer>& answer);
 // max_tokens and its like; where the request has none, what the context has room for. Errors: ApiError.
-uint32_t MaxTokens(const ApiContext& context, const Params& params, size_t prompt_tokens, int64_t fallback);
+uint32_t MaxTokens(const ApiContext& context, const Params& params, size_t prompt_tokens, int64_t fallback,
+                   int64_t least = 1);
 // {"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details"}; prompt tokens of n choices count once.
 Json UsageJson(uint64_t prompt_tokens, uint64_t cached_tokens, uint64_t generated_tokens);
 // "stop", "length"

@@ -48,6 +48,7 @@ void Health(const ApiContext& context, const std::shared_ptr<Exchange>& exchange
 void MetricsText(const ApiContext& context, const std::shared_ptr<Exchange>& exchange) {
   HttpResponse response;
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  context.metrics.SetGrammars(context.grammars.stats());
   response.body = context.metrics.Text();
   exchange->Respond(std::move(response));
 }

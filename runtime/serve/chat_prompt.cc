@@ -87,8 +87,8 @@ void SetPrompt(const ApiContext& context, const ChatPrompt& prompt, Generation* 
                    "tool_choice");
   if (generation->grammar != nullptr)
     throw ApiError(400, "tool_choice: a call that must come excludes a form of what is said", "tool_choice");
-  if (forced->schema) generation->grammar = GrammarOfSchema(*forced->schema, "tools");
-  if (!forced->grammar.empty()) generation->grammar = GrammarOfGbnf(forced->grammar, "tools");
+  if (forced->schema) generation->grammar = GrammarOfSchema(context, *forced->schema, "tools");
+  if (!forced->grammar.empty()) generation->grammar = GrammarOfGbnf(context, forced->grammar, "tools");
   choice.forced = text::EncodeChat(context.tokenizer, forced->prefix);
   std::vector<int32_t>& tokens = generation->prompts[0];
   tokens.insert(tokens.end(), choice.forced.begin(), choice.forced.end());

@@ -81,6 +81,7 @@ class HttpServer {
   HttpServer& operator=(const HttpServer&) = delete;
 
   uint16_t port() const;
+  bool on_loopback() const;  // only programs of this machine can reach it
   size_t connections() const;
   // Waits until all that exchanges were given is sent, at most so long.
   void Flush(double seconds);

@@ -54,8 +54,9 @@ class Connection : public ConnectionBase, public std::enable_shared_from_this<Co
     shared_.unsent -= response.body.size();
     if (closed_) return;
     std::string text = StatusLine(response.status);
-    text += fmt::format("Content-Type: {}\r\nContent-Length: {}\r\nX-Request-Id: {}\r\n",
-                        response.content_type, response.body.size(), id);
+    text += fmt::format("Content-Type: {}\r\nX-Request-Id: {}\r\n", response.content_type, id);
+    if (response.status != 304)  // whose length would be that of what the client has
+      text += fmt::format("Content-Length: {}\r\n", response.body.size());
     for (const auto& [name, value] : response.headers) text += name + ": " + value + "\r\n";
     text += "\r\n";
     if (!head) text += response.body;

@@ -90,15 +90,16 @@ class ExchangeOf : public Exchange, public std::enable_shared_from_this<Exchange
         body_bytes_(body_bytes) {}
   ~ExchangeOf() override {
     shared_.body_bytes -= body_bytes_;
-    if (answered_ && ended_) return;
     if (!answered_) {
       HttpResponse response;
       response.status = 500;
       response.body = ErrorBody("the server gave no answer", "server_error");
       Answer(std::move(response), connection_);
-    } else {
+    } else if (!ended_) {
       Post("", true);
     }
+    // Where the client has gone this may be the last who holds the connection, which must end on the server's thread.
+    asio::post(shared_.io, [connection = std::move(connection_)] {});
   }
 
   const HttpRequest& request() const override { return request_; }
@@ -140,7 +141,7 @@ class ExchangeOf : public Exchange, public std::enable_shared_from_this<Exchange
   }
 
   Shared& shared_;
-  const std::shared_ptr<Connection<Stream>> connection_;
+  std::shared_ptr<Connection<Stream>> connection_;
   HttpRequest request_;
   size_t body_bytes_;  // of the handler's thread
   std::atomic<bool> answered_{false}, ended_{false};

@@ -28,6 +28,7 @@ class HttpServer::Impl {
     thread_.join();
   }
   uint16_t port() const { return acceptor_.local_endpoint().port(); }
+  bool on_loopback() const { return acceptor_.local_endpoint().address().is_loopback(); }
   size_t connections() const { return shared_.connections; }
   size_t unsent() const { return shared_.unsent; }
 
@@ -101,6 +102,9 @@ HttpServer::HttpServer(const HttpOptions& options, Handler handler)
 HttpServer::~HttpServer() = default;
 uint16_t HttpServer::port() const {
   return impl_->port();
+}
+bool HttpServer::on_loopback() const {
+  return impl_->on_loopback();
 }
 size_t HttpServer::connections() const {
   return impl_->connections();

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 namespace onecopy::serve {
 
@@ -16,15 +15,18 @@ Logprobs LogprobsOf(std::span<const float> logits, int32_t token, int n_top) {
   };
   Logprobs result = {logprob(token), {}};
   if (n_top <= 0) return result;
-  std::vector<int32_t> ids(logits.size());
-  std::iota(ids.begin(), ids.end(), 0);
-  const auto n = std::min<ptrdiff_t>(n_top, static_cast<ptrdiff_t>(ids.size()));
-  std::partial_sort(ids.begin(), ids.begin() + n, ids.end(), [&](int32_t a, int32_t b) {
-    const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
-    return x != y ? x > y : a < b;
-  });
-  for (ptrdiff_t i = 0; i < n; ++i)
-    result.top.push_back({ids[static_cast<size_t>(i)], logprob(ids[static_cast<size_t>(i)])});
+  // Few of many: most are no better than the last of the best so far.
+  const size_t n = std::min(static_cast<size_t>(n_top), logits.size());
+  std::vector<int32_t> best;
+  const auto at = [&](int32_t id) { return logits[static_cast<size_t>(id)]; };
+  for (int32_t id = 0; id < static_cast<int32_t>(logits.size()); ++id) {
+    if (best.size() == n && at(id) <= at(best.back())) continue;
+    if (best.size() == n) best.pop_back();
+    best.insert(
+        std::upper_bound(best.begin(), best.end(), id, [&](int32_t a, int32_t b) { return at(a) > at(b); }),
+        id);
+  }
+  for (const int32_t id : best) result.top.push_back({id, logprob(id)});
   return result;
 }
 

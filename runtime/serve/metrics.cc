@@ -66,6 +66,15 @@ struct Metrics::Families {
   Family<Counter>& step_seconds = MakeCounter("onecopy_step_seconds_total", "Time in steps, by kind");
   Counter& prefill_seconds = step_seconds.Add({{"kind", "prefill"}});
   Counter& decode_seconds = step_seconds.Add({{"kind", "decode"}});
+  Counter& mask_seconds =
+      MakeCounter("onecopy_mask_seconds_total",
+                  "Time of steps in which grammars and schemas decided what may come next")
+          .Add({});
+  Family<Counter>& grammars =
+      MakeCounter("onecopy_grammars_total", "Grammars and schemas of requests, by where they came from");
+  Counter& grammars_found = grammars.Add({{"from", "cache"}});
+  Counter& grammars_compiled = grammars.Add({{"from", "compiler"}});
+  Gauge& grammar_bytes = MakeGauge("onecopy_grammar_cache_bytes", "Compiled grammars that are kept").Add({});
   Histogram& first_token =
       MakeHistogram("onecopy_time_to_first_token_seconds", "From a request's arrival to its first token")
           .Add({}, kRequestSeconds);
@@ -127,6 +136,9 @@ void Metrics::OnStep(bool prefill, size_t tokens, double seconds) {
   if (prefill) families_->prompt_tokens.Increment(static_cast<double>(tokens));
   (prefill ? families_->prefill_seconds : families_->decode_seconds).Increment(seconds);
 }
+void Metrics::OnMasks(double seconds) {
+  families_->mask_seconds.Increment(seconds);
+}
 void Metrics::OnFirstToken(double seconds) {
   families_->first_token.Observe(seconds);
   families_->generated_tokens.Increment();
@@ -155,6 +167,16 @@ void Metrics::SetLoad(const Scheduler::Load& load, uint64_t pages) {
 }
 void Metrics::SetConnections(size_t n) {
   families_->connections.Set(static_cast<double>(n));
+}
+
+void Metrics::SetGrammars(const grammar::GrammarCache::Stats& stats) {
+  const std::lock_guard lock(families_->mutex);
+  const auto raise = [](Counter& counter, uint64_t to) {
+    counter.Increment(std::max(0.0, static_cast<double>(to) - counter.Value()));
+  };
+  raise(families_->grammars_found, stats.found);
+  raise(families_->grammars_compiled, stats.compiled);
+  families_->grammar_bytes.Set(static_cast<double>(stats.bytes));
 }
 
 void Metrics::SetRankTimes(const std::vector<proto::RankTimes>& ranks, double seconds) {

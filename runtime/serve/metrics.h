@@ -8,6 +8,7 @@
 
 #include "proto/control.pb.h"
 #include "proto/report.pb.h"
+#include "runtime/grammar/grammar_cache.h"
 #include "runtime/serve/scheduler.h"
 
 namespace onecopy::serve {
@@ -19,6 +20,7 @@ class Metrics : public SchedulerObserver {
   ~Metrics() override;
 
   void OnStep(bool prefill, size_t tokens, double seconds) override;
+  void OnMasks(double seconds) override;
   void OnFirstToken(double seconds_since_added) override;
   void OnNextToken(double seconds_since_last) override;
   void OnMadeWay() override;
@@ -27,6 +29,7 @@ class Metrics : public SchedulerObserver {
   void OnResponse(const std::string& route, int status);
   void SetLoad(const Scheduler::Load& load, uint64_t pages);
   void SetConnections(size_t n);
+  void SetGrammars(const grammar::GrammarCache::Stats& stats);
   // By rank: of the time between two calls.
   void SetRankTimes(const std::vector<proto::RankTimes>& ranks, double seconds);
 

@@ -212,7 +212,7 @@ void ChatCompletions(const ApiContext& context, const std::shared_ptr<Exchange>&
   if (const Json* variables = params.Find("chat_template_kwargs")) prompt.variables = *variables;
   if (const Json* choice = params.Find("tool_choice")) SetToolChoice(*choice, &prompt);
   prompt.add_generation_prompt = params.Bool("add_generation_prompt", true);
-  SetStructure(params, &generation);
+  SetStructure(context, params, &generation);
   SetPrompt(context, prompt, &generation);
   generation.max_tokens = MaxTokens(context, params, generation.prompts[0].size(), 0);
   const auto answer =

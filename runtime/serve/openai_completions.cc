@@ -1,34 +1,54 @@
 // POST /v1/completions. Source: OpenAI API reference, "Completions (Legacy)".
+#include <algorithm>
+
 #include "runtime/serve/api.h"
 #include "runtime/serve/event_stream.h"
 #include "runtime/serve/structure.h"
+#include "runtime/text/detokenizer.h"
 
 namespace onecopy::serve {
 namespace {
 
 constexpr int64_t kDefaultTokens = 16;  // OpenAI's
 constexpr size_t kMostPrompts = 64;
+// Log-probabilities of prompts that an answer may have, alternatives included: some 30 MB of JSON, put together between
+// two steps.
+constexpr size_t kMostPromptLogprobs = 1 << 18;
+// JSON has no infinity.
+constexpr float kLeastLogprob = -9999;
+
+// Characters of valid UTF-8.
+size_t CharactersIn(std::string_view text) {
+  return static_cast<size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+}
 
 class CompletionAnswer : public Answer {
  public:
   struct Options {
     bool stream, with_usage, with_logprobs;
-    std::vector<std::string> echo;  // by choice; put before its text
-    uint32_t n;                     // choices of a prompt
+    uint32_t n;                                 // choices of a prompt
+    bool echo = false;                          // prompts are put before the text
+    std::vector<std::vector<int32_t>> prompts;  // where they are; of each n choices follow one another
   };
-  CompletionAnswer(const ApiContext& context, const std::shared_ptr<Exchange>& exchange, Options options)
+  CompletionAnswer(const ApiContext& context, const std::shared_ptr<Exchange>& exchange, Options options,
+                   size_t n_choices)
       : context_(context),
         exchange_(exchange),
         events_(exchange),
         options_(std::move(options)),
-        choices_(options_.echo.size()) {}
+        choices_(n_choices) {}
+
+  void OnPromptLogprobs(size_t index, const Logprobs& logprobs) override {
+    choices_[index].prompt.push_back(logprobs);
+  }
 
   void OnDelta(size_t index, const Delta& delta) override {
     State& choice = choices_[index];
     std::string text = Begin(index) + delta.content;
-    if (options_.stream) return Send(index, text, Json(), delta.tokens);
+    AddLogprobs(choice, delta.tokens);
+    if (options_.stream) return Send(index, text, Json());
     choice.text += text;
-    choice.tokens.insert(choice.tokens.end(), delta.tokens.begin(), delta.tokens.end());
   }
 
   void OnChoiceEnd(size_t index, const Finish& finish, const std::string&) override {
@@ -42,7 +62,7 @@ class CompletionAnswer : public Answer {
     choice.finish_reason = FinishReasonName(finish.reason);
     std::string text = Begin(index);
     if (options_.stream) {
-      Send(index, text, choice.finish_reason, {});
+      Send(index, text, choice.finish_reason);
     } else {
       choice.text += text;
     }
@@ -59,45 +79,66 @@ class CompletionAnswer : public Answer {
  private:
   struct State {
     std::string text, finish_reason;
-    std::vector<TokenChoice> tokens;
+    std::vector<Logprobs> prompt;  // from its second token on
+    Json logprobs;                 // that are not sent yet
     bool begun = false;
-    size_t offset = 0;  // of the next token's text, for text_offset
+    size_t offset = 0;  // of the next token's text, in characters, for text_offset
   };
 
+  // The prompt's text and log-probabilities, where they are a part of the answer.
   std::string Begin(size_t index) {
-    if (choices_[index].begun) return "";
-    choices_[index].begun = true;
-    choices_[index].offset = options_.echo[index].size();
-    return options_.echo[index];
+    State& choice = choices_[index];
+    if (std::exchange(choice.begun, true) || !options_.echo) return "";
+    const std::vector<int32_t>& prompt = options_.prompts[index / options_.n];
+    if (options_.with_logprobs) {
+      text::Detokenizer detokenizer(context_.tokenizer, {.skip_special = true, .at_text_start = true});
+      for (size_t i = 0; i < prompt.size() && i <= choice.prompt.size(); ++i) {
+        AddLogprob(choice, prompt[i], i == 0 ? nullptr : &choice.prompt[i - 1]);
+        choice.offset += CharactersIn(detokenizer.Push(prompt[i]));
+      }
+      choice.prompt = {};
+    }
+    std::string text = context_.tokenizer.Decode(prompt, true);
+    choice.offset = CharactersIn(text);
+    return text;
   }
   Json Head() const {
     return {{"id", id_}, {"object", "text_completion"}, {"created", created_}, {"model", context_.model_id}};
   }
-  Json LogprobsJson(State& choice, const std::vector<TokenChoice>& tokens) const {
-    if (!options_.with_logprobs) return {};
-    Json json = {{"tokens", Json::array()},
-                 {"token_logprobs", Json::array()},
-                 {"top_logprobs", Json::array()},
-                 {"text_offset", Json::array()}};
-    for (const TokenChoice& token : tokens) {
-      const std::string& piece = context_.tokenizer.Piece(token.token);
-      json["tokens"].push_back(piece);
-      json["token_logprobs"].push_back(std::max(token.logprobs.logprob, -9999.0f));
-      Json top = Json::object();
-      for (const TokenLogprob& t : token.logprobs.top)
-        top[context_.tokenizer.Piece(t.token)] = std::max(t.logprob, -9999.0f);
-      json["top_logprobs"].push_back(std::move(top));
-      json["text_offset"].push_back(choice.offset);
-      choice.offset += piece.size();
+  // logprobs: null for the first token of a prompt, which follows nothing.
+  void AddLogprob(State& choice, int32_t token, const Logprobs* logprobs) const {
+    Json& json = choice.logprobs;
+    if (json.is_null())
+      json = {{"tokens", Json::array()},
+              {"token_logprobs", Json::array()},
+              {"top_logprobs", Json::array()},
+              {"text_offset", Json::array()}};
+    const std::string& piece = context_.tokenizer.Piece(token);
+    json["tokens"].push_back(piece);
+    json["text_offset"].push_back(choice.offset);
+    Json top;
+    if (logprobs != nullptr) {
+      top = Json::object();
+      for (const TokenLogprob& t : logprobs->top)
+        top.emplace(context_.tokenizer.Piece(t.token), std::max(t.logprob, kLeastLogprob));
+      top[piece] = std::max(logprobs->logprob, kLeastLogprob);  // also where it is none of the likeliest
     }
-    return json;
+    json["top_logprobs"].push_back(std::move(top));
+    json["token_logprobs"].push_back(logprobs != nullptr ? Json(std::max(logprobs->logprob, kLeastLogprob))
+                                                         : Json());
   }
-  void Send(size_t index, const std::string& text, Json finish_reason,
-            const std::vector<TokenChoice>& tokens) {
+  void AddLogprobs(State& choice, const std::vector<TokenChoice>& tokens) const {
+    if (!options_.with_logprobs) return;
+    for (const TokenChoice& token : tokens) {
+      AddLogprob(choice, token.token, &token.logprobs);
+      choice.offset += CharactersIn(context_.tokenizer.Piece(token.token));
+    }
+  }
+  void Send(size_t index, const std::string& text, Json finish_reason) {
     Json chunk = Head();
     chunk["choices"] = Json::array({{{"text", text},
                                      {"index", index},
-                                     {"logprobs", LogprobsJson(choices_[index], tokens)},
+                                     {"logprobs", std::exchange(choices_[index].logprobs, Json())},
                                      {"finish_reason", std::move(finish_reason)}}});
     if (options_.with_usage) chunk["usage"] = nullptr;
     events_.Send(DataEvent(chunk));
@@ -117,7 +158,7 @@ class CompletionAnswer : public Answer {
     for (size_t i = 0; i < choices_.size(); ++i)
       json["choices"].push_back({{"text", choices_[i].text},
                                  {"index", i},
-                                 {"logprobs", LogprobsJson(choices_[i], choices_[i].tokens)},
+                                 {"logprobs", std::move(choices_[i].logprobs)},
                                  {"finish_reason", choices_[i].finish_reason}});
     json["usage"] = usage_.ToJson();
     RespondJson(*exchange_, json);
@@ -182,28 +223,46 @@ void Completions(const ApiContext& context, const std::shared_ptr<Exchange>& exc
   generation.sampling = params.Sampling(context.sampling, context.spec.vocab_size());
   generation.ignore_eos = params.Bool("ignore_eos", false);
   generation.choice.stop = params.Strings("stop", 16);
+  generation.choice.end_token = true;
   const bool echo = params.Bool("echo", false);
   if (params.Has("logprobs")) {
     generation.top_logprobs = static_cast<int>(params.Int("logprobs", 0, 0, 20));
-    if (echo) throw ApiError(400, "logprobs: of the prompt (echo) are not supported", "logprobs");
+    generation.prompt_logprobs = echo;
   }
   CompletionAnswer::Options options = {
-      params.Bool("stream", false), false, generation.top_logprobs >= 0, {}, generation.n};
+      .stream = params.Bool("stream", false),
+      .with_usage = false,
+      .with_logprobs = generation.top_logprobs >= 0,
+      .n = generation.n,
+      .echo = echo,
+      .prompts = {},
+  };
   if (const Json* more = params.Find("stream_options"); more != nullptr && options.stream) {
     if (!more->is_object()) throw ApiError(400, "stream_options: expected an object", "stream_options");
     options.with_usage = Params(*more).Bool("include_usage", false);
   }
-  SetStructure(params, &generation);
+  SetStructure(context, params, &generation);
   generation.prompts = PromptsOf(context, params);
-  size_t longest = 0;
+  size_t longest = 0, all = 0;
   for (const auto& prompt : generation.prompts) {
     if (prompt.empty()) throw ApiError(400, "the prompt is empty", "prompt");
     longest = std::max(longest, prompt.size());
-    for (uint32_t i = 0; i < generation.n; ++i)
-      options.echo.push_back(echo ? context.tokenizer.Decode(prompt, true) : std::string());
+    all += prompt.size() * generation.n;
   }
-  generation.max_tokens = MaxTokens(context, params, longest, kDefaultTokens);
-  Submit(context, generation, std::make_shared<CompletionAnswer>(context, exchange, std::move(options)));
+  if (generation.prompt_logprobs &&
+      all * static_cast<size_t>(1 + generation.top_logprobs) > kMostPromptLogprobs)
+    throw ApiError(
+        400,
+        fmt::format(
+            "logprobs: {} tokens of prompts with {} alternatives each are more than the {} values that "
+            "an answer may have; send fewer prompts, or ask for fewer alternatives",
+            all, generation.top_logprobs, kMostPromptLogprobs),
+        "logprobs");
+  if (echo) options.prompts = generation.prompts;
+  generation.max_tokens = MaxTokens(context, params, longest, kDefaultTokens, echo ? 0 : 1);
+  Submit(context, generation,
+         std::make_shared<CompletionAnswer>(context, exchange, std::move(options),
+                                            generation.prompts.size() * generation.n));
 }
 
 }  // namespace onecopy::serve

@@ -258,7 +258,7 @@ void Responses(const ApiContext& context, const std::shared_ptr<Exchange>& excha
   generation.sampling = params.Sampling(context.sampling, context.spec.vocab_size());
   generation.ignore_eos = params.Bool("ignore_eos", false);
   if (const Json* text = params.Find("text"); text != nullptr && text->is_object())
-    if (const Json* format = Params(*text).Find("format")) SetResponseFormat(*format, &generation);
+    if (const Json* format = Params(*text).Find("format")) SetResponseFormat(context, *format, &generation);
   SetPrompt(context, PromptOf(params), &generation);
   generation.max_tokens = MaxTokens(context, params, generation.prompts[0].size(),
                                     params.Int("max_output_tokens", 0, 1, INT32_MAX));

@@ -38,6 +38,7 @@ struct Scheduler::Sequence {
   uint32_t length() const { return static_cast<uint32_t>(tokens.size()); }
   bool reads() const { return computed < n_prompt; }
   uint32_t generated() const { return length() - n_prompt; }
+  bool scores() const { return request.prompt_logprobs; }
 
   SequenceRequest request;
   std::optional<text::Sampler> sampler;  // from its first turn on: it is as large as the vocabulary
@@ -45,6 +46,7 @@ struct Scheduler::Sequence {
   const uint32_t n_prompt;
   uint32_t computed = 0;  // tokens whose keys and values are in the cache
   uint32_t cached = 0;    // of which came from another's
+  uint32_t scored = 0;    // the last token of the prompt whose log-probability was told
   uint32_t slot = 0;      // while it runs
   bool ended = false;
   uint64_t last_turn = 0;
@@ -61,6 +63,8 @@ Scheduler::Scheduler(StepEngine& engine, std::vector<int32_t> end_tokens, const 
       limits_(engine.limits()),
       capacity_(
           static_cast<uint32_t>(std::min<uint64_t>(limits_.context, limits_.pages * limits_.page_tokens))),
+      score_rows_(static_cast<uint32_t>(
+          std::clamp<uint64_t>(options.score_logits / limits_.vocab, 1, limits_.chunk_tokens))),
       slots_(engine, KeepUnit()) {
   ONECOPY_CHECK(options_.max_sequences > 0 && options_.max_sequences <= limits_.slots);
 }
@@ -68,7 +72,7 @@ Scheduler::Scheduler(StepEngine& engine, std::vector<int32_t> end_tokens, const 
 Scheduler::~Scheduler() = default;
 
 void Scheduler::Add(SequenceRequest request) {
-  ONECOPY_CHECK(!request.prompt.empty() && request.prompt.size() < capacity_ && request.max_tokens > 0);
+  ONECOPY_CHECK(!request.prompt.empty() && request.prompt.size() < capacity_);
   request.max_tokens = std::min(request.max_tokens, capacity_ - static_cast<uint32_t>(request.prompt.size()));
   waiting_.push_back(std::make_unique<Sequence>(std::move(request), options_.now()));
 }
@@ -156,14 +160,19 @@ bool Scheduler::TryAdmit(Sequence& sequence) {
   return false;
 }
 
+// Where a table has another kernel for many tokens, prompts that are scored are read in other pieces than the others.
+bool Scheduler::Lends(const Sequence& sequence) const {
+  return !(limits_.fixed_chunks && sequence.scores());
+}
+
 void Scheduler::ShareBest(Sequence& sequence) {
-  if (!Shares()) return;
+  if (!Shares() || sequence.scores()) return;
   // The last token of the prompt is computed in any case, for its logits.
   const std::span<const int32_t> prompt(sequence.tokens.data(), sequence.n_prompt);
   const uint32_t most = sequence.n_prompt - 1;
   SlotPool::Beginning best = slots_.FindKept(prompt, most);
   for (const auto& s : running_) {
-    if (s.get() == &sequence) continue;
+    if (s.get() == &sequence || !Lends(*s)) continue;
     const uint32_t common =
         slots_.Common(prompt.first(most), std::span(s->tokens).first(std::min(s->computed, s->n_prompt)));
     if (common > best.tokens) best = {s->slot, common};
@@ -175,17 +184,18 @@ void Scheduler::ShareBest(Sequence& sequence) {
 
 // Whether a sequence before this one reads the same beginning just now, and is to be waited for.
 bool Scheduler::IsReadByAnother(const Sequence& sequence) const {
-  if (sequence.computed > 0 || !Shares()) return false;
+  if (sequence.computed > 0 || !Shares() || sequence.scores()) return false;
   const std::span<const int32_t> prompt(sequence.tokens.data(), sequence.n_prompt - 1);
   for (const auto& other : running_) {
     if (other.get() == &sequence) return false;
+    if (!Lends(*other)) continue;
     if (slots_.Common(prompt, std::span(other->tokens).first(other->n_prompt)) > other->computed) return true;
   }
   return false;
 }
 
 void Scheduler::KeepPrompt(const Sequence& sequence) {
-  if (!Shares() || limits_.slots == options_.max_sequences) return;
+  if (!Shares() || limits_.slots == options_.max_sequences || !Lends(sequence)) return;
   slots_.Keep(sequence.slot,
               std::span(sequence.tokens).first(std::min(sequence.computed, sequence.n_prompt)));
 }
@@ -208,6 +218,33 @@ void Scheduler::AdjustChunk(double seconds) {
   }
 }
 
+// Where the next piece of the prompt ends: after at most `budget` tokens, and where it is scored, as many as there may be rows
+// of logits beside those that the step has.
+uint32_t Scheduler::ChunkEnd(const Sequence& s, uint32_t budget, size_t rows) const {
+  if (limits_.fixed_chunks) {
+    const uint32_t unit = s.scores() ? score_rows_ : limits_.chunk_tokens;
+    return std::min(s.n_prompt, RoundDown(s.computed, unit) + unit);
+  }
+  if (s.scores()) budget = std::min<uint32_t>(budget, score_rows_ - std::min<size_t>(rows, score_rows_));
+  return std::min(s.n_prompt, s.computed + budget);
+}
+
+// Puts the tokens up to `end` into the step, and what is asked of their logits.
+void Scheduler::AddChunk(Sequence& s, uint32_t end, proto::Step* step, std::vector<Row>* rows) const {
+  for (uint32_t p = s.computed; p < end; ++p) {
+    const auto row = static_cast<uint32_t>(step->tokens_size());
+    step->add_tokens(s.tokens[p]);
+    step->add_slots(s.slot);
+    step->add_positions(p);
+    const bool last = p + 1 == s.n_prompt;
+    const bool wanted = last ? s.generated() == 0 && s.request.max_tokens > 0 : s.scores() && p >= s.scored;
+    if (!wanted) continue;
+    step->add_logit_rows(row);
+    rows->push_back({&s, last ? 0 : p + 1});
+  }
+  s.computed = end;
+}
+
 bool Scheduler::RunPrefill() {
   std::vector<Sequence*> readers;
   for (const auto& s : running_) {
@@ -223,28 +260,18 @@ bool Scheduler::RunPrefill() {
   uint64_t new_pages = 0;
   proto::Step step;
   step.set_prefill(true);
-  std::vector<Sequence*> rows;
+  std::vector<Row> rows;
   for (Sequence* s : readers) {
     if (budget == 0) break;
+    const uint32_t end = ChunkEnd(*s, budget, rows.size());
+    if (end == s->computed) continue;
     // The pages of a prompt were counted when it was admitted; decoding sequences may have taken them since.
-    uint32_t end = std::min(s->n_prompt, s->computed + budget);
-    if (limits_.fixed_chunks)
-      end = std::min(s->n_prompt, RoundDown(s->computed, limits_.chunk_tokens) + limits_.chunk_tokens);
     const auto pages = [&](uint32_t n) { return (n + limits_.page_tokens - 1) / limits_.page_tokens; };
     new_pages += pages(end) - pages(s->computed);
     if (!slots_.FreePages(new_pages)) break;
     s->last_turn = ++turns_;
-    for (uint32_t p = s->computed; p < end; ++p) {
-      step.add_tokens(s->tokens[p]);
-      step.add_slots(s->slot);
-      step.add_positions(p);
-    }
     budget -= std::min(budget, end - s->computed);
-    s->computed = end;
-    if (end == s->n_prompt && s->generated() == 0) {
-      step.add_logit_rows(static_cast<uint32_t>(step.tokens_size()) - 1);
-      rows.push_back(s);
-    }
+    AddChunk(*s, end, &step, &rows);
     if (limits_.fixed_chunks) break;
   }
   if (step.tokens_size() == 0) {  // no page for any of them: the youngest makes way
@@ -255,6 +282,8 @@ bool Scheduler::RunPrefill() {
   Run(step, rows);
   const double seconds = Seconds(start, options_.now());
   if (chunk && static_cast<uint32_t>(step.tokens_size()) >= whole) AdjustChunk(seconds);
+  for (Sequence* s : readers)
+    if (!s->reads() && s->request.max_tokens == 0) End(*s, FinishReason::kLength);
   decode_owed_ = kDecodeShare * seconds;
   if (decode_owed_ == 0) decode_owed_ = 1e-9;  // one step at least
   if (observer_ != nullptr) observer_->OnStep(true, static_cast<size_t>(step.tokens_size()), seconds);
@@ -296,7 +325,7 @@ bool Scheduler::RunDecode() {
     return false;
   }
   proto::Step step;
-  std::vector<Sequence*> rows;
+  std::vector<Row> rows;
   for (const auto& s : running_) {
     if (s->reads()) continue;
     const uint32_t end = std::min(s->length(), s->computed + kReplayTokens);
@@ -308,7 +337,7 @@ bool Scheduler::RunDecode() {
     s->computed = end;
     if (end < s->length()) continue;
     step.add_logit_rows(static_cast<uint32_t>(step.tokens_size()) - 1);
-    rows.push_back(s.get());
+    rows.push_back({s.get()});
   }
   if (step.tokens_size() == 0) return false;  // all of them have made way
   const Clock::time_point start = options_.now();
@@ -320,27 +349,49 @@ bool Scheduler::RunDecode() {
   return true;
 }
 
-// rows: whose next tokens the step's logits choose, in their order.
-void Scheduler::Run(const proto::Step& step, const std::vector<Sequence*>& rows) {
+// What may come next, by row; nothing where all may. In a pass of its own, so that its time is known.
+std::vector<std::span<const uint64_t>> Scheduler::Masks(const std::vector<Row>& rows) {
+  std::vector<std::span<const uint64_t>> masks(rows.size());
+  const auto has_filter = [](const Row& row) {
+    return row.prompt_token == 0 && row.sequence->request.filter != nullptr;
+  };
+  if (std::none_of(rows.begin(), rows.end(), has_filter)) return masks;
+  const Clock::time_point start = options_.now();
+  engine_.ForEach(rows.size(), [&](size_t i) {
+    if (has_filter(rows[i])) masks[i] = rows[i].sequence->request.filter->Allowed();
+  });
+  mask_seconds_ += Seconds(start, options_.now());
+  return masks;
+}
+
+// rows: what the step's logits are for, in their order.
+void Scheduler::Run(const proto::Step& step, const std::vector<Row>& rows) {
   const std::span<const float> logits = engine_.Forward(step);
   struct Choice {
     text::SampleResult sample;
     Logprobs logprobs;
   };
   std::vector<Choice> choices(rows.size());
+  mask_seconds_ = 0;
+  const std::vector<std::span<const uint64_t>> masks = Masks(rows);
   engine_.ForEach(rows.size(), [&](size_t i) {
     const std::span<const float> row = logits.subspan(i * limits_.vocab, limits_.vocab);
-    Sequence& s = *rows[i];
-    const std::span<const uint64_t> allowed =
-        s.request.filter ? s.request.filter->Allowed() : std::span<const uint64_t>();
-    choices[i].sample = s.sampler->Sample(row, s.tokens, allowed);
+    Sequence& s = *rows[i].sequence;
+    if (const uint32_t scored = rows[i].prompt_token; scored > 0) {
+      choices[i].logprobs = LogprobsOf(row, s.tokens[scored], s.request.top_logprobs);
+      return;
+    }
+    choices[i].sample = s.sampler->Sample(row, s.tokens, masks[i]);
     if (choices[i].sample.status == text::SampleStatus::kOk && s.request.top_logprobs >= 0)
       choices[i].logprobs = LogprobsOf(row, choices[i].sample.token, s.request.top_logprobs);
   });
   for (size_t i = 0; i < rows.size(); ++i) {
-    Sequence& s = *rows[i];
+    Sequence& s = *rows[i].sequence;
     const text::SampleResult& sample = choices[i].sample;
-    if (sample.status == text::SampleStatus::kOk) {
+    if (rows[i].prompt_token > 0) {
+      s.scored = rows[i].prompt_token;
+      s.request.sink->OnPromptLogprobs(choices[i].logprobs);
+    } else if (sample.status == text::SampleStatus::kOk) {
       Take(s, sample.token, s.request.top_logprobs >= 0 ? &choices[i].logprobs : nullptr);
     } else if (sample.status == text::SampleStatus::kNoCandidate && s.request.filter) {
       if (s.request.filter->complete()) {  // nothing may follow, and the vocabulary has no token that ends
@@ -354,6 +405,7 @@ void Scheduler::Run(const proto::Step& step, const std::vector<Sequence*>& rows)
                       text::Describe(sample.status)));
     }
   }
+  if (observer_ != nullptr && mask_seconds_ > 0) observer_->OnMasks(mask_seconds_);
 }
 
 void Scheduler::Take(Sequence& sequence, int32_t token, const Logprobs* logprobs) {
@@ -367,9 +419,15 @@ void Scheduler::Take(Sequence& sequence, int32_t token, const Logprobs* logprobs
   }
   sequence.last_token = now;
   sequence.tokens.push_back(token);
-  if (!sequence.request.ignore_eos && std::binary_search(end_tokens_.begin(), end_tokens_.end(), token))
+  if (!sequence.request.ignore_eos && std::binary_search(end_tokens_.begin(), end_tokens_.end(), token)) {
+    if (logprobs != nullptr) sequence.request.sink->OnEndToken(token, *logprobs);
     return End(sequence, FinishReason::kStop);
-  if (sequence.request.filter) sequence.request.filter->Accept(token);
+  }
+  if (sequence.request.filter) {
+    const Clock::time_point start = options_.now();
+    sequence.request.filter->Accept(token);
+    mask_seconds_ += Seconds(start, options_.now());
+  }
   if (!sequence.request.sink->OnToken(token, logprobs)) return End(sequence, FinishReason::kStop);
   if (sequence.generated() >= sequence.request.max_tokens) End(sequence, FinishReason::kLength);
 }

@@ -33,6 +33,8 @@ class Scheduler {
         32;  // that have a slot at once; the engine has more slots, for prompts that are kept
     bool keep_prompts = true;
     double chunk_seconds = 0.4;
+    // Logits of a step at most, where a prompt's log-probabilities are asked for. Every rank has a buffer of that size.
+    uint64_t score_logits = 8 << 20;
     std::function<Clock::time_point()> now = [] { return Clock::now(); };
   };
 
@@ -60,6 +62,11 @@ class Scheduler {
 
  private:
   struct Sequence;
+  // What a row of a step's logits is for: the sequence's next token, or the log-probability of a token of its prompt.
+  struct Row {
+    Sequence* sequence;
+    uint32_t prompt_token = 0;  // its index; 0: the next token
+  };
 
   void EndCancelled();
   void Admit();
@@ -75,7 +82,12 @@ class Scheduler {
   void MakeWay(size_t index);
   bool RunPrefill();
   bool RunDecode();
-  void Run(const proto::Step& step, const std::vector<Sequence*>& rows);
+  void Run(const proto::Step& step, const std::vector<Row>& rows);
+  std::vector<std::span<const uint64_t>> Masks(const std::vector<Row>& rows);
+  uint32_t ChunkEnd(const Sequence& sequence, uint32_t budget, size_t rows) const;
+  void AddChunk(Sequence& sequence, uint32_t end, proto::Step* step, std::vector<Row>* rows) const;
+  // Whether others may have the beginning of its prompt.
+  bool Lends(const Sequence& sequence) const;
   void Take(Sequence& sequence, int32_t token, const Logprobs* logprobs);
   void End(Sequence& sequence, FinishReason reason, const std::string& error = {});
   void KeepPrompt(const Sequence& sequence);
@@ -90,11 +102,13 @@ class Scheduler {
   SchedulerObserver* const observer_;
   const StepEngine::Limits limits_;
   const uint32_t capacity_;
+  const uint32_t score_rows_;  // of a step
   SlotPool slots_;
   std::deque<std::unique_ptr<Sequence>> waiting_;
   std::vector<std::unique_ptr<Sequence>> running_;  // in the order they were admitted
   uint64_t turns_ = 0;                              // given to prompts so far
   uint32_t chunk_pages_ = 2;                        // of a chunk while others decode
+  double mask_seconds_ = 0;                         // of this step
   double decode_owed_ = 0;  // seconds that decoding sequences may run before the next chunk
 };
 
@@ -103,6 +117,8 @@ class SchedulerObserver {
  public:
   virtual ~SchedulerObserver() = default;
   virtual void OnStep(bool prefill, size_t tokens, double seconds) = 0;
+  // How much of a step's time went into what may come next, by grammars.
+  virtual void OnMasks(double seconds) = 0;
   virtual void OnFirstToken(double seconds_since_added) = 0;
   virtual void OnNextToken(double seconds_since_last) = 0;
   virtual void OnMadeWay() = 0;

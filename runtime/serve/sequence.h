@@ -47,6 +47,10 @@ class TokenSink {
   virtual ~TokenSink() = default;
   // logprobs: null unless asked for. False: the sequence ends here, as after a stop string.
   virtual bool OnToken(int32_t token, const Logprobs* logprobs) = 0;
+  // Where the prompt's were asked for: of its second token, then of its third, …, before any OnToken.
+  virtual void OnPromptLogprobs(const Logprobs&) {}
+  // The token that ended the sequence, and is no part of what it says; where log-probabilities were asked for.
+  virtual void OnEndToken(int32_t, const Logprobs&) {}
   // The last call.
   virtual void OnFinish(const Finish& finish) = 0;
   // Whether whoever asked has gone. From any thread.
@@ -66,10 +70,11 @@ class TokenFilter {
 
 struct SequenceRequest {
   std::vector<int32_t> prompt;  // at least one token, ids of the model's vocabulary
-  uint32_t max_tokens = 0;      // new ones, at least 1
+  uint32_t max_tokens = 0;      // new ones; 0: the prompt is read, and that is all
   text::SamplerOptions sampling;
   bool ignore_eos = false;
-  int top_logprobs = -1;  // how many alternatives; -1: no log-probabilities at all
+  int top_logprobs = -1;         // how many alternatives; -1: no log-probabilities at all
+  bool prompt_logprobs = false;  // those of the prompt's tokens, too; its beginning is then never another's
   std::shared_ptr<TokenSink> sink;
   std::unique_ptr<TokenFilter> filter;  // null: every token may come
   std::optional<Clock::time_point> deadline;

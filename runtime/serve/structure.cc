@@ -4,23 +4,25 @@
 
 namespace onecopy::serve {
 
-std::shared_ptr<const grammar::Grammar> GrammarOfSchema(const Json& schema, const char* field) {
+std::shared_ptr<const grammar::Grammar> GrammarOfSchema(const ApiContext& context, const Json& schema,
+                                                        const char* field) {
   try {
-    return grammar::Grammar::FromJsonSchema(schema);
+    return context.grammars.OfJsonSchema(schema);
   } catch (const Error& error) {
     throw ApiError(400, fmt::format("{}: {}", field, error.what()), field);
   }
 }
 
-std::shared_ptr<const grammar::Grammar> GrammarOfGbnf(const std::string& gbnf, const char* field) {
+std::shared_ptr<const grammar::Grammar> GrammarOfGbnf(const ApiContext& context, const std::string& gbnf,
+                                                      const char* field) {
   try {
-    return grammar::Grammar::FromGbnf(gbnf);
+    return context.grammars.OfGbnf(gbnf);
   } catch (const Error& error) {
     throw ApiError(400, fmt::format("{}: {}", field, error.what()), field);
   }
 }
 
-void SetResponseFormat(const Json& format, Generation* generation) {
+void SetResponseFormat(const ApiContext& context, const Json& format, Generation* generation) {
   constexpr const char* kField = "response_format";
   if (!format.is_object()) throw ApiError(400, "response_format: expected an object", kField);
   const Params fields(format);
@@ -33,20 +35,20 @@ void SetResponseFormat(const Json& format, Generation* generation) {
     generation->grammar = grammar::Grammar::JsonObject();
   } else if (type == "json_object" || type == "json_schema") {
     if (schema == nullptr) throw ApiError(400, "response_format: of type json_schema needs a schema", kField);
-    generation->grammar = GrammarOfSchema(*schema, kField);
+    generation->grammar = GrammarOfSchema(context, *schema, kField);
   } else {
     throw ApiError(400, "response_format: expected the type text, json_object or json_schema", kField);
   }
 }
 
-void SetStructure(const Params& params, Generation* generation) {
+void SetStructure(const ApiContext& context, const Params& params, Generation* generation) {
   const Json* format = params.Find("response_format");
-  if (format != nullptr) SetResponseFormat(*format, generation);
+  if (format != nullptr) SetResponseFormat(context, *format, generation);
   const std::string gbnf = params.String("grammar", "");
   if (gbnf.empty()) return;
   if (generation->grammar != nullptr)
     throw ApiError(400, "grammar: excludes a response_format of JSON", "grammar");
-  generation->grammar = GrammarOfGbnf(gbnf, "grammar");
+  generation->grammar = GrammarOfGbnf(context, gbnf, "grammar");
 }
 
 GrammarFilter::GrammarFilter(std::shared_ptr<const grammar::Grammar> grammar,

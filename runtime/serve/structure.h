@@ -8,12 +8,14 @@ namespace onecopy::serve {
 
 // "response_format" of chat completions, also "text.format" of Responses: {"type": "text"}, {"type": "json_object"}, or
 // {"type": "json_schema"} with the schema beside it or in "json_schema". Errors: ApiError.
-void SetResponseFormat(const Json& format, Generation* generation);
+void SetResponseFormat(const ApiContext& context, const Json& format, Generation* generation);
 // "response_format" and "grammar" of a request, of which one may be there. Errors: ApiError.
-void SetStructure(const Params& params, Generation* generation);
+void SetStructure(const ApiContext& context, const Params& params, Generation* generation);
 // Errors: ApiError, which names the field.
-std::shared_ptr<const grammar::Grammar> GrammarOfSchema(const Json& schema, const char* field);
-std::shared_ptr<const grammar::Grammar> GrammarOfGbnf(const std::string& gbnf, const char* field);
+std::shared_ptr<const grammar::Grammar> GrammarOfSchema(const ApiContext& context, const Json& schema,
+                                                        const char* field);
+std::shared_ptr<const grammar::Grammar> GrammarOfGbnf(const ApiContext& context, const std::string& gbnf,
+                                                      const char* field);
 
 // Keeps a sequence to a grammar, from the place where the answer proper begins.
 class GrammarFilter : public TokenFilter {

@@ -7,7 +7,7 @@
 namespace onecopy::serve {
 
 struct WebFile {
-  std::string_view name, bytes;
+  std::string_view name, hash, bytes, gzip;  // hash: of bytes
 };
 std::span<const WebFile> WebFiles();
 

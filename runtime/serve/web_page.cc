@@ -16,6 +16,22 @@ const char* ContentTypeOf(std::string_view name) {
   return "application/octet-stream";
 }
 
+// RFC 9110, section 12.5.3: "gzip, br", "br, gzip;q=0.5"; not "gzip;q=0".
+bool TakesGzip(const HttpRequest& request) {
+  std::string_view rest = request.Header("accept-encoding");
+  while (!rest.empty()) {
+    std::string_view item = rest.substr(0, rest.find(','));
+    rest.remove_prefix(std::min(rest.size(), item.size() + 1));
+    item.remove_prefix(std::min(item.size(), item.find_first_not_of(' ')));
+    const std::string_view name = item.substr(0, item.find_first_of("; "));
+    if (name != "gzip" && name != "*") continue;
+    const size_t weight = item.find("q=");
+    return weight == std::string_view::npos ||
+           item.find_first_of("123456789", weight) != std::string_view::npos;
+  }
+  return false;
+}
+
 }  // namespace
 
 void WebPage(const ApiContext&, const std::shared_ptr<Exchange>& exchange) {
@@ -27,7 +43,14 @@ void WebPage(const ApiContext&, const std::shared_ptr<Exchange>& exchange) {
   for (const WebFile& file : WebFiles()) {
     if (file.name != name) continue;
     HttpResponse response;
-    response.body = std::string(file.bytes);
+    // Browsers ask each time (no-cache), and are told that nothing has changed where it has not.
+    const bool gzip = TakesGzip(exchange->request()) && file.gzip.size() < file.bytes.size();
+    const std::string tag = fmt::format("\"{}{}\"", file.hash, gzip ? "-gzip" : "");
+    if (exchange->request().Header("if-none-match").find(tag) != std::string::npos) {
+      response.status = 304;
+    } else {
+      response.body = std::string(gzip ? file.gzip : file.bytes);
+    }
     response.content_type = ContentTypeOf(name);
     // Nothing but what this server has may run or be asked, whatever a model says.
     response.headers = {
@@ -38,7 +61,10 @@ void WebPage(const ApiContext&, const std::shared_ptr<Exchange>& exchange) {
          "'script'"},
         {"X-Content-Type-Options", "nosniff"},
         {"Referrer-Policy", "no-referrer"},
-        {"Cache-Control", "no-cache"}};
+        {"Cache-Control", "no-cache"},
+        {"ETag", tag},
+        {"Vary", "Accept-Encoding"}};
+    if (gzip) response.headers.emplace_back("Content-Encoding", "gzip");
     return exchange->Respond(std::move(response));
   }
   throw ApiError(404, "the page has no such file");

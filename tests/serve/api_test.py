@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
 """The routes of `serve`: tokens against `generate`'s, formats, parameters, errors."""
 
+import array
+import ast
+import gzip
 import json
 import math
+import os
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,6 +28,27 @@ def generate(prompt, n):
     out = subprocess.run([LAUNCHER, "-n", "1", "generate", "-p", prompt, "-n", str(n), "--temp", "0", "--json"],
                          capture_output=True, text=True, check=True).stdout
     return json.loads(out)
+
+
+def logprobs_after(ids):
+    """Of the whole vocabulary after each token, from the same build's logits."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([LAUNCHER, "-n", "1", "logits", "--tokens", ",".join(map(str, ids)), "--last", str(len(ids)), "-o", f"{folder}/logits.npy"],
+                       capture_output=True, check=True)
+        with open(f"{folder}/logits.npy", "rb") as file:
+            data = file.read()
+    # NumPy's format 1.0: magic, version, length of the header, header, values.
+    start = 10 + int.from_bytes(data[8:10], "little")
+    rows, columns = ast.literal_eval(data[10:start].decode())["shape"]
+    values = array.array("f", data[start:])
+    assert len(ids) == rows and len(values) == rows * columns
+    result = []
+    for row in range(rows):
+        logits = values[row * columns:(row + 1) * columns]
+        greatest = max(logits)
+        total = greatest + math.log(sum(math.exp(v - greatest) for v in logits))
+        result.append([v - total for v in logits])
+    return result
 
 
 class Api(unittest.TestCase):
@@ -113,24 +139,52 @@ class Api(unittest.TestCase):
             self.assertLess(sum(math.exp(p) for p in top.values()), 1.0001)
         # Against the logits that another command writes.
         ids = self.server.post("/tokenize", prompt=PROMPT)["tokens"]
-        try:
-            import numpy
-        except ImportError:
-            numpy = None
-        if numpy is not None:
-            import tempfile
-            with tempfile.NamedTemporaryFile(suffix=".npy") as file:
-                subprocess.run([LAUNCHER, "-n", "1", "logits", "--tokens", ",".join(map(str, ids)), "-o", file.name],
-                               capture_output=True, check=True)
-                logits = numpy.load(file.name)[-1].astype(float)
-            want = logits.max() - numpy.log(numpy.exp(logits - logits.max()).sum()) - logits.max()
-            self.assertAlmostEqual(logprobs["token_logprobs"][0], want, places=4)
+        self.assertAlmostEqual(logprobs["token_logprobs"][0], max(logprobs_after(ids)[-1]), places=4)
         chat = self.server.post("/v1/chat/completions", messages=[{"role": "user", "content": "Hello"}], max_tokens=4, temperature=0,
                                 logprobs=True, top_logprobs=2)["choices"][0]
         self.assertEqual("".join(t["token"] for t in chat["logprobs"]["content"]).strip(), chat["message"]["content"].strip())
         for token in chat["logprobs"]["content"]:
             self.assertEqual(len(token["top_logprobs"]), 2)
             self.assertEqual(bytes(token["bytes"]).decode(), token["token"])
+
+    def test_logprobs_of_prompts(self):
+        """As lm-evaluation-harness asks for them: the prompt scored, and one token or none behind it."""
+        ids = self.server.post("/tokenize", prompt=LONG)["tokens"]
+        for _ in range(2):  # the second time the prompt is known
+            whole = self.server.post("/v1/completions", prompt=LONG, max_tokens=4, temperature=0, echo=True, logprobs=2)
+            choice, logprobs = whole["choices"][0], whole["choices"][0]["logprobs"]
+            self.assertEqual(len(logprobs["tokens"]), len(ids) + 4)
+            for values in logprobs.values():
+                self.assertEqual(len(values), len(ids) + 4)
+            self.assertEqual((logprobs["token_logprobs"][0], logprobs["top_logprobs"][0]), (None, None))
+            for token, offset in zip(logprobs["tokens"], logprobs["text_offset"]):
+                if token.isascii() and offset > 0:
+                    self.assertEqual(choice["text"][offset:offset + len(token)], token)
+            for token, logprob, top in zip(*(logprobs[name][1:] for name in ("tokens", "token_logprobs", "top_logprobs"))):
+                self.assertIn(len(top), (2, 3))  # the token itself, where it is none of the two
+                self.assertEqual(top[token], logprob)
+        self.assertEqual(choice["text"], LONG + self.server.post("/v1/completions", prompt=LONG, max_tokens=4, temperature=0)["choices"][0]["text"])
+        scored = self.server.post("/v1/completions", prompt=[LONG, PROMPT], max_tokens=0, echo=True, logprobs=2)
+        self.assertEqual(scored["choices"][0]["logprobs"]["token_logprobs"], logprobs["token_logprobs"][:-4])
+        self.assertEqual([c["text"] for c in scored["choices"]], [LONG, PROMPT])
+        self.assertEqual((scored["choices"][0]["finish_reason"], scored["usage"]["completion_tokens"]), ("length", 0))
+        streamed = self.server.stream("/v1/completions", prompt=LONG, max_tokens=4, temperature=0, echo=True, logprobs=2)
+        pieces = [e["choices"][0]["logprobs"] for e in streamed if e["choices"][0]["logprobs"]]
+        self.assertEqual({name: [v for piece in pieces for v in piece[name]] for name in logprobs}, logprobs)
+        self.refused("/v1/completions", {"prompt": [1] * 20000, "echo": True, "logprobs": 20}, 400, "logprobs")
+        # Against the logits that another command writes.
+        for i, want in enumerate(logprobs_after(ids)[:-1], 1):
+            self.assertAlmostEqual(logprobs["token_logprobs"][i], want[ids[i]], places=3)
+
+    def test_the_token_that_ends_an_answer_has_its_logprob(self):
+        """So that there are as many as tokens were computed."""
+        end = json.loads(subprocess.run([LAUNCHER, "-n", "1", "inspect", "--json"], capture_output=True, check=True).stdout)
+        end = end["metadata"]["tokenizer.ggml.eos_token_id"]
+        got = self.server.post("/v1/completions", prompt=PROMPT, max_tokens=8, temperature=0, logit_bias={str(end): 100}, logprobs=0, echo=True)
+        ids = self.server.post("/tokenize", prompt=PROMPT)["tokens"]
+        self.assertEqual((got["choices"][0]["finish_reason"], got["choices"][0]["text"]), ("stop", PROMPT))
+        self.assertEqual(len(got["choices"][0]["logprobs"]["tokens"]), len(ids) + 1)
+        self.assertEqual(got["usage"]["completion_tokens"], 1)
 
     def test_biases_and_penalties(self):
         plain = self.server.post("/v1/completions", prompt=PROMPT, max_tokens=1, temperature=0, logprobs=0)["choices"][0]
@@ -207,7 +261,44 @@ class Api(unittest.TestCase):
         self.assertEqual(self.server.ask("GET", "/health")[2], {"status": "ready"})
         self.assertEqual(self.server.ask("GET", "/health", headers={"X-Request-Id": "abc-1"})[1]["X-Request-Id"], "abc-1")
         for path, status in (("/v1/models", 403), ("/", 200)):  # another site may link to the page
-            self.assertEqual(self.server.ask("GET", path, headers={"Sec-Fetch-Site": "cross-site"})[0], status)
+            for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Host": "evil.example:8080"}, {"Origin": "http://evil.example"}):
+                got, answered, _ = self.server.ask("GET", path, headers=headers)
+                self.assertEqual(got, status, headers)
+                self.assertEqual([name for name in answered if name.lower().startswith("access-control")], [])
+        self.assertEqual(self.server.ask("POST", "/v1/completions", {"prompt": "a", "max_tokens": 1}, {"Host": "evil.example"})[0], 403)
+        self.assertEqual(self.server.ask("GET", "/v1/models", headers={"Host": f"localhost:{self.server.port}"})[0], 200)
+
+    def test_the_page_is_sent_compressed_to_those_that_take_it(self):
+        def get(path, **headers):
+            connection = self.server.connect()
+            connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+            answer = connection.getresponse()
+            body = answer.read()
+            # What a browser that keeps connections sees next.
+            connection.request("GET", "/health")
+            self.assertEqual(connection.getresponse().status, 200)
+            connection.close()
+            return answer, body
+
+        names = os.listdir(f"{TREE}/runtime/serve/web")
+        names.remove("README.md")
+        on_the_wire = 0
+        for name in names:
+            path = "/openapi.json" if name == "openapi.json" else f"/web/{name}"
+            plain, whole = get(path)
+            self.assertIsNone(plain.getheader("Content-Encoding"))
+            answer, body = get(path, Accept_Encoding="br, gzip;q=0.8")
+            if answer.getheader("Content-Encoding") is not None:
+                self.assertEqual(answer.getheader("Content-Encoding"), "gzip")
+                self.assertEqual(gzip.decompress(body), whole)
+                self.assertNotEqual(answer.getheader("ETag"), plain.getheader("ETag"))
+                on_the_wire += len(body)
+            self.assertEqual((answer.getheader("Vary"), plain.getheader("Vary")), ("Accept-Encoding",) * 2)
+            same, nothing = get(path, Accept_Encoding="gzip", If_None_Match=answer.getheader("ETag"))
+            self.assertEqual((same.status, nothing, same.getheader("ETag")), (304, b"", answer.getheader("ETag")))
+            self.assertIsNone(get(path, Accept_Encoding="gzip;q=0, identity")[0].getheader("Content-Encoding"))
+        self.assertLess(on_the_wire, 80_000)
+        self.assertGreater(on_the_wire, 10_000)
 
     def test_the_machine_and_metrics(self):
         self.server.post("/v1/completions", prompt=PROMPT, max_tokens=5)

@@ -1,34 +1,27 @@
 #!/usr/bin/env python3
-"""The clients that people have: the openai packages of Python and Node, anthropic's, LangChain's. They are fetched once into
-the build's folder; without a network, and without them, their tests are skipped by name."""
+"""The clients that people have: the openai packages of Python and Node, anthropic's, LangChain's, LiteLLM. Without a network
+their tests are skipped by name."""
 
-import os
 import shutil
-import subprocess
 import sys
 import time
 import unittest
 
+import packages
 from server import TOOLS_TEMPLATE, TREE, Server
 
-FOLDER = os.environ.get("ONECOPY_TEST_CLIENTS", f"{TREE}/build/clients")
 SCRIPTS = f"{TREE}/tests/serve/clients"
-PACKAGES = ["openai", "anthropic", "langchain-openai"]
-
-
-def run(*command, timeout=240):
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+PACKAGES = ["openai", "anthropic", "langchain-openai", "litellm"]
 
 
 class Clients(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.python = f"{FOLDER}/bin/python3"
         cls.missing = ""
-        if run("python3", "-m", "venv", FOLDER).returncode != 0:
-            cls.missing = "python3-venv is not here"
-        elif (done := run(f"{FOLDER}/bin/pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES)).returncode != 0:
-            cls.missing = "the packages cannot be fetched: " + done.stderr.strip().splitlines()[-1]
+        try:
+            cls.python = packages.python(*PACKAGES)
+        except unittest.SkipTest as skip:
+            cls.missing = str(skip)
         cls.server = Server(2, "--no-access-log", "--chat-template", TOOLS_TEMPLATE).__enter__()
         cls.model = cls.server.ask("GET", "/v1/models")[2]["data"][0]["id"]
 
@@ -37,7 +30,7 @@ class Clients(unittest.TestCase):
         cls.server.__exit__()
 
     def run_client(self, *command):
-        done = run(*command, self.server.url, self.model)
+        done = packages.run(*command, self.server.url, self.model)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def run_python(self, script):
@@ -59,15 +52,11 @@ class Clients(unittest.TestCase):
     def test_langchain(self):
         self.run_python("langchain_client.py")
 
+    def test_litellm(self):
+        self.run_python("litellm_client.py")
+
     def test_openai_of_node(self):
-        if not shutil.which("npm"):
-            self.skipTest("npm is not here")
-        folder = f"{FOLDER}/node"
-        os.makedirs(folder, exist_ok=True)
-        done = subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "openai"], cwd=folder, capture_output=True,
-                              text=True, timeout=240)
-        if done.returncode != 0:
-            self.skipTest("the openai package of Node cannot be fetched")
+        folder = packages.node("openai")
         shutil.copy(f"{SCRIPTS}/openai_client.mjs", folder)  # Node looks for packages beside the script
         self.run_client("node", f"{folder}/openai_client.mjs")
 

@@ -44,6 +44,13 @@ class Operations(unittest.TestCase):
             self.assertNotIn("secret", log)
             self.assertNotIn("sesame", log)
 
+    def test_names_that_it_may_be_called_by(self):
+        # Beyond loopback, or with keys, any; where some are given, those.
+        for options, host, status in ((("--host", "0.0.0.0"), "any.example", 200), (("--allow-host", "box.example,other"), "box.example:80", 200),
+                                      (("--allow-host", "box.example"), "any.example", 403), (("--allow-host", "*"), "any.example", 200)):
+            with self.subTest(options=options, host=host), Server(1, *options) as server:
+                self.assertEqual(server.ask("GET", "/v1/models", headers={"Host": host})[0], status)
+
     def test_key_files_that_are_none(self):
         with tempfile.NamedTemporaryFile("w") as file:
             file.write("# nothing\n")

@@ -75,6 +75,22 @@ class Structure(unittest.TestCase):
             self.assertRegex(got["text"], r"^ ([a-f]{1,3}|fox)(-([a-f]{1,3}|fox)){2}\.$")
             self.assertEqual(got["finish_reason"], "stop")
 
+    def metric(self, name):
+        found = re.search(rf"(?m)^{re.escape(name)} (.*)$", self.server.ask("GET", "/metrics")[2])
+        return float(found[1]) if found else 0
+
+    def test_a_form_is_compiled_once(self):
+        form = {"type": "json_schema", "json_schema": {"schema": {"type": "array", "items": {"enum": [f"only here {i}" for i in range(300)]}, "maxItems": 2}}}
+        before = [self.metric(f'onecopy_grammars_total{{from="{source}"}}') for source in ("cache", "compiler")]
+        masks, steps = self.metric("onecopy_mask_seconds_total"), self.metric('onecopy_step_seconds_total{kind="decode"}')
+        got = [self.server.post("/v1/chat/completions", messages=HELLO, max_tokens=60, seed=3, response_format=form)["choices"][0]["message"]
+               for _ in range(3)]
+        self.assertEqual(got, got[:1] * 3)
+        self.assertEqual([self.metric(f'onecopy_grammars_total{{from="{source}"}}') for source in ("cache", "compiler")], [before[0] + 2, before[1] + 1])
+        self.assertGreater(self.metric("onecopy_grammar_cache_bytes"), 10000)
+        self.assertGreater(self.metric("onecopy_mask_seconds_total"), masks)
+        self.assertGreater(self.metric('onecopy_step_seconds_total{kind="decode"}') - steps, self.metric("onecopy_mask_seconds_total") - masks)
+
     def test_many_at_once(self):
         form = {"type": "json_schema", "json_schema": {"schema": SCHEMAS[0]}}
         choices = self.server.post("/v1/chat/completions", messages=HELLO, n=12, max_tokens=200, temperature=1, response_format=form)["choices"]

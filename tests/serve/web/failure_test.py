@@ -19,7 +19,7 @@ class Failures(PageTest):
         self.one(".failure button").click()
 
     def test_an_error_says_what_the_server_said_and_can_be_tried_again(self):
-        for name, sentence in (("500", "Rank 3 on host epyc2 has died."), ("400", "The prompt has 5000 tokens, and the context holds 4096 with the answer; shorten it.")):
+        for name, sentence in (("500", "Rank 3 on host epyc2 has died."), ("400", "This model's maximum context length is 4096 tokens, and the prompt has 5000; shorten it.")):
             self.one("#new").click()
             self.mock.failures_left = 1
             self.refuse(name, sentence)

@@ -76,7 +76,7 @@ FAILURES = {
     "503": (503, "The model is being loaded.", {"Retry-After": "2"}),
     "503 late": (503, "The server is draining.", {"Retry-After": "3600"}),
     "500": (500, "Rank 3 on host epyc2 has died.", {}),
-    "400": (400, "the prompt has 5000 tokens, and the context holds 4096 with the answer; shorten it", {}),
+    "400": (400, "this model's maximum context length is 4096 tokens, and the prompt has 5000; shorten it", {}),
 }
 
 

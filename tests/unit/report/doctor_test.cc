@@ -132,7 +132,10 @@ TEST(Doctor, ClusteredXeonIsSnc) {
 
 TEST(Doctor, SmtIsShownWithWhatIsUsed) {
   const CapturedTree smt("24-node-epyc-9655"), one("1-node-vm-growing-memory");
-  ExpectFinding(Healthy(smt), "smt", Level::kOk, "384 CPUs on 192 cores; a rank runs one thread a core", "");
+  ExpectFinding(
+      Healthy(smt), "smt", Level::kOk,
+      "384 CPUs on 192 cores; a rank runs one thread a core, and the HTTP threads of `serve` run on siblings",
+      "");
   one.Write("sys/devices/system/cpu/smt/active", "0\n");
   ExpectFinding(Healthy(one), "smt", Level::kOk, "off", "");
 }

@@ -33,8 +33,15 @@ struct Recorder : TokenSink {
     EXPECT_FALSE(finish) << "two ends";
     finish = f;
   }
+  void OnPromptLogprobs(const Logprobs& logprobs) override {
+    EXPECT_TRUE(tokens.empty()) << "of the prompt after a token";
+    prompt.push_back(logprobs);
+  }
+  void OnEndToken(int32_t token, const Logprobs&) override { end_token = token; }
   bool cancelled() const override { return gone; }
 
+  std::vector<Logprobs> prompt;
+  std::optional<int32_t> end_token;
   std::vector<int32_t> tokens;
   std::optional<Finish> finish;
   std::optional<Logprobs> last;
@@ -79,6 +86,30 @@ class SchedulerTest : public ::testing::Test {
     scheduler->Add(std::move(request));
     return sink;
   }
+  std::shared_ptr<Recorder> Score(std::vector<int32_t> prompt, uint32_t n, int top_logprobs = 2) {
+    auto sink = std::make_shared<Recorder>();
+    SequenceRequest request;
+    request.prompt = std::move(prompt);
+    request.max_tokens = n;
+    request.sampling.temperature = 0;
+    request.top_logprobs = top_logprobs;
+    request.prompt_logprobs = true;
+    request.ignore_eos = true;
+    request.sink = sink;
+    scheduler->Add(std::move(request));
+    return sink;
+  }
+  // Each token of the prompt is judged by the logits of the tokens before it, which the fake engine's hash gives away.
+  void ExpectScored(const Recorder& sink, const std::vector<int32_t>& prompt) {
+    ASSERT_EQ(sink.prompt.size(), prompt.size() - 1);
+    for (size_t i = 1; i < prompt.size(); ++i) {
+      const int32_t best = HashOf(std::span(prompt).first(i), kLimits.vocab);
+      const Logprobs& got = sink.prompt[i - 1];
+      ASSERT_EQ(got.top.at(0).token, best) << i;
+      const double sum = std::exp(9.0) + kLimits.vocab - 1;
+      EXPECT_NEAR(got.logprob, (prompt[i] == best ? 9.0 : 0.0) - std::log(sum), 1e-4) << i;
+    }
+  }
   void Run() {
     for (int i = 0; !scheduler->idle(); ++i) {
       ASSERT_LT(i, 100000) << "no progress";
@@ -102,6 +133,60 @@ TEST_F(SchedulerTest, OneSequenceIsReadInChunksAndDecoded) {
   EXPECT_EQ(sink->finish->generated_tokens, 20u);
   EXPECT_EQ(engine->steps, 4u + 19);  // the last chunk gives the first token
   EXPECT_EQ(engine->most_tokens, 32u);
+}
+
+// With the likeliest token in it now and then, so that both kinds of scores are seen.
+std::vector<int32_t> PromptThatIsLikely(size_t n, int seed) {
+  std::vector<int32_t> tokens = Prompt(n, seed);
+  for (size_t i = 3; i < n; i += 4) tokens[i] = HashOf(std::span(tokens).first(i), kLimits.vocab);
+  return tokens;
+}
+
+TEST_F(SchedulerTest, PromptsAreScoredWhateverIsKeptOrRunsBeside) {
+  for (const bool fixed_chunks : {false, true}) {
+    SCOPED_TRACE(fixed_chunks);
+    StepEngine::Limits limits = kLimits;
+    limits.fixed_chunks = fixed_chunks;
+    Make(limits, {.score_logits = 10 * kLimits.vocab});
+    engine->on_step = [this](const proto::Step& step) {
+      now += std::chrono::milliseconds(step.tokens_size());
+      EXPECT_LE(step.logit_rows_size(), 10 + 8);  // beside the next tokens of others
+    };
+    const std::vector<int32_t> prompt = PromptThatIsLikely(100, 1);
+    Add(prompt, 3);
+    Run();  // kept
+    const auto again = Score(prompt, 5), only = Score(prompt, 0);
+    std::vector<std::shared_ptr<Recorder>> others;
+    for (int i = 0; i < 3; ++i) others.push_back(Add(Prompt(50, i), 10));
+    const auto one = Score({7}, 2), nothing = Score({7}, 0);
+    Run();
+    ExpectScored(*again, prompt);
+    ExpectScored(*only, prompt);
+    EXPECT_EQ(again->tokens, Expected(prompt, 5));
+    EXPECT_TRUE(only->tokens.empty());
+    EXPECT_EQ(only->finish->reason, FinishReason::kLength);
+    EXPECT_EQ(only->finish->generated_tokens, 0u);
+    EXPECT_EQ(again->finish->cached_tokens, 0u);
+    for (int i = 0; i < 3; ++i)
+      EXPECT_EQ(others[static_cast<size_t>(i)]->tokens, Expected(Prompt(50, i), 10));
+    EXPECT_TRUE(one->prompt.empty() && nothing->prompt.empty());
+    EXPECT_EQ(one->tokens, Expected({7}, 2));
+    EXPECT_TRUE(nothing->finish);
+  }
+}
+
+TEST_F(SchedulerTest, ScoresAreToldOnceWhereASequenceMakesWay) {
+  StepEngine::Limits small = kLimits;
+  small.pages = 20;
+  Make(small, {.score_logits = 10 * kLimits.vocab});
+  std::vector<std::shared_ptr<Recorder>> sinks;
+  for (int i = 0; i < 8; ++i) sinks.push_back(Score(PromptThatIsLikely(40, i), 60));
+  Run();
+  EXPECT_GT(engine->prefilled, 8u * 40) << "none made way";
+  for (int i = 0; i < 8; ++i) {
+    ExpectScored(*sinks[static_cast<size_t>(i)], PromptThatIsLikely(40, i));
+    EXPECT_EQ(sinks[static_cast<size_t>(i)]->tokens, Expected(PromptThatIsLikely(40, i), 60));
+  }
 }
 
 TEST_F(SchedulerTest, CompanyChangesNothing) {
