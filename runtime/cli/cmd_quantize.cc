@@ -122,7 +122,7 @@ void RefuseOwnFiles(const Checkpoint& checkpoint, const std::string& out) {
 }
 
 void Quantize(const QuantizeOptions& options, int threads) {
-  const QuantizeRecipe& recipe = FindQuantizeRecipe(options.type);
+  const QuantizeRecipe& recipe = FindQuantizeRecipe(options.type, "--type");
   const Checkpoint checkpoint = OpenCheckpoint(ResolveModelPath(options.model));
   if (checkpoint.format != CheckpointFormat::kGguf) {
     Fail(ErrorCode::kBadInput,
@@ -153,13 +153,6 @@ void Quantize(const QuantizeOptions& options, int threads) {
   log::info("{}: {}, of {}", options.out, FormatBytes(layout.file_bytes), FormatBytes(source_bytes));
 }
 
-std::string RecipeNames() {
-  std::string names;
-  for (const QuantizeRecipe& recipe : QuantizeRecipes())
-    names += (names.empty() ? "" : ", ") + std::string(recipe.name);
-  return names;
-}
-
 }  // namespace
 
 Command QuantizeCommand() {
@@ -173,7 +166,7 @@ Command QuantizeCommand() {
   command.add_options = [options](CLI::App* app) {
     AddModelOption(app, &options->model);
     app->add_option("-o,--output", options->out, "the file to write")->required();
-    app->add_option("--type", options->type, "one of " + RecipeNames())->required();
+    app->add_option("--type", options->type, "one of " + QuantizeRecipeNames())->required();
   };
   command.run = [options](comm::Communicator& comm, const Seat& seat) {
     OnFirstRank(comm, "quantize", [&] { Quantize(*options, seat.placement.threads); });
