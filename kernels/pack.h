@@ -77,7 +77,7 @@ void PackRows(const PackedMatrix& matrix, uint8_t* out, uint32_t row_begin, uint
               const uint8_t* src, uint64_t src_row_bytes);
 
 // The same for columns [col_begin, col_begin + n_cols) of the full matrix only. Of a quantised type, they begin where the
-// shard or a source block does (types without headers: eight of them, counted from the shard's first), and end likewise.
+// shard or a source block does, and end likewise (so that they are whole units of 32).
 // src: each row begins at the source block that holds col_begin.
 void PackPart(const PackedMatrix& matrix, uint8_t* out, uint32_t row_begin, uint32_t n_rows,
               uint32_t col_begin, uint32_t n_cols, const uint8_t* src, uint64_t src_row_bytes);

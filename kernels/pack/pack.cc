@@ -158,9 +158,16 @@ void PackPart(const PackedMatrix& matrix, uint8_t* out, uint32_t row_begin, uint
   assert(n_rows % row_tile == 0 || row_begin + n_rows == matrix.rows);
   const uint64_t tile_bytes = TileBytes(matrix);
   out += row_begin / row_tile * tile_bytes;
-  const Cut cut(*format, matrix);
-  const uint32_t first = cut.SegmentAt((col_begin - matrix.first_col) / kUnitCols);
-  const uint32_t end = cut.SegmentAt((col_begin + n_cols - matrix.first_col) / kUnitCols);
+  PackedMatrix part = matrix;
+  if (format->header_bytes == 0) {
+    // Unit follows unit: the part lies as a matrix of its own would.
+    out += uint64_t{row_tile} * ((col_begin - matrix.first_col) / kUnitCols) * format->unit_bytes;
+    part.first_col = col_begin;
+    part.cols = n_cols;
+  }
+  const Cut cut(*format, part);
+  const uint32_t first = cut.SegmentAt((col_begin - part.first_col) / kUnitCols);
+  const uint32_t end = cut.SegmentAt((col_begin + n_cols - part.first_col) / kUnitCols);
   for (uint32_t row = 0; row < n_rows; row += row_tile, out += tile_bytes) {
     const uint32_t lanes = std::min(row_tile, n_rows - row);
     const uint64_t begin_bytes = SegmentOffset(*format, cut, first, row_tile);

@@ -23,7 +23,7 @@ namespace onecopy::cli {
 namespace {
 
 struct PlanCommandOptions {
-  std::string model;
+  std::string model, weights;
   PlanWish wish;
   shard::Balance balance = shard::Balance::kEven;
   uint32_t context = 4096, depth = 0;
@@ -44,7 +44,7 @@ struct PlanResult {
 
 PlanResult MakePlan(const PlanCommandOptions& options, const numa::Topology& topology) {
   PlanResult result;
-  result.spec = BuildModelSpec(OpenCheckpoint(ResolveModelPath(options.model), Data::kMayBeAbsent));
+  result.spec = SpecOf(OpenCheckpoint(ResolveModelPath(options.model), Data::kMayBeAbsent), options.weights);
   const kernels::KernelTable& table = ChooseKernels();
   const PlanMachine machine(options.wish, topology, result.spec, table);
   const PlannerInput input{result.spec,     table,         machine,       options.balance,
@@ -223,6 +223,7 @@ std::string Text(const PlanResult& result, const PlanCommandOptions& options) {
 
 void AddOptions(CLI::App* app, PlanCommandOptions* options) {
   AddModelOption(app, &options->model);
+  AddWeightsOption(app, &options->weights);
   app->add_option("--nodes", options->wish.nodes,
                   "NUMA nodes (ranks) to plan for; default: those of the machine")
       ->check(CLI::Range(1, shard::kMaxRanks));

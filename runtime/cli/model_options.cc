@@ -8,6 +8,8 @@
 #include "runtime/base/error.h"
 #include "runtime/base/file.h"
 #include "runtime/base/sizes.h"
+#include "runtime/cli/quantize_recipe.h"
+#include "runtime/model/model_spec.h"
 
 namespace onecopy::cli {
 
@@ -19,8 +21,23 @@ void AddModelOption(CLI::App* app, std::string* model) {
       ->type_name("MODEL");
 }
 
+void AddWeightsOption(CLI::App* app, std::string* weights) {
+  app->add_option("--weights", *weights,
+                  "quantise matrices while loading, as `quantize --type` would: one of " +
+                      QuantizeRecipeNames() + "; default: they stay as the files have them")
+      ->type_name("TYPE")
+      ->group("Memory");
+}
+
+proto::ModelSpec SpecOf(const Checkpoint& checkpoint, const std::string& weights) {
+  proto::ModelSpec spec = BuildModelSpec(checkpoint);
+  if (!weights.empty()) QuantizeWhileLoading(checkpoint, FindQuantizeRecipe(weights, "--weights"), &spec);
+  return spec;
+}
+
 void AddModelOptions(CLI::App* app, ModelOptions* options) {
   AddModelOption(app, &options->model);
+  AddWeightsOption(app, &options->weights);
   app->add_option("--context", options->context, "positions of KV cache to keep; default: what is needed")
       ->type_name("TOKENS");
   app->add_option("--report", options->report, "write what this run measured of itself, as JSON")

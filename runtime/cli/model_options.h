@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "proto/model.pb.h"
 #include "runtime/comm/link_rate.h"
+#include "runtime/model/checkpoint.h"
 #include "runtime/numa/arena.h"
 #include "runtime/shard/balance.h"
 
@@ -17,6 +19,7 @@ namespace onecopy::cli {
 
 struct ModelOptions {
   std::string model;     // as given; empty: the model that ships with onecopy
+  std::string weights;   // recipe by which matrices are quantised while loading; empty: they stay as they are
   uint32_t context = 0;  // positions of KV cache; 0: what the command needs
   std::string report;    // where the RunReport goes as JSON; empty: nowhere
   std::string collectives = "shared";
@@ -31,8 +34,13 @@ struct ModelOptions {
 
 // -m alone, for commands that read headers only.
 void AddModelOption(CLI::App* app, std::string* model);
-// -m, --context, --report, and how the model is laid over the nodes.
+// --weights.
+void AddWeightsOption(CLI::App* app, std::string* weights);
+// -m, --weights, --context, --report, and how the model is laid over the nodes.
 void AddModelOptions(CLI::App* app, ModelOptions* options);
+
+// BuildModelSpec, with matrices quantised as --weights says. Errors: as BuildModelSpec; kUsage, kBadInput of the recipe.
+proto::ModelSpec SpecOf(const Checkpoint& checkpoint, const std::string& weights);
 
 // "46GB/s" or "46GB/s,23GB/s" in bytes a second, one for each of `ranks` ranks. Errors: kUsage.
 std::vector<double> ParseBandwidths(const std::string& text, int ranks);

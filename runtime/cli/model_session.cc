@@ -122,7 +122,7 @@ void ModelSession::ReadHeaders(const Prepare& prepare) {
          "so name one that has the model first in --hosts",
          path, seat_.topology.host);
   checkpoint_ = OpenCheckpoint(path);
-  spec_ = BuildModelSpec(*checkpoint_);
+  spec_ = SpecOf(*checkpoint_, options_.weights);
   RequireRunnable(spec_);
   engine_options_ = exec::DefaultEngineOptions(spec_.context_length());
   prepare(*checkpoint_, spec_, &engine_options_);

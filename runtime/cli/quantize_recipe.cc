@@ -1,13 +1,12 @@
 #include "runtime/cli/quantize_recipe.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <charconv>
 #include <string_view>
 
 #include "runtime/base/error.h"
 #include "runtime/base/printable.h"
+#include "runtime/model/model_spec.h"
 
 namespace onecopy::cli {
 namespace {
@@ -33,17 +32,22 @@ int LayersOf(const Checkpoint& checkpoint) {
   return layers;
 }
 
+// A matrix of a model, by the name that llama.cpp's files have for it.
+struct Matrix {
+  std::string name;
+  uint64_t cols;
+  const kernels::TypeInfo* info;  // as it is
+  bool of_directory;              // in place of a GGUF file
+};
+
 // Matrices are quantised but for the routers, whose few bytes decide which experts are taken, and filters of a few columns.
-bool IsQuantised(const TensorInfo& tensor) {
-  const std::string_view name = tensor.name;
-  return tensor.shape.size() >= 2 && EndsWith(name, ".weight") &&
-         name.find("_norm.") == std::string_view::npos &&
+bool IsQuantised(std::string_view name) {
+  return EndsWith(name, ".weight") && name.find("_norm.") == std::string_view::npos &&
          name.find("ffn_gate_inp") == std::string_view::npos &&
          name.find("ssm_conv1d") == std::string_view::npos;
 }
 
-WeightType Wanted(const TensorInfo& tensor, const QuantizeRecipe& recipe, int layers, bool tied) {
-  const std::string_view name = tensor.name;
+WeightType Wanted(std::string_view name, const QuantizeRecipe& recipe, int layers, bool tied) {
   if (name == "output.weight" || (tied && name == "token_embd.weight")) return recipe.output_type;
   const int layer = LayerOf(name);
   if (recipe.more_type != WeightType::kCount && layer >= 0) {
@@ -73,6 +77,28 @@ double BitsPerWeight(const kernels::TypeInfo& info) {
   return 8.0 * info.block_bytes / info.block_cols;
 }
 
+const kernels::TypeInfo& TypeAfter(const Matrix& matrix, const QuantizeRecipe& recipe, int layers, bool tied,
+                                   const std::string& path) {
+  // llama.cpp's files have as floats what is not quantised.
+  if (!IsQuantised(matrix.name)) return matrix.of_directory ? kernels::Info(WeightType::kF32) : *matrix.info;
+  WeightType type = Wanted(matrix.name, recipe, layers, tied);
+  if (matrix.cols % kernels::Info(type).block_cols != 0) type = Fallback(type);
+  const kernels::TypeInfo& to = kernels::Info(type);
+  if (matrix.cols % to.block_cols != 0 || &to == matrix.info) return *matrix.info;
+  // gpt-oss is published with experts in MXFP4: what is not smaller than they are does not replace them.
+  const double bits = BitsPerWeight(*matrix.info);
+  const bool published = matrix.of_directory && matrix.info->ggml_type != kernels::kNotGgml && bits < 8;
+  if (published && bits <= BitsPerWeight(to)) return *matrix.info;
+  if (matrix.info->decode == nullptr || bits < 8) {
+    Fail(ErrorCode::kBadInput,
+         "{}: tensor \"{}\": expected F32, F16, BF16, FP8 or Q8_0 to make {} of it, found {}: quantising "
+         "twice "
+         "loses twice; start from a file of the original weights",
+         path, Printable(matrix.name), to.name, matrix.info->name);
+  }
+  return to;
+}
+
 }  // namespace
 
 const std::vector<QuantizeRecipe>& QuantizeRecipes() {
@@ -96,13 +122,17 @@ const std::vector<QuantizeRecipe>& QuantizeRecipes() {
   return recipes;
 }
 
-const QuantizeRecipe& FindQuantizeRecipe(const std::string& name) {
-  std::vector<const char*> names;
-  for (const QuantizeRecipe& recipe : QuantizeRecipes()) {
+std::string QuantizeRecipeNames() {
+  std::string names;
+  for (const QuantizeRecipe& recipe : QuantizeRecipes())
+    names += (names.empty() ? "" : ", ") + std::string(recipe.name);
+  return names;
+}
+
+const QuantizeRecipe& FindQuantizeRecipe(const std::string& name, const char* option) {
+  for (const QuantizeRecipe& recipe : QuantizeRecipes())
     if (name == recipe.name) return recipe;
-    names.push_back(recipe.name);
-  }
-  Fail(ErrorCode::kUsage, "--type: expected one of {}, found \"{}\"", fmt::join(names, ", "),
+  Fail(ErrorCode::kUsage, "{}: expected one of {}, found \"{}\"", option, QuantizeRecipeNames(),
        Printable(name));
 }
 
@@ -112,23 +142,29 @@ std::vector<const kernels::TypeInfo*> QuantizedTypes(const Checkpoint& checkpoin
   const bool tied = checkpoint.Find("output.weight") == nullptr;
   std::vector<const kernels::TypeInfo*> types;
   for (const TensorInfo& tensor : checkpoint.tensors) {
-    const kernels::TypeInfo* to = tensor.info;
-    if (IsQuantised(tensor)) {
-      WeightType type = Wanted(tensor, recipe, layers, tied);
-      const uint64_t cols = tensor.shape.back();
-      if (cols % kernels::Info(type).block_cols != 0) type = Fallback(type);
-      if (cols % kernels::Info(type).block_cols == 0) to = &kernels::Info(type);
-    }
-    if (to != tensor.info && (tensor.info->decode == nullptr || BitsPerWeight(*tensor.info) < 8)) {
-      Fail(ErrorCode::kBadInput,
-           "{}: tensor \"{}\": expected F32, F16, BF16 or Q8_0 to make {} of it, found {}: quantising twice "
-           "loses twice; "
-           "start from a file of the original weights",
-           checkpoint.path, Printable(tensor.name), to->name, tensor.type_name);
-    }
-    types.push_back(to);
+    types.push_back(tensor.info);
+    if (tensor.shape.size() >= 2)
+      types.back() = &TypeAfter({tensor.name, tensor.shape.back(), tensor.info, false}, recipe, layers, tied,
+                                checkpoint.path);
   }
   return types;
+}
+
+void QuantizeWhileLoading(const Checkpoint& checkpoint, const QuantizeRecipe& recipe,
+                          proto::ModelSpec* spec) {
+  const bool gguf = checkpoint.format == CheckpointFormat::kGguf;
+  // A GGUF file may have blocks behind the model's layers, which count for `quantize`.
+  const int layers = gguf ? LayersOf(checkpoint) : static_cast<int>(spec->n_layers());
+  for (proto::Weight& weight : *spec->mutable_weights()) {
+    if (IsVectorRole(weight.role())) continue;
+    const std::string name = gguf ? weight.name() : GgufNameOf(spec->family(), weight.role(), weight.layer());
+    const auto from = static_cast<WeightType>(weight.type());
+    const kernels::TypeInfo& to = TypeAfter({name, weight.cols(), &kernels::Info(from), !gguf}, recipe,
+                                            layers, spec->tied_embeddings(), checkpoint.path);
+    if (to.type == from) continue;
+    weight.set_file_type(weight.type());
+    weight.set_type(static_cast<uint32_t>(to.type));
+  }
 }
 
 }  // namespace onecopy::cli

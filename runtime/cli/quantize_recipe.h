@@ -1,4 +1,5 @@
-// Which tensor gets which type when a model is quantised: one row of a table per name that --type takes.
+// Which tensor gets which type when a model is quantised, to a file or while it is loaded: one row of a table per name that
+// `quantize --type` and `--weights` take.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +7,7 @@
 #include <vector>
 
 #include "kernels/types.h"
+#include "proto/model.pb.h"
 #include "runtime/model/checkpoint.h"
 
 namespace onecopy::cli {
@@ -22,13 +24,19 @@ struct QuantizeRecipe {
 };
 
 const std::vector<QuantizeRecipe>& QuantizeRecipes();
-// Errors: kUsage naming the recipes.
-const QuantizeRecipe& FindQuantizeRecipe(const std::string& name);
+// "f16, bf16, …"
+std::string QuantizeRecipeNames();
+// option: for the message. Errors: kUsage naming the recipes.
+const QuantizeRecipe& FindQuantizeRecipe(const std::string& name, const char* option);
 
 // The type of each tensor of the checkpoint, in its order. Vectors, routers and what is no weight stay as they are; rows that
 // are no whole super-blocks take the type of 32-column blocks that llama.cpp takes in its place, and rows that are not even
 // that stay as they are. Errors: kBadInput for a tensor that has less than 8 bits and would be quantised again.
 std::vector<const kernels::TypeInfo*> QuantizedTypes(const Checkpoint& checkpoint,
                                                      const QuantizeRecipe& recipe);
+
+// Gives spec's matrices the types that they would have after `quantize` with this recipe: the loader then makes them. spec:
+// BuildModelSpec of the checkpoint. Errors: as QuantizedTypes.
+void QuantizeWhileLoading(const Checkpoint& checkpoint, const QuantizeRecipe& recipe, proto::ModelSpec* spec);
 
 }  // namespace onecopy::cli

@@ -333,6 +333,21 @@ const std::vector<Family>& AllFamilies() {
   return families;
 }
 
+std::string GgufNameOf(const std::string& family, Weight::Role role, uint32_t layer) {
+  const Family::TensorRow* found = nullptr;
+  for (const Family& candidate : AllFamilies()) {
+    const bool own = candidate.name == family;
+    if (found != nullptr && !own) continue;
+    for (const Family::TensorRow& row : candidate.tensors) {
+      if (row.role != role || row.gguf[0] == '\0') continue;
+      found = &row;
+      break;
+    }
+    if (found != nullptr && own) break;
+  }
+  return found == nullptr ? "" : Filled(found->gguf, layer, 0);
+}
+
 ModelSpec BuildModelSpec(const Checkpoint& checkpoint) {
   if (checkpoint.tensors.empty()) {
     Fail(ErrorCode::kBadInput, "{}: expected a model, found no tensors{}", checkpoint.path,

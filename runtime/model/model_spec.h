@@ -73,6 +73,9 @@ uint32_t KvHeadsOf(const proto::ModelSpec& spec, uint32_t layer);
 uint32_t MostKvHeads(const proto::ModelSpec& spec);
 // Elements of a head's value.
 uint32_t ValueDim(const proto::ModelSpec& spec);
+// The name that llama.cpp's files have for a role's tensor in a layer: of all experts, where it is of experts. Empty where
+// none of the families says one.
+std::string GgufNameOf(const std::string& family, proto::Weight::Role role, uint32_t layer);
 bool IsVectorRole(proto::Weight::Role role);
 bool IsExpertRole(proto::Weight::Role role);
 bool IsDenseLayer(const proto::ModelSpec& spec, uint32_t layer);

@@ -138,9 +138,13 @@ void ReadAwq(Fields* in, Quantization* q) {
 
 void ReadGptq(Fields* in, Quantization* q) {
   in->OneOf("bits", 4, {4});
-  // The columns of groups would have to be gathered.
-  in->OneOf("desc_act", false, {false});
   q->block_cols = in->Columns("group_size", 128);
+  // The columns of groups would have to be gathered; one group has all of them.
+  if (in->OneOf("desc_act", false, {false, true}) && q->block_cols != 0)
+    in->Problem("desc_act",
+                fmt::format("true (act-order) with groups of {} columns is not supported: expected false, or "
+                            "group_size -1; GGUF files of such a model can be run",
+                            q->block_cols));
   q->symmetric = false;
   const std::string format = in->OneOf("checkpoint_format", "gptq", {"gptq", "gptq_v2"});
   q->zero_offset = format == "gptq" ? 1 : 0;

@@ -42,7 +42,7 @@ struct Job {
 
 Job MakeJob(const Weight& weight, const ReadItem& item, const uint8_t* block, uint32_t col_begin,
             uint32_t col_end) {
-  const auto& info = kernels::Info(static_cast<WeightType>(weight.type()));
+  const kernels::TypeInfo& info = FileInfo(weight);
   Job job = {weight, info, {}, {}, {}, {}, col_begin, col_end};
   const std::vector<SourcePart> parts = PartsOf(weight);
   const uint64_t begin = LinesAreColumns(weight) ? item.col_begin : item.row_begin;

@@ -11,7 +11,7 @@
 namespace onecopy::shard {
 
 // Writes columns [col_begin, col_end) of rows [row_begin, row_end) of item's weight, which the item holds, as rows of
-// blocks RowBytes(type, col_end - col_begin) apart. col_begin is a multiple of the type's block_cols. block: the bytes of
+// blocks of the files' type (FileInfo), RowBytes(type, col_end - col_begin) apart. col_begin is a multiple of its block_cols. block: the bytes of
 // the read block that has the item. Returns what is wrong with the data, or nullptr.
 const char* AssembleRows(const proto::Weight& weight, const ReadItem& item, const uint8_t* block,
                          uint32_t row_begin, uint32_t row_end, uint32_t col_begin, uint32_t col_end,

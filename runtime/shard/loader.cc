@@ -29,7 +29,7 @@ constexpr size_t kBuffers = 4;
 uint64_t BlockBytes(const proto::ModelSpec& spec, size_t most_ranks_on_host) {
   uint64_t bytes = std::clamp<uint64_t>(kStagingBytes / (kBuffers * most_ranks_on_host), 256 << 10, 8 << 20);
   for (const proto::Weight& w : spec.weights()) {
-    const auto& info = kernels::Info(static_cast<kernels::WeightType>(w.type()));
+    const kernels::TypeInfo& info = FileInfo(w);
     bytes = std::max(bytes, IsAssembled(w) ? MinItemBytes(w, LinesAreColumns(w) ? kColStep : kRowStep)
                                            : kRowStep * kernels::RowBytes(info, w.cols()));
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/quantize.h"
 #include "runtime/base/check.h"
 #include "runtime/shard/assemble.h"
 #include "runtime/shard/plan.h"
@@ -21,13 +22,33 @@ void Change(proto::Weight::Change change, uint64_t n, float* x) {
   for (uint64_t i = 0; i < n && change == proto::Weight::MINUS_EXP; ++i) x[i] = -std::exp(x[i]);
 }
 
+struct FileRows {
+  const uint8_t* blocks;
+  uint64_t row_bytes;
+  const kernels::TypeInfo* info;
+};
+
+// Rows of (*floats).size() columns to blocks of another type, row behind row; floats is what a row is decoded to. False
+// where a weight is not finite.
+bool Quantize(const FileRows& from, uint32_t rows, const kernels::TypeInfo& to, std::vector<float>* floats,
+              uint8_t* out) {
+  const kernels::QuantizeFn quantize = kernels::FindQuantizer(to.type);
+  const size_t cols = floats->size();
+  for (uint32_t r = 0; r < rows; ++r, out += kernels::RowBytes(to, cols)) {
+    from.info->decode(from.blocks + r * from.row_bytes, floats->data(), cols);
+    if (!std::all_of(floats->begin(), floats->end(), [](float x) { return std::isfinite(x); })) return false;
+    quantize(floats->data(), out, cols);
+  }
+  return true;
+}
+
 }  // namespace
 
 void Packer::Split(const ReadItem& item, const uint8_t* block, std::vector<PackTask>* tasks) const {
   const proto::Weight& weight = spec_.weights(item.weight);
   const bool assembled = IsAssembled(weight);
   uint64_t row_bytes = item.row_bytes;
-  if (assembled) row_bytes = kernels::RowBytes(kernels::Info(TypeOf(weight)), item.col_end - item.col_begin);
+  if (assembled) row_bytes = kernels::RowBytes(FileInfo(weight), item.col_end - item.col_begin);
   const uint8_t* src = block + (assembled ? 0 : item.offset_in_block);
   const auto step =
       static_cast<uint32_t>(std::max<uint64_t>(1, (512 << 10) / (row_bytes * kRowStep)) * kRowStep);
@@ -62,7 +83,7 @@ std::span<const uint8_t> Packer::Target(const PackTask& task) const {
 void Packer::Pack(const PackTask& task) const {
   const ReadItem& item = *task.item;
   const proto::Weight& weight = spec_.weights(item.weight);
-  const auto& info = kernels::Info(static_cast<kernels::WeightType>(weight.type()));
+  const kernels::TypeInfo& info = FileInfo(weight);
   const auto axis = plan_.placements(item.weight).axis();
   if (axis == WeightPlacement::REPLICATED) {
     for (uint32_t r = task.row_begin; r < task.row_end; ++r) {
@@ -74,42 +95,71 @@ void Packer::Pack(const PackTask& task) const {
   }
   const Part part = OwnPart(task);
   if (part.begin == part.end) return;
-  if (IsAssembled(weight)) return PackAssembled(task, part);
+  if (IsAssembled(weight) || weight.has_file_type()) return PackByBuffer(task, part);
   const kernels::PackedMatrix& matrix = store_.Matrix(item.weight, item.expert);
-  const uint8_t* src = task.src + (part.begin - task.row_begin) * item.row_bytes;
-  if (axis == WeightPlacement::COLS)
-    src += uint64_t{matrix.first_col} / info.block_cols * info.block_bytes - item.first_byte;
   kernels::PackRows(matrix, store_.MatrixData(item.weight, item.expert), part.first_row,
-                    part.end - part.begin, src, item.row_bytes);
+                    part.end - part.begin, RowAt(task, part.begin, matrix.first_col / info.block_cols),
+                    item.row_bytes);
 }
 
-// Rows are put together a few at a time, so that they stay in the cache until they are packed.
-void Packer::PackAssembled(const PackTask& task, const Part& part) const {
+// Of an item that is not assembled: where a row's block is.
+const uint8_t* Packer::RowAt(const PackTask& task, uint32_t row, uint64_t block) const {
+  const kernels::TypeInfo& info = FileInfo(spec_.weights(task.item->weight));
+  return task.src + (row - task.row_begin) * task.item->row_bytes + block * info.block_bytes -
+         task.item->first_byte;
+}
+
+// Rows are put together, or quantised, a few at a time, so that they stay in the cache until they are packed.
+void Packer::PackByBuffer(const PackTask& task, const Part& part) const {
   const ReadItem& item = *task.item;
   const proto::Weight& weight = spec_.weights(item.weight);
-  const auto& info = kernels::Info(TypeOf(weight));
+  const kernels::TypeInfo &from = FileInfo(weight), &to = kernels::Info(TypeOf(weight));
   const kernels::PackedMatrix& matrix = store_.Matrix(item.weight, item.expert);
-  const uint32_t col_begin = std::max(item.col_begin, matrix.first_col);
-  const uint32_t col_end = std::min(item.col_end, matrix.first_col + matrix.cols);
+  const bool assembled = IsAssembled(weight);
+  uint32_t col_begin = matrix.first_col, col_end = matrix.first_col + matrix.cols;
+  if (assembled) {
+    col_begin = std::max(item.col_begin, col_begin);
+    col_end = std::min(item.col_end, col_end);
+  }
   if (col_begin >= col_end) return;
-  const uint32_t from_col = col_begin / info.block_cols * info.block_cols;
-  const uint64_t row_bytes = kernels::RowBytes(info, col_end - from_col);
-  std::vector<uint8_t> rows(kRowStep * row_bytes);
+  // Only whole blocks can be quantised.
+  const uint32_t step = ReadBlockCols(weight), from_col = col_begin / step * step;
+  const uint32_t to_col = weight.has_file_type()
+                              ? static_cast<uint32_t>(std::min(weight.cols(), RoundUp(col_end, step)))
+                              : col_end;
+  const uint32_t cols = to_col - from_col;
+  const uint64_t file_bytes = kernels::RowBytes(from, cols), row_bytes = kernels::RowBytes(to, cols);
+  std::vector<uint8_t> file_rows(assembled ? kRowStep * file_bytes : 0);
+  std::vector<uint8_t> rows(weight.has_file_type() ? kRowStep * row_bytes : 0);
+  std::vector<float> floats(weight.has_file_type() ? cols : 0);
   uint8_t* out = store_.MatrixData(item.weight, item.expert);
   for (uint32_t r = part.begin; r < part.end; r += kRowStep) {
     const uint32_t end = std::min(part.end, r + kRowStep), first_row = part.first_row + (r - part.begin);
-    const char* problem = AssembleRows(weight, item, task.src, r, end, from_col, col_end, rows.data());
-    if (problem != nullptr) {
-      const std::lock_guard lock(mutex_);
-      if (!error_)
-        error_.emplace(ErrorCode::kBadInput,
-                       fmt::format("{}: tensor \"{}\": {}", spec_.files(static_cast<int>(weight.file())),
-                                   weight.name(), problem));
-      return;
+    const uint8_t* blocks = file_rows.data();
+    const char* problem = nullptr;
+    if (assembled)
+      problem = AssembleRows(weight, item, task.src, r, end, from_col, to_col, file_rows.data());
+    else
+      blocks = RowAt(task, r, from_col / from.block_cols);
+    if (problem == nullptr && weight.has_file_type()) {
+      const bool finite = Quantize({blocks, assembled ? file_bytes : item.row_bytes, &from}, end - r, to,
+                                   &floats, rows.data());
+      if (!finite) problem = "expected finite weights, found infinity or not a number; the file is damaged";
+      blocks = rows.data();
     }
-    kernels::PackPart(matrix, out, first_row, end - r, col_begin, col_end - col_begin, rows.data(),
+    if (problem != nullptr) return Report(weight, problem);
+    kernels::PackPart(matrix, out, first_row, end - r, col_begin, col_end - col_begin,
+                      blocks + kernels::RowBytes(to, col_begin / to.block_cols * to.block_cols - from_col),
                       row_bytes);
   }
+}
+
+void Packer::Report(const proto::Weight& weight, const char* problem) const {
+  const std::lock_guard lock(mutex_);
+  if (error_) return;
+  error_.emplace(ErrorCode::kBadInput,
+                 fmt::format("{}: tensor \"{}\": {}", spec_.files(static_cast<int>(weight.file())),
+                             weight.name(), problem));
 }
 
 std::optional<Error> Packer::error() const {

@@ -1,4 +1,5 @@
-// Packer: cuts this rank's rows or columns out of blocks of the model's files and packs them into its weight store.
+// Packer: cuts this rank's rows or columns out of blocks of the model's files and packs them into its weight store, where
+// the spec says so quantised: whole blocks of the new type, of which the shard's columns are cut out as from a file of it.
 // Different tasks may be packed by different threads at once.
 #pragma once
 
@@ -45,7 +46,9 @@ class Packer {
     uint32_t begin = 0, end = 0, first_row = 0;
   };
   Part OwnPart(const PackTask& task) const;
-  void PackAssembled(const PackTask& task, const Part& part) const;
+  void PackByBuffer(const PackTask& task, const Part& part) const;
+  const uint8_t* RowAt(const PackTask& task, uint32_t row, uint64_t block) const;
+  void Report(const proto::Weight& weight, const char* problem) const;
 
   const proto::ModelSpec& spec_;
   const proto::ShardPlan& plan_;

@@ -27,7 +27,7 @@ class Needs {
 
   Need Of(int weight, uint32_t expert) const {
     const proto::Weight& w = spec_.weights(weight);
-    const auto& info = kernels::Info(static_cast<kernels::WeightType>(w.type()));
+    const kernels::TypeInfo& info = FileInfo(w);
     Need need;
     need.end_byte = kernels::RowBytes(info, w.cols());
     const Range all = {0, static_cast<uint32_t>(w.rows())};
@@ -39,8 +39,10 @@ class Needs {
         const std::vector<Range> cols = Owned(weight, expert);
         if (cols.empty()) break;
         need.rows = {all};
-        const uint64_t first = cols.front().begin / info.block_cols * info.block_bytes;
-        const uint64_t end = (cols.back().end + info.block_cols - 1ull) / info.block_cols * info.block_bytes;
+        const uint32_t step = ReadBlockCols(w);
+        const uint64_t first = kernels::RowBytes(info, cols.front().begin / step * step);
+        const uint64_t end =
+            kernels::RowBytes(info, std::min<uint64_t>(w.cols(), RoundUp(cols.back().end, step)));
         if (need.end_byte - (end - first) < min_skipped_row_bytes_) break;
         need.first_byte = first;
         need.end_byte = end;
@@ -224,7 +226,7 @@ std::vector<Stretch> InFileOrder(const proto::ModelSpec& spec) {
       stretches.push_back({w, 0, UINT32_MAX, weight.file(), weight.offset()});
       continue;
     }
-    const auto& info = kernels::Info(static_cast<kernels::WeightType>(weight.type()));
+    const kernels::TypeInfo& info = FileInfo(weight);
     const uint64_t run_bytes = weight.run_stride() * kernels::RowBytes(info, weight.cols());
     for (uint32_t r = 0; r < weight.rows(); r += run)
       stretches.push_back({w, r, r + run, weight.file(), weight.offset() + r / run * run_bytes});
@@ -256,7 +258,7 @@ std::vector<ReadBlock> MakeReadList(const proto::ModelSpec& spec, const proto::S
       AddAssembled(spec, needs, together, max_block_bytes, &builder);
       continue;
     }
-    const auto& info = kernels::Info(static_cast<kernels::WeightType>(weight.type()));
+    const kernels::TypeInfo& info = FileInfo(weight);
     const uint64_t stride = kernels::RowBytes(info, weight.cols());
     for (uint32_t e = 0; e < std::max(1u, weight.n_experts()); ++e) {
       const Need need = needs.Of(w, e);

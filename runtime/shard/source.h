@@ -16,6 +16,17 @@ inline constexpr size_t kMaxParts = 4;
 // Lines that are columns are read in multiples of this, where source blocks of every type begin.
 inline constexpr uint32_t kColStep = 256;
 
+// The type of the blocks that come out of the files; the weight's own unless the loader quantises it.
+inline const kernels::TypeInfo& FileInfo(const proto::Weight& weight) {
+  return kernels::Info(
+      static_cast<kernels::WeightType>(weight.has_file_type() ? weight.file_type() : weight.type()));
+}
+// Columns at which blocks of both types begin: what is read of a row begins and ends there. Block sizes are powers of two.
+inline uint32_t ReadBlockCols(const proto::Weight& weight) {
+  const auto& info = kernels::Info(static_cast<kernels::WeightType>(weight.type()));
+  return std::max(info.block_cols, FileInfo(weight).block_cols);
+}
+
 // Line i covers rows (columns, see LinesAreColumns) [i * span, (i + 1) * span) of the tensor.
 struct SourcePart {
   uint32_t file;
@@ -44,10 +55,10 @@ inline uint64_t LinesPerOwn(const proto::Weight& weight) {
 // Of an assembled weight.
 inline std::vector<SourcePart> PartsOf(const proto::Weight& weight) {
   if (weight.layout() == proto::Weight::ROWS) {
-    const auto& info = kernels::Info(static_cast<kernels::WeightType>(weight.type()));
+    const kernels::TypeInfo& info = FileInfo(weight);
     const uint64_t per_row = weight.rows() == 1 ? std::max(1u, weight.interleave()) : 1;
-    return {
-        {weight.file(), weight.offset(), kernels::RowBytes(info, weight.cols() * per_row), 1, weight.type()}};
+    return {{weight.file(), weight.offset(), kernels::RowBytes(info, weight.cols() * per_row), 1,
+             static_cast<uint32_t>(info.type)}};
   }
   std::vector<SourcePart> parts;
   for (const auto& part : weight.parts())

@@ -15,6 +15,13 @@ namespace {
 #define ONECOPY_LOWER R"([\p{Ll}\p{Lm}\p{Lo}\p{M}])"
 #define ONECOPY_SUFFIX R"((?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
 #define ONECOPY_O200K_TAIL(digits) digits R"(| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)"
+#define ONECOPY_O200K(digits)                                                \
+  R"([^\r\n\p{L}\p{N}]?)" ONECOPY_UPPER "*" ONECOPY_LOWER "+" ONECOPY_SUFFIX \
+  R"(|[^\r\n\p{L}\p{N}]?)" ONECOPY_UPPER "+" ONECOPY_LOWER "*" ONECOPY_SUFFIX "|" ONECOPY_O200K_TAIL(digits)
+// DeepSeek-V3 tokenizer.json.
+#define ONECOPY_DEEPSEEK3_WORDS                                                              \
+  R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|)" \
+  R"( ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"
 // Kimi-K2 tokenization_kimi.py: Han characters are words of their own.
 #define ONECOPY_KIMI_UPPER R"([\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]])"
 #define ONECOPY_KIMI_LOWER R"([\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]])"
@@ -41,9 +48,19 @@ constexpr std::string_view kQwen2 = ONECOPY_CL100K(R"(\p{N})");
 constexpr std::string_view kBloom = R"( ?[^(\s|.,!?…。，、।۔،)]+)";
 constexpr std::string_view kCjk = R"([\x{4E00}-\x{9FA5}\x{800}-\x{4E00}\x{AC00}-\x{D7FF}]+)";
 
+// Digits by threes, counted from the end of a run. As published each group looks ahead to the end of the run, in quadratic
+// time; here only the first does, and what follows it is a multiple of three.
+// (?=(\d{3})+(?!\d)): empty, where a group begins.
+constexpr std::string_view kDigitCuts =
+    R"((?<!\d)(?=(?:\d{3})++(?!\d))|(?<!\d)\d{1,2}?\K(?=(?:\d{3})++(?!\d))|(?<=\d)\d{2}\K(?=\d{3}))";
+// \d{1,3}(?=(?:\d{3})*\b): of a run that a letter follows nothing.
+constexpr std::string_view kDigitsBeforeNoLetter =
+    R"((?<!\d)\d++(?!\b)(*SKIP)(*FAIL)|(?<!\d)\d{1,3}(?=(?:\d{3})*+\b)|(?<=\d)\d{3})";
+
 constexpr PreTokenizerPreset kPresets[] = {
     {.names = {"gpt-2", "phi-2", "mpt", "olmo", "gigachat", "mellum", "exaone4", "a.x-4.0"},
      .patterns = {kGpt2}},
+    {.names = {"jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "modern-bert"}, .patterns = {kGpt2}},
     {.names = {"trillion", "granite-docling", "jais"}, .patterns = {kGpt2}},
     {.names = {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"},
      .patterns = {R"(\p{N})", kGpt2}},
@@ -54,6 +71,7 @@ constexpr PreTokenizerPreset kPresets[] = {
      .patterns = {kLlama3},
      .ignore_merges = true,
      .add_bos = true},
+    {.names = {"jina-v5-nano"}, .patterns = {kLlama3}, .ignore_merges = true, .add_bos = true},
     {.names = {"dbrx", "smaug-bpe", "chatglm-bpe"}, .patterns = {kLlama3}},
     {.names = {"glm4", "glm5"}, .patterns = {kLlama3}, .ignore_merges = true},
     // MiniCPM5 tokenizer.json, Laguna tokenizer.json.
@@ -61,6 +79,27 @@ constexpr PreTokenizerPreset kPresets[] = {
      .patterns = {R"(\p{N}{1,3})", ONECOPY_CL100K(R"(\p{N}+)")},
      .ignore_merges = true},
     {.names = {"laguna"}, .patterns = {R"([^\n]+|[\n]+)", kQwen2}},
+    // Of runs of white space before a word, powers of two are cut off (Jais 2 tokenizer.json).
+    {.names = {"jais-2"},
+     .patterns =
+         {R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|)"
+          R"(\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|)"
+          R"(\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1})"}},
+    {.names = {"ufakzeka"},
+     .patterns = {R"([^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"}},
+    // K-EXAONE tokenizer.json: words that single spaces part are one. Nothing follows the runs, so they need not be given
+    // up again: possessive, they take no stack.
+    {.names = {"exaone-moe"},
+     .patterns =
+         {R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*+(?: \p{L}\p{M}*+)*+)++|\p{N}|)"
+          R"( ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+)"}},
+    // Chameleon tokenizer.json, whose sentinels and images are special tokens too.
+    {.names = {"chameleon"},
+     .patterns = {R"(<sentinel:[0-9]+>)", R"((IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z)", R"(([\t\n]|    |  ))",
+                  R"(\p{N})", R"([\p{P}!-/:-@\[-`{-~])", kGpt2},
+     .add_bos = true},
+    // SuperBPE tokenizer.json.
+    {.names = {"superbpe"}, .patterns = {R"(\p{N}+)", kDigitCuts}},
     {.names = {"qwen2"}, .patterns = {kQwen2}, .nfc = true},
     {.names = {"deepseek-r1-qwen", "megrez", "hunyuan", "stablelm2", "solar-open", "grok-2", "kormo",
                "f2llmv2"},
@@ -80,8 +119,15 @@ constexpr PreTokenizerPreset kPresets[] = {
      .patterns = {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", kCjk, R"(\p{N})"}},
     {.names = {"deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"},
      .patterns = {R"(\p{N}{1,3})", R"([\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+)",
-                  R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|)"
-                  R"( ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"}},
+                  ONECOPY_DEEPSEEK3_WORDS}},
+    // Trinity (AFMoE) tokenizer.json: digits by threes from the end, then scripts that put no spaces between words.
+    {.names = {"afmoe"},
+     .patterns =
+         {R"((?<!\p{N})\p{N}{1,3}(?=(?:\p{N}{3})*+(?!\p{N}))|(?<=\p{N})\p{N}{3})",
+          R"([\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{8C48}-\x{FAFF}\x{3040}-\x{309F}\x{30A0}-\x{30FF})"
+          R"(\x{FF65}-\x{FF9F}\x{2F00}-\x{2FDF}\x{E40}-\x{E7F}\x{E80}-\x{EFF}\x{1780}-\x{17FF})"
+          R"(\x{1000}-\x{109F}\x{AA60}-\x{AA7F}\x{A9E0}-\x{A9FF}\x{AC00}-\x{D7AF}\x{1100}-\x{11FF}]+)",
+          ONECOPY_DEEPSEEK3_WORDS}},
     {.names = {"tekken"},
      .patterns = {R"([^\r\n\p{L}\p{N}]?)" ONECOPY_UPPER "*" ONECOPY_LOWER
                   R"(+|[^\r\n\p{L}\p{N}]?)" ONECOPY_UPPER "+" ONECOPY_LOWER
@@ -89,9 +135,18 @@ constexpr PreTokenizerPreset kPresets[] = {
      .ignore_merges = true,
      .add_bos = true},
     {.names = {"gpt-4o", "llama4", "kanana2", "minimax-m2", "talkie"},
-     .patterns = {R"([^\r\n\p{L}\p{N}]?)" ONECOPY_UPPER "*" ONECOPY_LOWER "+" ONECOPY_SUFFIX
-                  R"(|[^\r\n\p{L}\p{N}]?)" ONECOPY_UPPER "+" ONECOPY_LOWER "*" ONECOPY_SUFFIX
-                  "|" ONECOPY_O200K_TAIL(R"(\p{N}{1,3})")}},
+     .patterns = {ONECOPY_O200K(R"(\p{N}{1,3})")}},
+    // Tiny Aya tokenizer.json: digits by threes from the end, where no letter follows them.
+    {.names = {"tiny_aya", "cohere2moe"},
+     .patterns = {kDigitsBeforeNoLetter, ONECOPY_O200K(R"(\p{N}{1,3})")}},
+    // Youtu-LLM tokenizer.json.
+    {.names = {"youtu"},
+     .patterns =
+         {R"([\x{AC00}-\x{D7A3}\x{3131}-\x{318E}]+|[\x{FF01}\x{2026}\x{201C}\x{201D}\x{2018}\x{2019}\x{2014})"
+          R"(\x{FF1A}\x{FF1B}\x{FF0C}\x{3001}-\x{303F}\x{FE30}-\x{FE4F}]+|[\x{3105}-\x{312F}]+|)"
+          R"([\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+)",
+          ONECOPY_O200K(R"(\p{N})")},
+     .ignore_merges = true},
     {.names = {"bloom", "gpt3-finnish", "poro-chat"}, .patterns = {kBloom}},
     {.names = {"viking"}, .patterns = {kBloom, R"(\p{N})"}},
     {.names = {"kimi-k2"},
@@ -113,6 +168,8 @@ constexpr PreTokenizerPreset kPresets[] = {
 #undef ONECOPY_LOWER
 #undef ONECOPY_SUFFIX
 #undef ONECOPY_O200K_TAIL
+#undef ONECOPY_O200K
+#undef ONECOPY_DEEPSEEK3_WORDS
 #undef ONECOPY_KIMI_UPPER
 #undef ONECOPY_KIMI_LOWER
 #undef ONECOPY_DEEPSEEK_LETTERS
@@ -125,6 +182,29 @@ const PreTokenizerPreset* FindPreTokenizer(std::string_view name) {
     for (const std::string_view known : preset.names) {
       if (known == name) return &preset;
     }
+  }
+  return nullptr;
+}
+
+std::vector<PreTokenizerStep> StepsOf(const PreTokenizerPreset& preset) {
+  std::vector<PreTokenizerStep> steps;
+  for (const std::string_view pattern : preset.patterns) {
+    if (pattern.empty()) continue;
+    steps.push_back({PreTokenizerStep::Kind::kIsolate,
+                     Regex(pattern, "pre-tokenizer " + std::string(preset.names[0])),
+                     {}});
+  }
+  return steps;
+}
+
+const PreTokenizerPreset* FindPreTokenizerLike(const std::vector<PreTokenizerStep>& steps, bool ignore_merges,
+                                               bool nfc, std::string_view probe) {
+  RegexScratch scratch;
+  const Words words = SplitIntoWords(steps, probe, /*at_start=*/true, scratch);
+  for (const PreTokenizerPreset& preset : kPresets) {
+    if (preset.ignore_merges != ignore_merges || preset.nfc != nfc) continue;
+    RegexScratch own;
+    if (SplitIntoWords(StepsOf(preset), probe, true, own).pieces == words.pieces) return &preset;
   }
   return nullptr;
 }

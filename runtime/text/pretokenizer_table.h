@@ -6,6 +6,9 @@
 #include <array>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "runtime/text/pre_tokenizer.h"
 
 namespace onecopy::text {
 
@@ -19,6 +22,13 @@ struct PreTokenizerPreset {
 
 // nullptr when no row has this name.
 const PreTokenizerPreset* FindPreTokenizer(std::string_view name);
+
+// The row that cuts `probe` into the same words as `steps`, and has the same flags; nullptr where none does.
+// Errors: as SplitIntoWords.
+const PreTokenizerPreset* FindPreTokenizerLike(const std::vector<PreTokenizerStep>& steps, bool ignore_merges,
+                                               bool nfc, std::string_view probe);
+// The steps of a row.
+std::vector<PreTokenizerStep> StepsOf(const PreTokenizerPreset& preset);
 
 // All names, for messages.
 std::string PreTokenizerNames();

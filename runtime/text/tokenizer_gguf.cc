@@ -98,11 +98,7 @@ KindDefaults BuildByteLevelBpe(const Json& metadata, TokenizerParts* parts) {
          kGgml, Printable(pre), PreTokenizerNames());
   }
   if (preset->nfc) parts->normalizer.push_back({NormalizerStep::Kind::kNfc, {}, {}});
-  for (const std::string_view pattern : preset->patterns) {
-    if (pattern.empty()) continue;
-    parts->pre_tokenizer.push_back(
-        {PreTokenizerStep::Kind::kIsolate, Regex(pattern, "pre-tokenizer " + pre), {}});
-  }
+  parts->pre_tokenizer = StepsOf(*preset);
   parts->encode_word =
       MakeBpeEncoder(parts->vocabulary, ReadMerges(metadata),
                      {.byte_level = true,

@@ -8,14 +8,36 @@
 #include <string>
 #include <vector>
 
+#include "kernels/quantize.h"
+#include "runtime/model/model_spec.h"
 #include "runtime/shard/plan.h"
+#include "runtime/shard/source.h"
 #include "runtime/shard/weight_store.h"
 
 namespace onecopy::test {
 
+// What a weight's whole row becomes where the loader quantises it.
+inline std::vector<float> AsLoaded(const proto::Weight& weight, std::vector<float> row) {
+  if (!weight.has_file_type()) return row;
+  const auto& info = kernels::Info(static_cast<kernels::WeightType>(weight.type()));
+  std::vector<uint8_t> blocks(kernels::RowBytes(info, row.size()));
+  kernels::FindQuantizer(info.type)(row.data(), blocks.data(), row.size());
+  info.decode(blocks.data(), row.data(), row.size());
+  return row;
+}
+
+// Gives every matrix of whole blocks another type, for the loader to make.
+inline void QuantiseAll(kernels::WeightType type, proto::ModelSpec* spec) {
+  for (proto::Weight& weight : *spec->mutable_weights()) {
+    if (IsVectorRole(weight.role()) || weight.cols() % kernels::Info(type).block_cols != 0) continue;
+    weight.set_file_type(weight.type());
+    weight.set_type(static_cast<uint32_t>(type));
+  }
+}
+
 inline std::vector<float> FileRow(const proto::ModelSpec& spec, int weight, uint32_t expert, uint64_t row) {
   const proto::Weight& w = spec.weights(weight);
-  const auto& info = kernels::Info(static_cast<kernels::WeightType>(w.type()));
+  const kernels::TypeInfo& info = shard::FileInfo(w);
   const uint64_t row_bytes = kernels::RowBytes(info, w.cols());
   std::vector<uint8_t> bytes(row_bytes);
   std::ifstream file(spec.files(static_cast<int>(w.file())), std::ios::binary);
@@ -23,7 +45,7 @@ inline std::vector<float> FileRow(const proto::ModelSpec& spec, int weight, uint
   file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(row_bytes));
   std::vector<float> out(w.cols());
   info.decode(bytes.data(), out.data(), w.cols());
-  return out;
+  return AsLoaded(w, std::move(out));
 }
 
 // Compares some rows of every weight of the rank's shard with the files; returns where they differ, or nothing.

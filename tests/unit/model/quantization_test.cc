@@ -89,7 +89,8 @@ TEST(Quantization, WhatIsNotSupportedIsNamedWithWhatIs) {
       {With(kGlm, weights + "strategy", "group"), {"strategy", "found \"group\""}},
       {With(kAwq, "/bits", 8), {"bits: expected 4, found 8"}},
       {With(kAwq, "/version", "gemv"), {"version", "found \"gemv\""}},
-      {With(kGptq, "/desc_act", true), {"desc_act: expected false, found true"}},
+      {With(kGptq, "/desc_act", true),
+       {"desc_act: true (act-order) with groups of 128 columns is not supported"}},
       {With(kGptq, "/checkpoint_format", "marlin"), {"checkpoint_format", "found \"marlin\""}}};
   for (const auto& [config, fragments] : cases) {
     std::vector<std::string> problems;
@@ -98,6 +99,12 @@ TEST(Quantization, WhatIsNotSupportedIsNamedWithWhatIs) {
     for (const std::string& fragment : fragments)
       EXPECT_THAT(problems, ::testing::Contains(::testing::HasSubstr(fragment))) << config;
   }
+}
+
+TEST(Quantization, ActOrderWithOneGroupOfAllColumnsChangesNothing) {
+  const Quantization one = Read(With(With(kGptq, "/desc_act", true), "/group_size", -1));
+  EXPECT_EQ(one.method, Method::kGptq);
+  EXPECT_EQ(one.block_cols, 0u);
 }
 
 // One matrix of 64 x 256, as the binder sees it.

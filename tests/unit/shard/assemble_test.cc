@@ -22,6 +22,7 @@
 #include "runtime/shard/plan.h"
 #include "tests/support/kernel_table.h"
 #include "tests/support/local_ranks.h"
+#include "tests/support/shard_check.h"
 
 namespace onecopy::shard {
 namespace {
@@ -177,11 +178,13 @@ void ExpectValues(const Tensors& tensors, const proto::ModelSpec& spec, const pr
       const Range range = OwnedRange(spec, plan, w, e, rank);
       const bool by_cols = plan.placements(w).axis() == proto::WeightPlacement::COLS;
       const Oracle oracle(tensors, weight, e);
-      std::vector<float> row(m.cols);
+      std::vector<float> row(m.cols), whole(weight.cols());
       for (uint32_t r = 0; r < m.rows; ++r) {
         kernels::UnpackRow(m, r, row.data());
+        for (uint32_t c = 0; c < weight.cols(); ++c) whole[c] = oracle.At(by_cols ? r : range.begin + r, c);
+        const std::vector<float> want = test::AsLoaded(weight, whole);
         for (uint32_t c = 0; c < m.cols; ++c)
-          ASSERT_EQ(row[c], oracle.At(by_cols ? r : range.begin + r, by_cols ? range.begin + c : c))
+          ASSERT_EQ(row[c], want[by_cols ? range.begin + c : c])
               << weight.name() << " expert " << e << " row " << r << " column " << c << " of rank " << rank;
       }
     }
@@ -193,7 +196,7 @@ uint64_t BytesOfWeights(const proto::ModelSpec& spec) {
   for (const Weight& w : spec.weights()) {
     const uint64_t experts = std::max(1u, w.n_experts());
     if (!IsAssembled(w)) {
-      const auto& info = kernels::Info(static_cast<kernels::WeightType>(w.type()));
+      const kernels::TypeInfo& info = FileInfo(w);
       tensors[{w.file(), w.offset()}] = w.rows() * kernels::RowBytes(info, w.cols()) * experts;
       continue;
     }
@@ -207,16 +210,11 @@ uint64_t BytesOfWeights(const proto::ModelSpec& spec) {
   return bytes;
 }
 
-class Assembled : public ::testing::TestWithParam<const char*> {
- protected:
-  const std::string folder_ = kModelFolder + GetParam();
-};
-
-TEST_P(Assembled, ShardsAreTheTensorsValuesHoweverTheFilesAreCut) {
-  const Tensors tensors(folder_);
-  const proto::ModelSpec spec = BuildModelSpec(OpenCheckpoint(folder_));
+using Cut = std::pair<int, uint64_t>;  // ranks, bytes of a block at most
+// Packs the model for several rank counts out of blocks of several sizes.
+void ExpectValuesHoweverCut(const Tensors& tensors, const proto::ModelSpec& spec,
+                            const std::vector<Cut>& cases = {{1, 1 << 30}, {3, 1 << 12}, {7, 1 << 16}}) {
   const kernels::KernelTable& table = test::AnyTable();
-  const std::pair<int, uint64_t> cases[] = {{1, 1 << 30}, {3, 1 << 12}, {7, 1 << 16}};
   for (const auto& [ranks, max_bytes] : cases) {
     SCOPED_TRACE(std::to_string(ranks) + " ranks, blocks of " + std::to_string(max_bytes));
     const auto plan = MakeShardPlan(spec, table, {.ranks = ranks, .shares = {}});
@@ -241,6 +239,24 @@ TEST_P(Assembled, ShardsAreTheTensorsValuesHoweverTheFilesAreCut) {
       EXPECT_FALSE(packer.error());
       ExpectValues(tensors, spec, plan, store, rank);
     }
+  }
+}
+
+class Assembled : public ::testing::TestWithParam<const char*> {
+ protected:
+  const std::string folder_ = kModelFolder + GetParam();
+};
+
+TEST_P(Assembled, ShardsAreTheTensorsValuesHoweverTheFilesAreCut) {
+  ExpectValuesHoweverCut(Tensors(folder_), BuildModelSpec(OpenCheckpoint(folder_)));
+}
+
+TEST_P(Assembled, QuantisedWhileLoadingTheyAreTheBlocksOfWholeRows) {
+  for (const auto type : {kernels::WeightType::kQ4_0, kernels::WeightType::kQ4_K}) {
+    SCOPED_TRACE(kernels::Info(type).name);
+    proto::ModelSpec spec = BuildModelSpec(OpenCheckpoint(folder_));
+    test::QuantiseAll(type, &spec);
+    ExpectValuesHoweverCut(Tensors(folder_), spec, {{3, 1 << 12}});
   }
 }
 

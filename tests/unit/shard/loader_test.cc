@@ -13,6 +13,7 @@
 #include "kernels/registry.h"
 #include "runtime/model/model_spec.h"
 #include "runtime/shard/plan.h"
+#include "tests/support/kernel_table.h"
 #include "tests/support/local_ranks.h"
 #include "tests/support/shard_check.h"
 
@@ -39,7 +40,7 @@ const std::string kLoadedModels[] = {ONECOPY_TEST_DATA "/goldens/gguf/qwen3_moe-
 uint64_t WeightBytes(const proto::ModelSpec& spec) {
   uint64_t bytes = 0;
   for (const proto::Weight& w : spec.weights()) {
-    const auto& info = kernels::Info(static_cast<kernels::WeightType>(w.type()));
+    const kernels::TypeInfo& info = FileInfo(w);
     bytes += w.rows() * kernels::RowBytes(info, w.cols()) * std::max(1u, w.n_experts());
   }
   return bytes;
@@ -75,6 +76,34 @@ TEST(Loader, ShardsAreTheFilesBlocksForAnyRankCount) {
     }
   }
   std::filesystem::remove(WideModel());
+}
+
+// Shards end inside super-blocks: every rank has the parts of the blocks that the whole row gives.
+TEST(Loader, QuantisesWhileItLoadsAsIfTheFileHadTheType) {
+  using W = kernels::WeightType;
+  for (const W type : {W::kQ4_K, W::kQ8_0, W::kBF16}) {
+    for (const std::string& path : {kLoadedModels[1], kLoadedModels[2]}) {
+      proto::ModelSpec spec = BuildModelSpec(OpenCheckpoint(path));
+      test::QuantiseAll(type, &spec);
+      const kernels::KernelTable& table = test::AnyTable();
+      for (int ranks : {1, 3}) {
+        if (type == W::kQ4_K && ranks == 1) continue;  // searched for, which takes its time
+        SCOPED_TRACE(path + " " + kernels::Info(type).name + " " + std::to_string(ranks));
+        const auto plan = MakeShardPlan(spec, table, {.ranks = ranks, .shares = {}});
+        std::mutex mutex;
+        uint64_t held = 0;
+        test::ExpectNoErrors(test::RunRanks(ranks, [&](comm::Communicator& comm) {
+          numa::ArenaSource memory;
+          const WeightStore store(spec, plan, table, comm.rank(), &memory);
+          LoadWeights(comm, spec, plan, store, comm.rank());
+          const std::lock_guard lock(mutex);  // gtest's assertions
+          held += store.matrix_bytes();
+          EXPECT_EQ(test::ShardDiffers(spec, plan, store, comm.rank()), "");
+        }));
+        EXPECT_EQ(held, plan.weight_bytes());
+      }
+    }
+  }
 }
 
 TEST(Loader, AFileThatShrankIsNamedOnEveryRank) {

@@ -53,7 +53,7 @@ TEST(PreTokenizerTable, EveryPreTokenizerKeepsEveryByte) {
   for (const std::string& name : AllNames()) {
     const std::vector<std::string> words = Split(name, text);
     EXPECT_EQ(std::accumulate(words.begin(), words.end(), std::string()), text) << name;
-    EXPECT_GT(words.size(), 10u) << name;
+    EXPECT_GT(words.size(), 5u) << name;
   }
 }
 
