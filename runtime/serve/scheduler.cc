@@ -224,42 +224,42 @@ bool Scheduler::RunDecode() {
   return true;
 }
 
-// What may come next, by row; nothing where all may. In a pass of its own, so that its time is known.
-std::vector<std::span<const uint64_t>> Scheduler::Masks(const std::vector<Row>& rows) {
-  std::vector<std::span<const uint64_t>> masks(rows.size());
-  const auto has_filter = [](const Row& row) {
-    return row.prompt_token == 0 && row.sequence->request.filter != nullptr;
-  };
-  if (std::none_of(rows.begin(), rows.end(), has_filter)) return masks;
-  const Clock::time_point start = options_.now();
-  engine_.ForEach(rows.size(), [&](size_t i) {
-    if (has_filter(rows[i])) masks[i] = rows[i].sequence->request.filter->Allowed();
-  });
-  mask_seconds_ += Seconds(start, options_.now());
-  return masks;
-}
-
 // rows: what the step's logits are for, in their order.
 void Scheduler::Run(const proto::Step& step, const std::vector<Row>& rows) {
   const std::span<const float> logits = engine_.Forward(step);
   struct Choice {
     text::SampleResult sample;
     Logprobs logprobs;
+    double mask_seconds = 0, seconds = 0;  // of its thread
   };
   std::vector<Choice> choices(rows.size());
-  mask_seconds_ = 0;
-  const std::vector<std::span<const uint64_t>> masks = Masks(rows);
+  const Clock::time_point start = options_.now();
   engine_.ForEach(rows.size(), [&](size_t i) {
     const std::span<const float> row = logits.subspan(i * limits_.vocab, limits_.vocab);
     Sequence& s = *rows[i].sequence;
+    const Clock::time_point begin = options_.now();
     if (const uint32_t scored = rows[i].prompt_token; scored > 0) {
       choices[i].logprobs = LogprobsOf(row, s.tokens[scored], s.request.top_logprobs);
+      choices[i].seconds = Seconds(begin, options_.now());
       return;
     }
-    choices[i].sample = s.sampler->Sample(row, s.tokens, masks[i]);
+    std::span<const uint64_t> allowed;
+    if (s.request.filter) {
+      allowed = s.request.filter->Allowed();
+      choices[i].mask_seconds = Seconds(begin, options_.now());
+    }
+    choices[i].sample = s.sampler->Sample(row, s.tokens, allowed);
     if (choices[i].sample.status == text::SampleStatus::kOk && s.request.top_logprobs >= 0)
       choices[i].logprobs = LogprobsOf(row, choices[i].sample.token, s.request.top_logprobs);
+    choices[i].seconds = Seconds(begin, options_.now());
   });
+  // Of the pass's time, the share that its threads spent in masks.
+  double masks = 0, all = 0;
+  for (const Choice& choice : choices) {
+    masks += choice.mask_seconds;
+    all += choice.seconds;
+  }
+  mask_seconds_ = all > 0 ? Seconds(start, options_.now()) * masks / all : 0;
   for (size_t i = 0; i < rows.size(); ++i) {
     Sequence& s = *rows[i].sequence;
     const text::SampleResult& sample = choices[i].sample;
