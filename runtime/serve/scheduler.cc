@@ -1,12 +1,19 @@
-// Which sequences run: admission, prompts that are kept and shared, making room, and how a sequence ends.
 #include "runtime/serve/scheduler.h"
 
 #include <algorithm>
 
 #include "runtime/base/check.h"
+#include "runtime/base/error.h"
+#include "runtime/serve/logprobs.h"
 #include "runtime/serve/scheduler_sequence.h"
 
 namespace onecopy::serve {
+namespace {
+
+// Decoded tokens of a sequence that made way, which a step decodes again.
+constexpr uint32_t kReplayTokens = 32;
+
+}  // namespace
 
 Scheduler::Scheduler(StepEngine& engine, std::vector<int32_t> end_tokens, const Options& options,
                      SchedulerObserver* observer)
@@ -152,6 +159,152 @@ void Scheduler::KeepPrompt(const Sequence& sequence) {
   if (!Shares() || limits_.slots == options_.max_sequences || !Lends(sequence)) return;
   slots_.Keep(sequence.slot,
               std::span(sequence.tokens).first(std::min(sequence.computed, sequence.n_prompt)));
+}
+
+bool Scheduler::Decodes() const {
+  return std::any_of(running_.begin(), running_.end(), [](const auto& s) { return !s->reads(); });
+}
+
+// Takes the slot of a running sequence away. It waits before all others, and is computed again.
+void Scheduler::MakeWay(size_t index) {
+  std::unique_ptr<Sequence> s = std::move(running_[index]);
+  running_.erase(running_.begin() + static_cast<ptrdiff_t>(index));
+  slots_.GiveBack(s->slot);
+  s->computed = 0;
+  waiting_.push_front(std::move(s));
+  if (observer_ != nullptr) observer_->OnMadeWay();
+}
+
+// Room for the next token of every sequence that decodes; the youngest make way where there is none.
+bool Scheduler::MakeRoomForDecode() {
+  const auto wanted = [&] {
+    uint64_t pages = 0;
+    for (const auto& s : running_) {
+      if (s->reads()) continue;
+      const uint32_t end = std::min(s->length(), s->computed + kReplayTokens);
+      pages += (end + limits_.page_tokens - 1) / limits_.page_tokens -
+               (s->computed + limits_.page_tokens - 1) / limits_.page_tokens;
+    }
+    return pages;
+  };
+  while (!slots_.FreePages(wanted())) {
+    if (running_.size() == 1) return false;
+    MakeWay(running_.size() - 1);
+  }
+  return true;
+}
+
+bool Scheduler::RunDecode() {
+  if (!MakeRoomForDecode()) {  // one sequence alone: capacity() is what the cache holds
+    End(*running_.front(), FinishReason::kLength);
+    return false;
+  }
+  proto::Step step;
+  std::vector<Row> rows;
+  for (const auto& s : running_) {
+    if (s->reads()) continue;
+    const uint32_t end = std::min(s->length(), s->computed + kReplayTokens);
+    for (uint32_t p = s->computed; p < end; ++p) {
+      step.add_tokens(s->tokens[p]);
+      step.add_slots(s->slot);
+      step.add_positions(p);
+    }
+    s->computed = end;
+    if (end < s->length()) continue;
+    step.add_logit_rows(static_cast<uint32_t>(step.tokens_size()) - 1);
+    rows.push_back({s.get()});
+  }
+  if (step.tokens_size() == 0) return false;  // all of them have made way
+  const Clock::time_point start = options_.now();
+  Run(step, rows);
+  const double seconds = Seconds(start, options_.now());
+  decode_owed_ -= seconds;
+  if (seconds == 0) decode_owed_ = 0;
+  if (observer_ != nullptr) observer_->OnStep(false, static_cast<size_t>(step.tokens_size()), seconds);
+  return true;
+}
+
+// rows: what the step's logits are for, in their order.
+void Scheduler::Run(const proto::Step& step, const std::vector<Row>& rows) {
+  const std::span<const float> logits = engine_.Forward(step);
+  struct Choice {
+    text::SampleResult sample;
+    Logprobs logprobs;
+    double mask_seconds = 0, seconds = 0;  // of its thread
+  };
+  std::vector<Choice> choices(rows.size());
+  const Clock::time_point start = options_.now();
+  engine_.ForEach(rows.size(), [&](size_t i) {
+    const std::span<const float> row = logits.subspan(i * limits_.vocab, limits_.vocab);
+    Sequence& s = *rows[i].sequence;
+    const Clock::time_point begin = options_.now();
+    if (const uint32_t scored = rows[i].prompt_token; scored > 0) {
+      choices[i].logprobs = LogprobsOf(row, s.tokens[scored], s.request.top_logprobs);
+      choices[i].seconds = Seconds(begin, options_.now());
+      return;
+    }
+    std::span<const uint64_t> allowed;
+    if (s.request.filter) {
+      allowed = s.request.filter->Allowed();
+      choices[i].mask_seconds = Seconds(begin, options_.now());
+    }
+    choices[i].sample = s.sampler->Sample(row, s.tokens, allowed);
+    if (choices[i].sample.status == text::SampleStatus::kOk && s.request.top_logprobs >= 0)
+      choices[i].logprobs = LogprobsOf(row, choices[i].sample.token, s.request.top_logprobs);
+    choices[i].seconds = Seconds(begin, options_.now());
+  });
+  // Of the pass's time, the share that its threads spent in masks.
+  double masks = 0, all = 0;
+  for (const Choice& choice : choices) {
+    masks += choice.mask_seconds;
+    all += choice.seconds;
+  }
+  mask_seconds_ = all > 0 ? Seconds(start, options_.now()) * masks / all : 0;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    Sequence& s = *rows[i].sequence;
+    const text::SampleResult& sample = choices[i].sample;
+    if (rows[i].prompt_token > 0) {
+      s.scored = rows[i].prompt_token;
+      s.request.sink->OnPromptLogprobs(choices[i].logprobs);
+    } else if (sample.status == text::SampleStatus::kOk) {
+      Take(s, sample.token, s.request.top_logprobs >= 0 ? &choices[i].logprobs : nullptr);
+    } else if (sample.status == text::SampleStatus::kNoCandidate && s.request.filter) {
+      if (s.request.filter->complete()) {  // nothing may follow, and the vocabulary has no token that ends
+        End(s, FinishReason::kStop);
+        continue;
+      }
+      End(s, FinishReason::kFailed, "no token can follow: what was asked for leaves none");
+    } else {
+      End(s, FinishReason::kFailed,
+          fmt::format("no token can be chosen after {} tokens: {}", s.length(),
+                      text::Describe(sample.status)));
+    }
+  }
+  if (observer_ != nullptr && mask_seconds_ > 0) observer_->OnMasks(mask_seconds_);
+}
+
+void Scheduler::Take(Sequence& sequence, int32_t token, const Logprobs* logprobs) {
+  const Clock::time_point now = options_.now();
+  if (observer_ != nullptr) {
+    if (sequence.generated() == 0) {
+      observer_->OnFirstToken(Seconds(sequence.added, now));
+    } else {
+      observer_->OnNextToken(Seconds(sequence.last_token, now));
+    }
+  }
+  sequence.last_token = now;
+  sequence.tokens.push_back(token);
+  if (!sequence.request.ignore_eos && std::binary_search(end_tokens_.begin(), end_tokens_.end(), token)) {
+    if (logprobs != nullptr) sequence.request.sink->OnEndToken(token, *logprobs);
+    return End(sequence, FinishReason::kStop);
+  }
+  if (sequence.request.filter) {
+    const Clock::time_point start = options_.now();
+    sequence.request.filter->Accept(token);
+    mask_seconds_ += Seconds(start, options_.now());
+  }
+  if (!sequence.request.sink->OnToken(token, logprobs)) return End(sequence, FinishReason::kStop);
+  if (sequence.generated() >= sequence.request.max_tokens) End(sequence, FinishReason::kLength);
 }
 
 void Scheduler::End(Sequence& sequence, FinishReason reason, const std::string& error) {

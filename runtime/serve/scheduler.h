@@ -83,7 +83,6 @@ class Scheduler {
   bool RunPrefill();
   bool RunDecode();
   void Run(const proto::Step& step, const std::vector<Row>& rows);
-  std::vector<std::span<const uint64_t>> Masks(const std::vector<Row>& rows);
   uint32_t ChunkEnd(const Sequence& sequence, uint32_t budget, size_t rows) const;
   void AddChunk(Sequence& sequence, uint32_t end, proto::Step* step, std::vector<Row>* rows) const;
   // Whether others may have the beginning of its prompt.

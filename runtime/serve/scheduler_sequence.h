@@ -1,13 +1,7 @@
-// A sequence as the scheduler has it, for its two files.
+// A sequence as the scheduler keeps it. Only for scheduler.cc and scheduler_prefill.cc.
 #pragma once
 
-#include <cstdint>
-#include <optional>
-#include <utility>
-#include <vector>
-
 #include "runtime/serve/scheduler.h"
-#include "runtime/text/sampler.h"
 
 namespace onecopy::serve {
 

@@ -116,15 +116,30 @@ def nbytes(dims, kind):
 
 
 def vocabulary(w, size):
-    """One that other programs load too: bytes as tokens of the gpt2 kind."""
-    tokens = b"".join(w.text(f"t{i}") for i in range(size))
+    """One that other programs load too, of the gpt2 kind: each byte, the one that ends a text, and pairs of bytes, those of plain text
+    first. Where there is no room for the bytes, names that no text is made of."""
+    merges = ["t 1"]
+    tokens = [f"t{i}" for i in range(size)]
+    end = 0
+    if size > 257:
+        # GPT-2's characters for bytes: those that can be seen stand for themselves.
+        seen = [*range(33, 127), *range(161, 173), *range(174, 256)]
+        letters = [*map(chr, seen), *(chr(256 + i) for i in range(256 - len(seen)))]
+        space = chr(256 + 32)
+        letters.sort(key=lambda c: (c != space, not c.isascii(), not c.islower(), c))
+        pairs = ((a, b) for n in range(256) for a, b in [*((letters[i], letters[n]) for i in range(n + 1)), *((letters[n], letters[i]) for i in range(n))])
+        merges = [f"{a} {b}" for (a, b), _ in zip(pairs, range(size - 257))]
+        end = 256
+        tokens = [*letters, "<|end|>", *(m.replace(" ", "") for m in merges)]
+        tokens += [f"<|{i}|>" for i in range(len(tokens), size)]  # more than there are pairs
     w.u32("vocab_size", size)
     w.key("tokenizer.ggml.model", 8, w.text("gpt2"))
     w.key("tokenizer.ggml.pre", 8, w.text("qwen2"))
-    w.key("tokenizer.ggml.tokens", 9, struct.pack("<IQ", 8, size) + tokens)
-    w.key("tokenizer.ggml.token_type", 9, struct.pack("<IQ", 5, size) + struct.pack("<i", 1) * size)
-    w.key("tokenizer.ggml.merges", 9, struct.pack("<IQ", 8, 1) + w.text("t 1"))
-    w.key("tokenizer.ggml.eos_token_id", 4, struct.pack("<I", 0))
+    w.key("tokenizer.ggml.tokens", 9, struct.pack("<IQ", 8, size) + b"".join(map(w.text, tokens)))
+    kinds = [3 if t.startswith("<|") and t.endswith("|>") else 1 for t in tokens]  # control or normal
+    w.key("tokenizer.ggml.token_type", 9, struct.pack("<IQ", 5, size) + struct.pack(f"<{size}i", *kinds))
+    w.key("tokenizer.ggml.merges", 9, struct.pack("<IQ", 8, len(merges)) + b"".join(map(w.text, merges)))
+    w.key("tokenizer.ggml.eos_token_id", 4, struct.pack("<I", end))
 
 
 def grouped_query_attention(w, b, a):

@@ -81,7 +81,7 @@ class Page(Real):
     def test_a_prompt_longer_than_the_context_is_said_in_a_sentence(self):
         self.expected_log = ["status of 400"]
         self.enter("word " * 5000)
-        self.assertRegex(self.text(".failure:not([hidden])"), r"^The prompt has \d+ tokens.*\.Try again$")
+        self.assertRegex(self.text(".failure:not([hidden])"), r"^This model's maximum context length is \d+ tokens, and the prompt has \d+; .*\.Try again$")
 
     def test_the_machine_is_the_servers(self):
         self.wait(lambda: len(self.all(".node")) == self.num_ranks, "no cards")

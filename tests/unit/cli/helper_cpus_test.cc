@@ -42,7 +42,8 @@ TEST(HelperCpus, CoresOfOtherNodesWhereOwnOnesAllCompute) {
   EXPECT_THAT(found.cpus, ElementsAre(5, 6, 7));
   PlacementWish one_node = Bound(0);
   one_node.places.only_nodes = {0};
-  EXPECT_EQ(FindHelperCpus(topology, one_node, 1, 3).kind, Kind::kSiblings) << "nodes that are not to be used";
+  EXPECT_EQ(FindHelperCpus(topology, one_node, 1, 3).kind, Kind::kSiblings)
+      << "nodes that are not to be used";
 }
 
 TEST(HelperCpus, ElseSiblingsOfTheLastCoresOfRankZero) {
