@@ -1,30 +1,29 @@
-// onecopy quantize: a GGUF file of a model in another type, written tensor by tensor in bounded memory. Rank 0 works; the
-// others only learn whether that worked.
+// onecopy quantize: a GGUF file of a model in another type, from a GGUF file or a Hugging Face directory, written tensor by
+// tensor in bounded memory (a matrix of q or k at most). Rank 0 works; the others only learn whether that worked.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "kernels/quantize.h"
 #include "runtime/base/check.h"
-#include "runtime/base/file_reader.h"
 #include "runtime/base/log.h"
 #include "runtime/base/printable.h"
 #include "runtime/base/progress.h"
 #include "runtime/base/sizes.h"
 #include "runtime/cli/command.h"
 #include "runtime/cli/model_options.h"
-#include "runtime/cli/quantize_recipe.h"
+#include "runtime/cli/quantize_plan.h"
+#include "runtime/cli/weight_rows.h"
 #include "runtime/exec/thread_team.h"
-#include "runtime/model/gguf_writer.h"
+#include "runtime/shard/source.h"
 
 namespace onecopy::cli {
 namespace {
@@ -33,83 +32,82 @@ struct QuantizeOptions {
   std::string model, out, type;
 };
 
-// A thread takes so many elements at a time, and so many pieces are read, quantised and written before the next: 256 KiB of
-// floats, and at most 64 MiB of the file. A multiple of every block.
-constexpr uint64_t kPieceElements = 1 << 16;
-constexpr uint64_t kBatchPieces = 256;
-
-struct Free {
-  void operator()(uint8_t* p) const { std::free(p); }
-};
-
 class Quantizer {
  public:
-  Quantizer(const Checkpoint& checkpoint, int threads)
-      : team_(threads), floats_(threads), buffer_(AllocateBuffer()) {
-    for (auto& floats : floats_) floats.resize(kPieceElements);
-    for (const std::string& file : checkpoint.files) {
-      readers_.push_back(std::make_unique<FileReader>(file));
-      if (!readers_.back()->Open()) Fail(ErrorCode::kBadInput, "{}: no such file", file);
-    }
-  }
+  Quantizer(const proto::ModelSpec& files, int threads)
+      : team_(threads), rows_(files, team_), floats_(threads) {}
 
   // Calls done(bytes of the source) now and then.
   template <typename Done>
-  void Convert(const GgufOutputTensor& tensor, NewFile* out, const Done& done) {
-    const TensorInfo& source = *tensor.source;
-    uint64_t left = 1;
-    for (const uint64_t dim : source.shape) left *= dim;
-    for (uint64_t offset = source.offset; left > 0;) {
-      const uint64_t n = std::min(left, kPieceElements * kBatchPieces);
-      const uint64_t bytes = kernels::RowBytes(*source.info, n);
-      const uint8_t* blocks = readers_[source.file]->Read(offset, bytes, buffer_.get());
-      if (source.info == tensor.info) {
-        out->Write(blocks, bytes);
-      } else {
-        converted_.resize(kernels::RowBytes(*tensor.info, n));
-        ConvertBatch(tensor, blocks, n);
-        out->Write(converted_.data(), converted_.size());
-      }
-      offset += bytes;
-      left -= n;
-      done(bytes);
+  void Convert(const QuantizedTensor& tensor, NewFile* out, const Done& done) {
+    for (const proto::Weight& weight : tensor.weights) {
+      whole_.clear();
+      rows_.Read(weight, [&](const uint8_t* rows, uint32_t n, uint64_t row_bytes) {
+        const kernels::TypeInfo& to = kernels::Info(static_cast<kernels::WeightType>(weight.type()));
+        const kernels::TypeInfo& from = shard::FileInfo(weight);
+        const uint8_t* blocks = rows;
+        if (&from != &to) {
+          converted_.resize(n * kernels::RowBytes(to, weight.cols()));
+          ConvertRows(weight, rows, n, row_bytes);
+          blocks = converted_.data();
+        }
+        const uint64_t bytes = n * kernels::RowBytes(to, weight.cols());
+        if (tensor.interleaved_rows == 0)
+          out->Write(blocks, bytes);
+        else
+          whole_.insert(whole_.end(), blocks, blocks + bytes);
+        done(n * row_bytes);
+      });
+      if (tensor.interleaved_rows > 0) WriteInterleaved(weight, tensor.interleaved_rows, out);
     }
   }
 
  private:
-  static uint8_t* AllocateBuffer() {
-    void* buffer = std::aligned_alloc(FileReader::kAlign,
-                                      FileReader::BufferBytes(kPieceElements * kBatchPieces * sizeof(float)));
-    if (buffer == nullptr)
-      Fail(ErrorCode::kNoMemory, "quantize needs 64 MiB of memory for its buffer, found less");
-    return static_cast<uint8_t*>(buffer);
-  }
+  // A thread takes so many elements at a time.
+  static constexpr uint64_t kPieceElements = 1 << 16;
 
-  void ConvertBatch(const GgufOutputTensor& tensor, const uint8_t* blocks, uint64_t n) {
-    const kernels::TypeInfo &from = *tensor.source->info, &to = *tensor.info;
+  // Rows to converted_.
+  void ConvertRows(const proto::Weight& weight, const uint8_t* rows, uint32_t n, uint64_t row_bytes) {
+    const kernels::TypeInfo& from = shard::FileInfo(weight);
+    const kernels::TypeInfo& to = kernels::Info(static_cast<kernels::WeightType>(weight.type()));
     const kernels::QuantizeFn quantize = kernels::FindQuantizer(to.type);
     ONECOPY_CHECK(quantize != nullptr && from.decode != nullptr);
+    const uint64_t cols = weight.cols(), piece_rows = std::max<uint64_t>(1, kPieceElements / cols);
     std::atomic<bool> finite = true;
-    team_.For(DivUp(n, kPieceElements), [&](size_t piece, int thread) {
-      const uint64_t begin = piece * kPieceElements, size = std::min(kPieceElements, n - begin);
-      float* x = floats_[thread].data();
-      from.decode(blocks + kernels::RowBytes(from, begin), x, size);
-      for (uint64_t i = 0; i < size; ++i) {
-        if (!std::isfinite(x[i])) finite = false;
+    team_.For(DivUp(n, piece_rows), [&](size_t piece, int thread) {
+      std::vector<float>& x = floats_[thread];
+      x.resize(cols);
+      for (uint64_t r = piece * piece_rows; r < std::min<uint64_t>(n, (piece + 1) * piece_rows); ++r) {
+        from.decode(rows + r * row_bytes, x.data(), cols);
+        if (!std::all_of(x.begin(), x.end(), [](float value) { return std::isfinite(value); })) {
+          finite = false;
+          return;
+        }
+        quantize(x.data(), converted_.data() + r * kernels::RowBytes(to, cols), cols);
       }
-      if (finite) quantize(x, converted_.data() + kernels::RowBytes(to, begin), size);
     });
     if (!finite)
       Fail(ErrorCode::kBadInput,
            "tensor \"{}\": expected finite weights, found infinity or not a number; the file is damaged",
-           Printable(tensor.source->name));
+           Printable(weight.name()));
+  }
+
+  // whole_ is the weight, or the elements of a vector, of which each is a row.
+  void WriteInterleaved(const proto::Weight& weight, uint32_t run, NewFile* out) {
+    const uint64_t rows = weight.rows() == 1 ? weight.cols() : weight.rows();
+    const uint64_t row_bytes = whole_.size() / rows;
+    converted_.resize(whole_.size());
+    for (uint64_t r = 0; r < rows; ++r) {
+      const uint64_t in_run = r % run, from = r - in_run + in_run % 2 * (run / 2) + in_run / 2;
+      std::memcpy(converted_.data() + r * row_bytes, whole_.data() + from * row_bytes, row_bytes);
+    }
+    out->Write(converted_.data(), converted_.size());
   }
 
   exec::ThreadTeam team_;
+  WeightRows rows_;
   std::vector<std::vector<float>> floats_;  // by thread
-  std::unique_ptr<uint8_t, Free> buffer_;
-  std::vector<uint8_t> converted_;
-  std::vector<std::unique_ptr<FileReader>> readers_;
+  std::vector<uint8_t> converted_, whole_;
 };
 
 // Before anything is written: the model must stay whole.
@@ -124,28 +122,19 @@ void RefuseOwnFiles(const Checkpoint& checkpoint, const std::string& out) {
 void Quantize(const QuantizeOptions& options, int threads) {
   const QuantizeRecipe& recipe = FindQuantizeRecipe(options.type, "--type");
   const Checkpoint checkpoint = OpenCheckpoint(ResolveModelPath(options.model));
-  if (checkpoint.format != CheckpointFormat::kGguf) {
-    Fail(ErrorCode::kBadInput,
-         "{}: expected a GGUF file, found a Hugging Face directory: convert it to GGUF (F16, BF16 or F32) "
-         "first",
-         checkpoint.path);
-  }
   RefuseOwnFiles(checkpoint, options.out);
-  const std::vector<const kernels::TypeInfo*> types = QuantizedTypes(checkpoint, recipe);
-  std::vector<GgufOutputTensor> tensors;
+  const QuantizePlan plan = PlanQuantize(checkpoint, recipe, options.out);
+  const GgufLayout& layout = plan.layout;
   uint64_t source_bytes = 0, done = 0;
-  for (size_t i = 0; i < types.size(); ++i) {
-    tensors.push_back({&checkpoint.tensors[i], types[i]});
-    source_bytes += checkpoint.tensors[i].bytes;
-  }
-  const GgufLayout layout = LayOutGguf(checkpoint, std::move(tensors), recipe.file_type);
-  Quantizer quantizer(checkpoint, threads);
+  for (const TensorInfo& tensor : checkpoint.tensors) source_bytes += tensor.bytes;
+  Quantizer quantizer(plan.files, threads);
   NewFile file(options.out, layout.file_bytes);
   file.Write(layout.header.data(), layout.header.size());
   Progress bar("quantising");
-  for (const GgufOutputTensor& tensor : layout.tensors) {
-    file.PadTo(tensor.offset);
-    quantizer.Convert(tensor, &file, [&](uint64_t bytes) { bar.Update(done += bytes, source_bytes); });
+  for (size_t i = 0; i < plan.tensors.size(); ++i) {
+    file.PadTo(layout.tensors[i].offset);
+    quantizer.Convert(plan.tensors[i], &file,
+                      [&](uint64_t bytes) { bar.Update(done += bytes, std::max(done, source_bytes)); });
   }
   file.PadTo(layout.file_bytes);
   file.Finish();
@@ -162,7 +151,8 @@ Command QuantizeCommand() {
   command.summary = "write a model as a GGUF file of another type";
   command.examples =
       "onecopy quantize -m model-f16.gguf -o model-q4_k_m.gguf --type q4_k_m\n"
-      "onecopy quantize -m model-00001-of-00004.gguf -o model-q8_0.gguf --type q8_0";
+      "onecopy quantize -m model-00001-of-00004.gguf -o model-q8_0.gguf --type q8_0\n"
+      "onecopy quantize -m model_directory -o model-bf16.gguf --type bf16";
   command.add_options = [options](CLI::App* app) {
     AddModelOption(app, &options->model);
     app->add_option("-o,--output", options->out, "the file to write")->required();

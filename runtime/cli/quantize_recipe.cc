@@ -85,7 +85,11 @@ const kernels::TypeInfo& TypeAfter(const Matrix& matrix, const QuantizeRecipe& r
   if (matrix.cols % kernels::Info(type).block_cols != 0) type = Fallback(type);
   const kernels::TypeInfo& to = kernels::Info(type);
   if (matrix.cols % to.block_cols != 0 || &to == matrix.info) return *matrix.info;
-  if (matrix.info->decode == nullptr || BitsPerWeight(*matrix.info) < 8) {
+  // gpt-oss is published with experts in MXFP4: what is not smaller than they are does not replace them.
+  const double bits = BitsPerWeight(*matrix.info);
+  const bool published = matrix.of_directory && matrix.info->ggml_type != kernels::kNotGgml && bits < 8;
+  if (published && bits <= BitsPerWeight(to)) return *matrix.info;
+  if (matrix.info->decode == nullptr || bits < 8) {
     Fail(ErrorCode::kBadInput,
          "{}: tensor \"{}\": expected F32, F16, BF16, FP8 or Q8_0 to make {} of it, found {}: quantising "
          "twice "

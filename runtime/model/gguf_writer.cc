@@ -17,7 +17,8 @@
 namespace onecopy {
 namespace {
 
-constexpr uint32_t kU32 = 4, kString = 8, kArray = 9;  // gguf_metadata_value_type
+constexpr uint32_t kU32 = 4, kI32 = 5, kF32 = 6, kBool = 7, kString = 8,
+                   kArray = 9;  // gguf_metadata_value_type
 constexpr std::array<uint8_t, 13> kScalarBytes = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 constexpr uint32_t kQuantizationVersion = 2;  // ggml's GGML_QNT_VERSION
 
@@ -61,13 +62,57 @@ bool IsReplaced(const std::string& key) {
   return key == "general.file_type" || key == "general.quantization_version" || key.rfind("split.", 0) == 0;
 }
 
-// All pairs but the replaced ones; counts them.
-std::string CopyMetadata(const std::string& path, uint64_t* n_keys) {
-  HeaderFile file(path, kMaxGgufHeaderBytes);
+void PutU32Pair(const std::string& key, uint32_t value, std::string* out) {
+  PutText(key, out);
+  Put(kU32, out);
+  Put(value, out);
+}
+
+uint32_t TypeOfValue(const nlohmann::json& value, bool in_array) {
+  if (value.is_string()) return kString;
+  if (value.is_boolean()) return kBool;
+  if (value.is_array()) return kArray;
+  ONECOPY_CHECK(value.is_number());
+  if (value.is_number_float()) return kF32;
+  return in_array || value.get<int64_t>() < 0 ? kI32 : kU32;
+}
+
+void PutValue(uint32_t type, const nlohmann::json& value, std::string* out) {
+  switch (type) {
+    case kString:
+      return PutText(value.get_ref<const std::string&>(), out);
+    case kBool:
+      return Put<uint8_t>(value.get<bool>() ? 1 : 0, out);
+    case kF32:
+      return Put(value.get<float>(), out);
+    case kI32:
+      return Put(value.get<int32_t>(), out);
+    case kU32:
+      return Put(value.get<uint32_t>(), out);
+    default: {
+      const uint32_t element = value.empty() ? kU32 : TypeOfValue(value[0], true);
+      Put(element, out);
+      Put<uint64_t>(value.size(), out);
+      for (const nlohmann::json& one : value) PutValue(element, one, out);
+    }
+  }
+}
+
+void AddFileType(uint32_t file_type, GgufPairs* pairs) {
+  PutU32Pair("general.file_type", file_type, &pairs->bytes);
+  PutU32Pair("general.quantization_version", kQuantizationVersion, &pairs->bytes);
+  pairs->count += 2;
+}
+
+}  // namespace
+
+GgufPairs CarryOverPairs(const Checkpoint& checkpoint, uint32_t file_type) {
+  ONECOPY_CHECK(checkpoint.format == CheckpointFormat::kGguf);
+  GgufPairs pairs;
+  pairs.alignment = checkpoint.metadata.value("general.alignment", pairs.alignment);
+  HeaderFile file(checkpoint.files[0], kMaxGgufHeaderBytes);
   file.ReadString(16);  // magic, version, tensor count: checked when the checkpoint was opened
   const auto count = file.Read<uint64_t>();
-  std::string pairs;
-  *n_keys = 0;
   for (uint64_t i = 0; i < count; ++i) {
     std::string pair;
     const std::string key = CopyText(file, &pair);
@@ -75,51 +120,48 @@ std::string CopyMetadata(const std::string& path, uint64_t* n_keys) {
     Put(type, &pair);
     CopyValue(file, type, &pair);
     if (IsReplaced(key)) continue;
-    pairs += pair;
-    ++*n_keys;
+    pairs.bytes += pair;
+    ++pairs.count;
   }
+  AddFileType(file_type, &pairs);
   return pairs;
 }
 
-void PutU32Pair(const std::string& key, uint32_t value, std::string* out) {
-  PutText(key, out);
-  Put(kU32, out);
-  Put(value, out);
+GgufPairs PairsOfJson(const nlohmann::json& metadata, uint32_t file_type) {
+  GgufPairs pairs;
+  for (const auto& [key, value] : metadata.items()) {
+    const uint32_t type = TypeOfValue(value, false);
+    PutText(key, &pairs.bytes);
+    Put(type, &pairs.bytes);
+    PutValue(type, value, &pairs.bytes);
+    ++pairs.count;
+  }
+  AddFileType(file_type, &pairs);
+  return pairs;
 }
 
-}  // namespace
-
-GgufLayout LayOutGguf(const Checkpoint& checkpoint, std::vector<GgufOutputTensor> tensors,
-                      uint32_t file_type) {
-  ONECOPY_CHECK(checkpoint.format == CheckpointFormat::kGguf);
-  uint64_t n_keys = 0;
-  std::string pairs = CopyMetadata(checkpoint.files[0], &n_keys);
-  PutU32Pair("general.file_type", file_type, &pairs);
-  PutU32Pair("general.quantization_version", kQuantizationVersion, &pairs);
+GgufLayout LayOutGguf(const GgufPairs& pairs, std::vector<GgufOutputTensor> tensors) {
   GgufLayout layout;
   layout.header = "GGUF";
   Put<uint32_t>(3, &layout.header);
   Put<uint64_t>(tensors.size(), &layout.header);
-  Put<uint64_t>(n_keys + 2, &layout.header);
-  layout.header += pairs;
+  Put<uint64_t>(pairs.count, &layout.header);
+  layout.header += pairs.bytes;
 
-  const uint64_t alignment = checkpoint.metadata.value("general.alignment", uint64_t{32});
   uint64_t in_data = 0;
   for (GgufOutputTensor& tensor : tensors) {
     uint64_t rows = 1;
-    for (const uint64_t dim : tensor.source->shape) rows *= dim;
-    rows /= tensor.source->shape.back();
-    tensor.bytes = rows * kernels::RowBytes(*tensor.info, tensor.source->shape.back());
+    for (size_t d = 0; d + 1 < tensor.shape.size(); ++d) rows *= tensor.shape[d];
+    tensor.bytes = rows * kernels::RowBytes(*tensor.info, tensor.shape.back());
     tensor.offset = in_data;
-    in_data = RoundUp(in_data + tensor.bytes, alignment);
-    PutText(tensor.source->name, &layout.header);
-    Put<uint32_t>(static_cast<uint32_t>(tensor.source->shape.size()), &layout.header);
-    for (size_t i = tensor.source->shape.size(); i-- > 0;)
-      Put<uint64_t>(tensor.source->shape[i], &layout.header);
+    in_data = RoundUp(in_data + tensor.bytes, pairs.alignment);
+    PutText(tensor.name, &layout.header);
+    Put<uint32_t>(static_cast<uint32_t>(tensor.shape.size()), &layout.header);
+    for (size_t i = tensor.shape.size(); i-- > 0;) Put<uint64_t>(tensor.shape[i], &layout.header);
     Put<uint32_t>(tensor.info->ggml_type, &layout.header);
     Put<uint64_t>(tensor.offset, &layout.header);
   }
-  layout.header.resize(RoundUp(layout.header.size(), alignment));
+  layout.header.resize(RoundUp(layout.header.size(), pairs.alignment));
   for (GgufOutputTensor& tensor : tensors) tensor.offset += layout.header.size();
   layout.file_bytes = layout.header.size() + in_data;
   layout.tensors = std::move(tensors);

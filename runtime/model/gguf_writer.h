@@ -1,8 +1,9 @@
-// Writes a GGUF file, version 3, from a checkpoint whose metadata it carries over byte for byte. Source: GGUF specification v3
-// (ggml docs/gguf.md).
+// Writes a GGUF file, version 3: its header, from metadata that another file has or that is given as JSON, and the file
+// itself. Source: GGUF specification v3 (ggml docs/gguf.md).
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -10,9 +11,21 @@
 
 namespace onecopy {
 
-// A tensor of the new file: name and shape of the old one, perhaps another type.
+// The key-value pairs of a header. general.file_type is llama.cpp's llama_ftype.
+struct GgufPairs {
+  std::string bytes;
+  uint64_t count = 0;
+  uint64_t alignment = 32;  // of tensors; what general.alignment says
+};
+// Those of a GGUF checkpoint's first file, byte for byte, but for keys that say how that one was quantised or split.
+// Errors: kBadInput as ReadGgufFile.
+GgufPairs CarryOverPairs(const Checkpoint& checkpoint, uint32_t file_type);
+// Of a JSON object of strings, bools, numbers (integers as u32, in arrays as i32, others as f32) and arrays of one of them.
+GgufPairs PairsOfJson(const nlohmann::json& metadata, uint32_t file_type);
+
 struct GgufOutputTensor {
-  const TensorInfo* source;
+  std::string name;
+  std::vector<uint64_t> shape;  // row-major, outermost first
   const kernels::TypeInfo* info;
   uint64_t bytes = 0;   // of its data
   uint64_t offset = 0;  // from the start of the file
@@ -24,11 +37,8 @@ struct GgufLayout {
   uint64_t file_bytes = 0;
 };
 
-// Header and places of a file with the metadata of the checkpoint's first file, but for keys that say how that one was
-// quantised or split, with general.file_type `file_type` (llama.cpp's llama_ftype) instead. Fills in bytes and offsets of
-// tensors. Errors: kBadInput as ReadGgufFile.
-GgufLayout LayOutGguf(const Checkpoint& checkpoint, std::vector<GgufOutputTensor> tensors,
-                      uint32_t file_type);
+// Fills in bytes and offsets of tensors.
+GgufLayout LayOutGguf(const GgufPairs& pairs, std::vector<GgufOutputTensor> tensors);
 
 // A file that appears under its name only when it is complete: written in order to path.part, then renamed. What was written
 // is removed when it is not finished. Not thread-safe.

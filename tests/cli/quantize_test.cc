@@ -82,8 +82,6 @@ TEST(Quantize, ErrorsLeaveNothingBehind) {
     const char* message;
   } cases[] = {
       {"unknown type", kTiny, out.path(), "q9", 2, "expected one of f16, bf16, q8_0"},
-      {"a directory", ONECOPY_TEST_DATA "/goldens/qwen3_moe", out.path(), "q8_0", 3,
-       "Hugging Face directory"},
       {"twice", kModels + "tiny-moe-q4_k_m.gguf", out.path(), "q8_0", 3, "loses twice"},
       {"no such folder", kTiny, "/no/such/folder/x.gguf", "q4_0", 3, "/no/such/folder"},
       {"its own file", kTiny, kTiny, "q4_0", 2, "expected another file"},

@@ -89,7 +89,8 @@ TEST(Quantization, WhatIsNotSupportedIsNamedWithWhatIs) {
       {With(kGlm, weights + "strategy", "group"), {"strategy", "found \"group\""}},
       {With(kAwq, "/bits", 8), {"bits: expected 4, found 8"}},
       {With(kAwq, "/version", "gemv"), {"version", "found \"gemv\""}},
-      {With(kGptq, "/desc_act", true), {"desc_act: true (act-order) with groups of 128 columns is not supported"}},
+      {With(kGptq, "/desc_act", true),
+       {"desc_act: true (act-order) with groups of 128 columns is not supported"}},
       {With(kGptq, "/checkpoint_format", "marlin"), {"checkpoint_format", "found \"marlin\""}}};
   for (const auto& [config, fragments] : cases) {
     std::vector<std::string> problems;

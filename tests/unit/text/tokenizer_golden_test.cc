@@ -10,6 +10,7 @@
 
 #include "runtime/model/checkpoint.h"
 #include "runtime/text/tokenizer.h"
+#include "runtime/text/vocabulary_files.h"
 #include "tests/unit/text/test_metadata.h"
 
 namespace onecopy::text {
@@ -118,6 +119,79 @@ TEST(TokenizerGolden, ShippedModelIsTheSameFromBothFormats) {
   EXPECT_EQ(a.eos(), b.eos());
   EXPECT_EQ(a.chat_templates(), b.chat_templates());
   for (int32_t id = 0; id < a.vocab_size(); ++id) ASSERT_EQ(a.Piece(id), b.Piece(id)) << id;
+
+  nlohmann::json written =
+      MetadataOfTokenizerJson(hf.tokenizer, hf.tokenizer_config, hf.generation_config, hf.metadata, 1 << 20);
+  AddUnusedTokens(a.vocab_size() + 3, &written);
+  const Tokenizer c = Tokenizer::FromGguf(written);
+  EXPECT_EQ(c.Encode(text, {}), ids);
+  EXPECT_EQ(c.end_of_generation(), a.end_of_generation());
+  EXPECT_EQ(c.eos(), a.eos());
+  EXPECT_EQ(c.bos(), a.bos());
+  EXPECT_EQ(c.chat_templates(), a.chat_templates());
+  EXPECT_EQ(c.vocab_size(), a.vocab_size() + 3);
+}
+
+// Names whose models' vocabularies are not here, with GPT-2's: ids by llama.cpp (text/make_pre_names.py).
+TEST(TokenizerGolden, PreTokenizersCutAsLlamaCppDoes) {
+  const nlohmann::json file = ReadJsonFile(ONECOPY_TEST_DATA "/text/pre_names.json");
+  nlohmann::json metadata = OpenCheckpoint(ONECOPY_TEST_TOKENIZERS "/ggml-vocab-gpt-2.gguf").metadata;
+  ASSERT_GE(file["ids"].size(), 11u);
+  for (const auto& [name, ids] : file["ids"].items()) {
+    metadata["tokenizer.ggml.pre"] = name;
+    const Tokenizer tokenizer = Tokenizer::FromGguf(metadata);
+    for (size_t i = 0; i < ids.size(); ++i) {
+      if (ids[i].is_null()) continue;  // llama.cpp cuts otherwise than the published tokenizer
+      const std::string text = file["texts"][i];
+      EXPECT_EQ(nlohmann::json(tokenizer.Encode(text, {.add_special = false, .parse_special = false})),
+                ids[i])
+          << name << ": " << text;
+    }
+  }
+}
+
+// What a GGUF file says in place of a tokenizer.json gives the same ids, or there is none.
+TEST(TokenizerGolden, AsGgufKeysATokenizerIsTheSameOrRefused) {
+  const nlohmann::json base = ReadJsonFile(kGoldens + "qwen3_moe/tokenizer.json");
+  const nlohmann::json file = ReadJsonFile(ONECOPY_TEST_DATA "/text/hf_variants.json");
+  const std::string gpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+  const auto isolated = [](const std::string& pattern) {
+    return nlohmann::json{
+        {"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
+  };
+  const nlohmann::json bytes = {
+      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
+  const nlohmann::json split_gpt2 = {{"type", "Sequence"}, {"pretokenizers", {isolated(gpt2), bytes}}};
+  const nlohmann::json unknown = {{"type", "Sequence"},
+                                  {"pretokenizers", {isolated(R"(\p{N}{1,4})"), isolated(gpt2), bytes}}};
+  std::vector<std::pair<std::string, nlohmann::json>> replacements = {
+      {"as it is", nlohmann::json::object()},
+      {"GPT-2's", {{"pre_tokenizer", split_gpt2}, {"normalizer", nullptr}}},
+      {"of no name", {{"pre_tokenizer", unknown}, {"normalizer", nullptr}}}};
+  for (const nlohmann::json& variant : file["variants"])
+    replacements.emplace_back(variant["name"], variant["replace"]);
+  size_t same = 0;
+  for (const auto& [name, replace] : replacements) {
+    SCOPED_TRACE(name);
+    nlohmann::json tokenizer_json = base, metadata;
+    tokenizer_json.update(replace);
+    try {
+      metadata = MetadataOfTokenizerJson(tokenizer_json, nullptr, nullptr, nullptr, 4096);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kBadInput);
+      EXPECT_TRUE(name != "as it is" && name != "GPT-2's") << error.what();
+      continue;
+    }
+    ++same;
+    EXPECT_NE(name, "of no name");
+    const Tokenizer a = Tokenizer::FromHuggingFace(tokenizer_json, nullptr, nullptr, nullptr);
+    const Tokenizer b = Tokenizer::FromGguf(metadata);
+    for (const nlohmann::json& variant : file["variants"])
+      for (const nlohmann::json& c : variant["cases"])
+        ASSERT_EQ(b.Encode(c["text"].get<std::string>(), {}), a.Encode(c["text"].get<std::string>(), {}))
+            << c["text"];
+  }
+  EXPECT_GE(same, 2u);
 }
 
 // Every setting of every component that is supported beyond what the models above use.
