@@ -22,6 +22,13 @@ void SetFiles(const Checkpoint& checkpoint, proto::ModelSpec* spec) {
   for (const uint64_t bytes : checkpoint.file_bytes) spec->add_file_bytes(bytes);
 }
 
+void SetShapeAndTypes(uint64_t rows, uint64_t cols, WeightType from, WeightType to, Weight* weight) {
+  weight->set_rows(rows);
+  weight->set_cols(cols);
+  weight->set_file_type(static_cast<uint32_t>(from));
+  weight->set_type(static_cast<uint32_t>(to));
+}
+
 QuantizePlan PlanOfGguf(const Checkpoint& checkpoint, const QuantizeRecipe& recipe) {
   const std::vector<const kernels::TypeInfo*> types = QuantizedTypes(checkpoint, recipe);
   QuantizePlan plan;
@@ -29,19 +36,22 @@ QuantizePlan PlanOfGguf(const Checkpoint& checkpoint, const QuantizeRecipe& reci
   std::vector<GgufOutputTensor> tensors;
   for (size_t i = 0; i < types.size(); ++i) {
     const TensorInfo& from = checkpoint.tensors[i];
-    if (from.info == nullptr || from.info->type == WeightType::kCount)
-      Fail(ErrorCode::kBadInput, "{}: tensor \"{}\": its type {} cannot be read yet", checkpoint.path,
-           Printable(from.name), from.type_name);
     tensors.push_back({from.name, from.shape, types[i]});
     Weight weight;
     weight.set_name(from.name);
-    weight.set_cols(from.shape.back());
-    weight.set_rows(1);
-    for (size_t d = 0; d + 1 < from.shape.size(); ++d) weight.set_rows(weight.rows() * from.shape[d]);
     weight.set_file(from.file);
     weight.set_offset(from.offset);
-    weight.set_file_type(static_cast<uint32_t>(from.info->type));
-    weight.set_type(static_cast<uint32_t>(types[i]->type));
+    if (types[i]->type == WeightType::kCount) {
+      // Integers and the like are carried over, as so many pairs of bytes.
+      SetShapeAndTypes(1, from.bytes / 2, WeightType::kF16, WeightType::kF16, &weight);
+      if (from.bytes % 2 != 0)
+        Fail(ErrorCode::kBadInput, "{}: tensor \"{}\": {} of an odd number of bytes cannot be carried over",
+             checkpoint.path, Printable(from.name), from.type_name);
+    } else {
+      uint64_t rows = 1;
+      for (size_t d = 0; d + 1 < from.shape.size(); ++d) rows *= from.shape[d];
+      SetShapeAndTypes(rows, from.shape.back(), from.info->type, types[i]->type, &weight);
+    }
     plan.tensors.push_back({{weight}});
   }
   plan.layout = LayOutGguf(CarryOverPairs(checkpoint, recipe.file_type), std::move(tensors));

@@ -59,6 +59,23 @@ TEST(WeightsOption, IsWhatPlanCountsWith) {
   EXPECT_LT(after.at("predicted").at("bytes_per_token"), before.at("predicted").at("bytes_per_token"));
 }
 
+TEST(WeightsOption, InspectShowsTheTypesAfterwards) {
+  const auto inspect = [](const std::vector<std::string>& more) {
+    std::vector<std::string> args = {"inspect", "-m", kSmall, "--json"};
+    args.insert(args.end(), more.begin(), more.end());
+    return nlohmann::json::parse(Onecopy(args).out);
+  };
+  EXPECT_FALSE(inspect({}).contains("quantised"));
+  const test::TempFile file(".gguf");
+  ASSERT_EQ(Onecopy({"quantize", "-m", kSmall, "-o", file.path(), "--type", "q4_k_m"}).exit_code, 0);
+  uint64_t stored = 0;
+  const auto written = nlohmann::json::parse(Onecopy({"inspect", "-m", file.path(), "--json"}).out);
+  for (const auto& tensor : written.at("tensors"))
+    if (tensor.at("type") == "Q4_K") stored += tensor.at("bytes").get<uint64_t>();
+  const uint64_t said = inspect({"--weights", "q4_k_m"}).at("quantised").at("bytes").at("Q4_K");
+  EXPECT_EQ(said, stored);
+}
+
 TEST(WeightsOption, UnknownTypesAndSecondQuantisationsAreErrors) {
   const std::string models = ONECOPY_SOURCE_DIR "/models/";
   const auto generate = [](const std::string& model, const std::string& type) {

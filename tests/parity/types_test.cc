@@ -72,14 +72,14 @@ void WriteModel(const std::string& path, const TypeOf& type_of) {
       const kernels::TypeInfo& wanted = kernels::Info(type_of(matrices++));
       if (tensor.shape.back() % wanted.block_cols == 0) to = &wanted;
     }
-    tensors.push_back({&tensor, to});
+    tensors.push_back({tensor.name, tensor.shape, to});
   }
-  const GgufLayout layout = LayOutGguf(checkpoint, tensors, 0);
+  const GgufLayout layout = LayOutGguf(CarryOverPairs(checkpoint, 0), tensors);
   NewFile out(path, layout.file_bytes);
   out.Write(layout.header.data(), layout.header.size());
-  for (const GgufOutputTensor& tensor : layout.tensors) {
-    out.PadTo(tensor.offset);
-    const std::string blocks = Blocks(*tensor.source, *tensor.info, source);
+  for (size_t i = 0; i < layout.tensors.size(); ++i) {
+    out.PadTo(layout.tensors[i].offset);
+    const std::string blocks = Blocks(checkpoint.tensors[i], *layout.tensors[i].info, source);
     out.Write(blocks.data(), blocks.size());
   }
   out.PadTo(layout.file_bytes);
