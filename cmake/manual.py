@@ -48,7 +48,7 @@ def names_and_value(text):
     text = re.sub(r"\b(U?INT|FLOAT) in \[(\S+) - (\S+)\]", r"\2 to \3", text)
     names, _, value = text.partition(" ")
     bold = ", ".join(f"\\fB{escaped(name)}\\fR" for name in names.split(","))
-    value = value.replace("=[]", "").replace("[] ", "").strip()
+    value = value.replace("=[]", "").replace("[] ", "").replace("[{}] ", "").strip()
     return bold + (f" \\fI{escaped(value)}\\fR" if value else "")
 
 
