@@ -79,10 +79,24 @@ struct WeightKernel : MatmulKernel {
   const MatmulKernel& ForPrompt(size_t n_tokens) const { return n_tokens < many_from ? *this : many; }
 };
 
-// Element type of the KV cache.
-enum class KvType : uint8_t { kF32, kF16 };
-inline constexpr size_t KvBytes(KvType type) {
-  return type == KvType::kF32 ? 4 : 2;
+// Element type of the KV cache. kQ8_0: blocks of 32 as in GGUF, {f16 d, int8 q[32]}, an element is d * q; a row begins with
+// a block, and its last one is filled up with zeros.
+enum class KvType : uint8_t { kF32, kF16, kQ8_0 };
+inline constexpr const char* KvTypeName(KvType type) {
+  return type == KvType::kF32 ? "f32" : type == KvType::kF16 ? "f16" : "q8_0";
+}
+inline constexpr size_t kQ8Block = 32;
+inline constexpr size_t kQ8BlockBytes = 2 + kQ8Block;
+// Of a row of n elements, and so the distance of rows whose stride is n elements.
+inline constexpr size_t KvRowBytes(KvType type, size_t n) {
+  switch (type) {
+    case KvType::kF32:
+      return n * 4;
+    case KvType::kF16:
+      return n * 2;
+    default:
+      return (n + kQ8Block - 1) / kQ8Block * kQ8BlockBytes;
+  }
 }
 
 // The running state of one query head's softmax (Milakov & Gimelshein 2018; FlashAttention, Dao 2022, section
@@ -99,8 +113,8 @@ inline constexpr size_t kKvPagePositions = 64;
 struct AttendBlock {
   size_t n_tokens, n_heads;  // heads: the query heads of the KV head
   size_t head_dim, v_dim;
-  size_t
-      v_stride;  // elements between the values of two positions, at least v_dim: more where they are part of the keys
+  // Elements between the values of two positions (KvRowBytes), at least v_dim: more where they are part of the keys.
+  size_t v_stride;
   size_t first_position;  // of the block: token t sees the positions 0 … first_position + t
   // Token t, head h at q + t * q_stride + h * head_dim; already multiplied by the softmax scale.
   const float* q;
@@ -138,10 +152,36 @@ struct GatedDelta {
   size_t out_stride;
 };
 
-struct KernelTable {
-  const char* name;  // "ref", "avx2", …
-  WeightKernel weights[static_cast<size_t>(WeightType::kCount)];
+// What writes and reads a KV cache of one element type.
+struct CacheKernels {
   KvType kv_type;
+
+  // x: [n] -> out: a row of n elements, KvRowBytes(kv_type, n) bytes. f16: rounded to nearest even, overflow goes to infinity.
+  // q8_0: d is max |x| / 127, rounded to f16 after the quants were made with it, as ggml does; a block with an element that
+  // is not finite has d = NaN. The same bits in every table for finite x.
+  void (*store_kv)(const float* x, size_t n, void* out);
+
+  // Adds n_pos cached positions of one KV head to the running softmax of the n_heads query heads of it.
+  //   q: [n_heads][head_dim], already multiplied by the softmax scale
+  //   k: [n_pos][head_dim] kv_type, rows k_stride elements (KvRowBytes) apart
+  //   v: [n_pos][v_dim] kv_type, rows v_stride elements apart
+  //   next_k: a hint: rows of k that the next call will read, to be prefetched; or nullptr
+  //   state: [n_heads]   acc: [n_heads][v_dim]   scratch: float[n_heads * n_pos]
+  void (*attend)(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride,
+                 const void* v, size_t v_dim, size_t v_stride, size_t n_pos, const void* next_k,
+                 SoftmaxState* state, float* acc, float* scratch);
+
+  // Causal attention of a block of tokens, for prefill: a page is converted once for all tokens and heads of the block
+  // (the loops of FlashAttention-2, Dao 2023). A token and head has the same bits whoever shares its block, so long as all
+  // keys and values are finite; they may differ from attend's in rounding.
+  void (*attend_block)(const AttendBlock& block);
+  size_t (*attend_block_bytes)(const AttendBlock& block);
+};
+
+struct KernelTable : CacheKernels {  // of the table's own type, the best it has: float in `ref`, else f16
+  const char* name;                  // "ref", "avx2", …
+  WeightKernel weights[static_cast<size_t>(WeightType::kCount)];
+  CacheKernels q8_cache;  // half of f16's memory (registry.h, WithCache)
 
   // Whether the number of a prompt's tokens in a call decides which kernel takes them.
   bool has_many() const {
@@ -177,25 +217,6 @@ struct KernelTable {
 
   // Softmax in place over x[n], maximum subtracted.
   void (*softmax)(float* x, size_t n);
-
-  // x: [n] -> out: n elements of kv_type (round to nearest even; f16 overflow goes to infinity).
-  void (*store_kv)(const float* x, size_t n, void* out);
-
-  // Adds n_pos cached positions of one KV head to the running softmax of the n_heads query heads of it.
-  //   q: [n_heads][head_dim], already multiplied by the softmax scale
-  //   k: [n_pos][head_dim] kv_type, rows k_stride elements apart
-  //   v: [n_pos][v_dim] kv_type, rows v_stride elements apart
-  //   next_k: a hint: rows of k that the next call will read, to be prefetched; or nullptr
-  //   state: [n_heads]   acc: [n_heads][v_dim]   scratch: float[n_heads * n_pos]
-  void (*attend)(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride,
-                 const void* v, size_t v_dim, size_t v_stride, size_t n_pos, const void* next_k,
-                 SoftmaxState* state, float* acc, float* scratch);
-
-  // Causal attention of a block of tokens, for prefill: a page is converted once for all tokens and heads of the block
-  // (the loops of FlashAttention-2, Dao 2023). A token and head has the same bits whoever shares its block, so long as all
-  // keys and values are finite; they may differ from attend's in rounding.
-  void (*attend_block)(const AttendBlock& block);
-  size_t (*attend_block_bytes)(const AttendBlock& block);
 
   // A token has the same bits however the sequence is cut into calls.
   void (*gated_delta)(const GatedDelta& run);

@@ -1,6 +1,9 @@
 // The tables of this build. Adding one: a folder with its Table(), and a row here above those it beats.
 #include "kernels/registry.h"
 
+#include <map>
+#include <mutex>
+
 #include "kernels/amx/amx.h"
 #include "kernels/avx2/avx2.h"
 #include "kernels/avx512/avx512.h"
@@ -41,6 +44,16 @@ const KernelTable* SelectTableOf(const std::vector<TableEntry>& tables, const st
 
 const KernelTable* SelectTable(const std::string& forced, std::string* error) {
   return SelectTableOf(AllTables(), forced, error);
+}
+
+const KernelTable& WithCache(const KernelTable& table, KvType type) {
+  if (type != KvType::kQ8_0) return table;
+  static std::mutex mutex;
+  static std::map<const KernelTable*, KernelTable> made;
+  const std::lock_guard lock(mutex);
+  const auto [it, is_new] = made.try_emplace(&table, table);
+  if (is_new) static_cast<CacheKernels&>(it->second) = table.q8_cache;
+  return it->second;
 }
 
 }  // namespace onecopy::kernels

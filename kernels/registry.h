@@ -25,4 +25,8 @@ const KernelTable* SelectTable(const std::string& forced, std::string* error);
 const KernelTable* SelectTableOf(const std::vector<TableEntry>& tables, const std::string& forced,
                                  std::string* error);
 
+// The table with a KV cache of that type, kQ8_0; any other: the table itself, with the type that it has. Valid for ever,
+// the same for the same arguments. Thread-safe.
+const KernelTable& WithCache(const KernelTable& table, KvType type);
+
 }  // namespace onecopy::kernels

@@ -19,6 +19,7 @@ extern const MatmulKernel matmul_mxfp4;
 void round_bf16(const float* x, size_t cols, void* out);
 
 void attend_block_f16(const AttendBlock& block);
+void attend_block_q8_0(const AttendBlock& block);
 size_t attend_block_bytes(const AttendBlock& block);
 
 }  // namespace onecopy::kernels::amx

@@ -1,6 +1,6 @@
-// Attention of a block of tokens over an f16 cache (kernels.h, attend_block) with tile products of bf16. A float is taken
-// as the sum of two bf16, high and low; high * high + low * high + high * low keeps f16 keys and values exact, and queries
-// and weights to 2^-16, at three products of 1024 operations a cycle: the softmax costs as much.
+// Attention of a block of tokens over a cache of f16 or q8_0 (kernels.h, attend_block) with tile products of bf16. A float is taken
+// as the sum of two bf16, high and low; high * high + low * high + high * low keeps f16 keys and values exact, and those
+// of q8_0, queries and weights to 2^-16, at three products of 1024 operations a cycle: the softmax costs as much.
 //
 // All is transposed, so that queries are lanes and the softmax needs no sums across them:
 //   scores [positions][queries] = keys [positions][dims] * queries [dims][queries]
@@ -8,6 +8,7 @@
 // for two groups of 16 queries (a query is a token and head) at a time.
 #include "kernels/amx/amx.h"
 #include "kernels/amx/tiles.h"
+#include "kernels/avx512/cache_rows.h"
 #include "kernels/avx512/softmax.h"
 #include "kernels/avx512/transpose.h"
 
@@ -15,6 +16,9 @@ namespace onecopy::kernels::amx {
 namespace {
 
 using avx512::Exp;
+using avx512::F16Rows;
+using avx512::LoadPart;
+using avx512::Q8Rows;
 using avx512::TailMask;
 using avx512::Transpose16;
 
@@ -80,21 +84,20 @@ inline Line SplitLine(__m512 first, __m512 second) {
   return {pack(high0, high1), pack(_mm512_sub_ps(first, high0), _mm512_sub_ps(second, high1))};
 }
 
-inline __m512 LoadF16Part(const uint16_t* p, size_t n) {
-  return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(TailMask(n), p));
-}
 inline size_t Rest(size_t n, size_t from) {
   return n > from ? n - from : 0;
 }
 
 // Positions from `count` on become zero: their memory may hold anything.
-void ConvertKeys(const uint16_t* k, size_t head_dim, size_t count, Bf16* keys) {
-  const size_t steps = Steps(head_dim);
+template <class Rows>
+void ConvertKeys(const void* page, size_t head_dim, size_t count, Bf16* keys) {
+  const size_t steps = Steps(head_dim), row_bytes = Rows::Bytes(head_dim);
   for (size_t p = 0; p < kPage; ++p) {
+    const uint8_t* row = static_cast<const uint8_t*>(page) + p * row_bytes;
     for (size_t s = 0; s < steps; ++s) {
-      const uint16_t* from = k + p * head_dim + s * kStep;
-      const size_t width = p < count ? head_dim - s * kStep : 0;
-      const Line line = SplitLine(LoadF16Part(from, width), LoadF16Part(from + 16, Rest(width, 16)));
+      const size_t i = s * kStep, width = p < count ? head_dim - i : 0;
+      const Line line =
+          SplitLine(LoadPart<Rows>(row, i, width), LoadPart<Rows>(row, i + 16, Rest(width, 16)));
       Bf16* tile = keys + (p / 16 * steps + s) * 2 * kTile + p % 16 * kStep;
       _mm512_store_si512(tile, line.high);
       _mm512_store_si512(tile + kTile, line.low);
@@ -107,15 +110,18 @@ inline void StoreTransposed(__m512* lines, Bf16* tile) {
   for (size_t i = 0; i < 16; ++i) _mm512_store_ps(tile + i * kStep, lines[i]);
 }
 
-void ConvertValues(const uint16_t* v, size_t v_dim, size_t v_stride, size_t count, Bf16* values) {
+template <class Rows>
+void ConvertValues(const void* page, size_t v_dim, size_t v_stride, size_t count, Bf16* values) {
+  const auto* v = static_cast<const uint8_t*>(page);
+  const size_t row_bytes = Rows::Bytes(v_stride);
   for (size_t d = 0; d < Steps(v_dim) * kStep; d += 16) {
     const size_t width = Rest(v_dim, d);
     for (size_t p = 0; p < kPage; p += kStep) {
       __m512 high[16], low[16];
       for (size_t i = 0; i < 16; ++i) {
-        const uint16_t* from = v + (p + 2 * i) * v_stride + d;
-        const __m512 even = LoadF16Part(from, p + 2 * i < count ? width : 0);
-        const __m512 odd = LoadF16Part(from + v_stride, p + 2 * i + 1 < count ? width : 0);
+        const uint8_t* row = v + (p + 2 * i) * row_bytes;
+        const __m512 even = LoadPart<Rows>(row, d, p + 2 * i < count ? width : 0);
+        const __m512 odd = LoadPart<Rows>(row + row_bytes, d, p + 2 * i + 1 < count ? width : 0);
         high[i] = _mm512_castsi512_ps(PairHalves(even, odd));
         low[i] =
             _mm512_castsi512_ps(PairHalves(_mm512_sub_ps(even, High(even)), _mm512_sub_ps(odd, High(odd))));
@@ -297,9 +303,8 @@ void StoreOutput(const AttendBlock& b, const Scratch& s) {
   for (size_t row = 0; row < rows; ++row) b.states[row] = {s.max[row], s.sums[row]};
 }
 
-}  // namespace
-
-void attend_block_f16(const AttendBlock& b) {
+template <class Rows>
+void AttendPages(const AttendBlock& b) {
   const Scratch s = LayOut(b);
   const size_t groups = 2 * GroupPairs(b), v_columns = Steps(b.v_dim) * kStep;
   for (size_t i = 0; i < groups * v_columns * kGroup; ++i) s.acc[i] = 0.0f;
@@ -317,13 +322,21 @@ void attend_block_f16(const AttendBlock& b) {
   const size_t end = b.first_position + b.n_tokens;
   for (size_t first = 0; first < end; first += kPage) {
     const size_t count = end - first < kPage ? end - first : kPage;
-    ConvertKeys(static_cast<const uint16_t*>(b.k_pages[first / kPage]), b.head_dim, count, s.keys);
-    ConvertValues(static_cast<const uint16_t*>(b.v_pages[first / kPage]), b.v_dim, b.v_stride, count,
-                  s.values);
+    ConvertKeys<Rows>(b.k_pages[first / kPage], b.head_dim, count, s.keys);
+    ConvertValues<Rows>(b.v_pages[first / kPage], b.v_dim, b.v_stride, count, s.values);
     for (size_t pair = 0; pair < groups / 2; ++pair) AddPage(b, s, pair, first);
   }
   ReleaseTiles();
   StoreOutput(b, s);
+}
+
+}  // namespace
+
+void attend_block_f16(const AttendBlock& b) {
+  AttendPages<F16Rows>(b);
+}
+void attend_block_q8_0(const AttendBlock& b) {
+  AttendPages<Q8Rows>(b);
 }
 
 size_t attend_block_bytes(const AttendBlock& b) {

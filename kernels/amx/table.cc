@@ -25,6 +25,8 @@ KernelTable Make() {
   table.round_bf16 = round_bf16;
   table.attend_block = attend_block_f16;
   table.attend_block_bytes = attend_block_bytes;
+  table.q8_cache.attend_block = attend_block_q8_0;
+  table.q8_cache.attend_block_bytes = attend_block_bytes;
   return table;
 }
 

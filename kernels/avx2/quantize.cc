@@ -1,4 +1,4 @@
-// Activations to int8 per 32 columns (kernels.h, Q8RowBytes), bit for bit as ref/quantize.cc for finite
+// Activations to int8 per 32 columns (kernels.h, Q8RowBytes), and rows of a q8_0 cache, bit for bit as ref/quantize.cc for finite
 // input.
 #include <cfloat>
 
@@ -48,6 +48,24 @@ void quantize_q8(const float* x, size_t cols, void* out) {
     float tail[32] = {};
     std::memcpy(tail, x + 32 * whole, (cols - 32 * whole) * sizeof(float));
     QuantizeUnit(tail, q + 32 * whole, d + whole, d + units + whole, d + 2 * units + whole);
+  }
+}
+
+void store_kv_q8_0(const float* x, size_t n, void* out) {
+  auto* block = static_cast<uint8_t*>(out);
+  const auto store = [](const float* unit, uint8_t* to) {
+    float d, s0, s1;
+    QuantizeUnit(unit, reinterpret_cast<int8_t*>(to + 2), &d, &s0, &s1);
+    const auto half = static_cast<uint16_t>(
+        _mm_extract_epi16(_mm_cvtps_ph(_mm_set_ss(d), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), 0));
+    std::memcpy(to, &half, sizeof half);
+  };
+  size_t i = 0;
+  for (; i + kQ8Block <= n; i += kQ8Block, block += kQ8BlockBytes) store(x + i, block);
+  if (i < n) {
+    float tail[kQ8Block] = {};
+    std::memcpy(tail, x + i, (n - i) * sizeof(float));
+    store(tail, block);
   }
 }
 

@@ -42,11 +42,9 @@ KernelTable Make() {
   table.add_scaled_sums = add_scaled_sums;
   table.add_sums = add_sums;
   table.softmax = softmax;
-  table.kv_type = KvType::kF16;
-  table.store_kv = store_kv_f16;
-  table.attend = attend_f16;
-  table.attend_block = attend_block_f16;
-  table.attend_block_bytes = attend_block_bytes;
+  static_cast<CacheKernels&>(table) = {KvType::kF16, store_kv_f16, attend_f16, attend_block_f16,
+                                       attend_block_bytes};
+  table.q8_cache = {KvType::kQ8_0, store_kv_q8_0, attend_q8_0, attend_block_q8_0, attend_block_bytes};
   table.gated_delta = gated_delta;
   return table;
 }

@@ -1,8 +1,9 @@
-// Attention of a block of tokens over an f16 cache (kernels.h, attend_block). A page's keys are turned into float panels
+// Attention of a block of tokens over a cache of f16 or q8_0 (kernels.h, attend_block). A page's keys are turned into float panels
 // of 32 positions, its values into panels of 32 columns; scores and weighted sums are then the same small matrix product,
 // of 12 rows (a row is a token and head) with one panel, whose sums go over k in order, alone in their lane. So a row has
 // the same bits in any tile.
 #include "kernels/avx512/avx512.h"
+#include "kernels/avx512/cache_rows.h"
 #include "kernels/avx512/softmax.h"
 #include "kernels/avx512/transpose.h"
 
@@ -37,31 +38,33 @@ Scratch LayOut(const AttendBlock& b) {
   return s;
 }
 
-inline __m512 LoadF16Part(const uint16_t* p, size_t n) {
-  return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(TailMask(n), p));
-}
-
 // Positions from `count` on become zero: their memory may hold anything.
-void ConvertKeys(const uint16_t* k, size_t head_dim, size_t count, float* keys) {
+template <class Rows>
+void ConvertKeys(const void* page, size_t head_dim, size_t count, float* keys) {
+  const auto* k = static_cast<const uint8_t*>(page);
+  const size_t row_bytes = Rows::Bytes(head_dim);
   for (size_t p = 0; p < kPage; p += 16) {
     float* panel = keys + p / kPanel * head_dim * kPanel + p % kPanel;
     for (size_t i = 0; i < head_dim; i += 16) {
       const size_t width = head_dim - i < 16 ? head_dim - i : 16;
       __m512 rows[16];
       for (size_t j = 0; j < 16; ++j)
-        rows[j] = LoadF16Part(k + (p + j) * head_dim + i, p + j < count ? width : 0);
+        rows[j] = LoadPart<Rows>(k + (p + j) * row_bytes, i, p + j < count ? width : 0);
       Transpose16(rows);
       for (size_t j = 0; j < width; ++j) _mm512_storeu_ps(panel + (i + j) * kPanel, rows[j]);
     }
   }
 }
 
-void ConvertValues(const uint16_t* v, size_t v_dim, size_t v_stride, size_t count, float* values) {
+template <class Rows>
+void ConvertValues(const void* page, size_t v_dim, size_t v_stride, size_t count, float* values) {
+  const auto* v = static_cast<const uint8_t*>(page);
+  const size_t row_bytes = Rows::Bytes(v_stride);
   for (size_t i = 0; i < PaddedColumns(v_dim); i += 16) {
     float* panel = values + i / kPanel * kPage * kPanel + i % kPanel;
     const size_t width = i < v_dim ? v_dim - i : 0;
     for (size_t p = 0; p < kPage; ++p)
-      _mm512_storeu_ps(panel + p * kPanel, LoadF16Part(v + p * v_stride + i, p < count ? width : 0));
+      _mm512_storeu_ps(panel + p * kPanel, LoadPart<Rows>(v + p * row_bytes, i, p < count ? width : 0));
   }
 }
 
@@ -132,9 +135,8 @@ void AddPage(const AttendBlock& b, const Scratch& s, size_t begin, size_t rows, 
     Product(weights, rows, s.values + i * kPage, most, true, s.acc + begin * v_columns + i, v_columns);
 }
 
-}  // namespace
-
-void attend_block_f16(const AttendBlock& b) {
+template <class Rows>
+void AttendPages(const AttendBlock& b) {
   const Scratch s = LayOut(b);
   const size_t rows = b.n_tokens * b.n_heads, v_columns = PaddedColumns(b.v_dim);
   for (size_t i = 0; i < rows * v_columns; ++i) s.acc[i] = 0.0f;
@@ -144,9 +146,8 @@ void attend_block_f16(const AttendBlock& b) {
   const size_t end = b.first_position + b.n_tokens;
   for (size_t first = 0; first < end; first += kPage) {
     const size_t count = end - first < kPage ? end - first : kPage;
-    ConvertKeys(static_cast<const uint16_t*>(b.k_pages[first / kPage]), b.head_dim, count, s.keys);
-    ConvertValues(static_cast<const uint16_t*>(b.v_pages[first / kPage]), b.v_dim, b.v_stride, count,
-                  s.values);
+    ConvertKeys<Rows>(b.k_pages[first / kPage], b.head_dim, count, s.keys);
+    ConvertValues<Rows>(b.v_pages[first / kPage], b.v_dim, b.v_stride, count, s.values);
     for (size_t r = 0; r < rows; r += kRows) AddPage(b, s, r, rows - r < kRows ? rows - r : kRows, first);
   }
 
@@ -156,6 +157,15 @@ void attend_block_f16(const AttendBlock& b) {
     for (size_t i = 0; i < b.v_dim; ++i) out[i] = s.acc[r * v_columns + i] / sum;
     if (b.states != nullptr) b.states[r] = {s.max[r], sum};
   }
+}
+
+}  // namespace
+
+void attend_block_f16(const AttendBlock& b) {
+  AttendPages<F16Rows>(b);
+}
+void attend_block_q8_0(const AttendBlock& b) {
+  AttendPages<Q8Rows>(b);
 }
 
 size_t attend_block_bytes(const AttendBlock& b) {

@@ -23,6 +23,10 @@ void attend_f16(const float* q, size_t n_heads, size_t head_dim, const void* k, 
                 const void* v, size_t v_dim, size_t v_stride, size_t n_pos, const void* next_k,
                 SoftmaxState* state, float* acc, float* scratch);
 void attend_block_f16(const AttendBlock& block);
+void attend_q8_0(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride,
+                 const void* v, size_t v_dim, size_t v_stride, size_t n_pos, const void* next_k,
+                 SoftmaxState* state, float* acc, float* scratch);
+void attend_block_q8_0(const AttendBlock& block);
 size_t attend_block_bytes(const AttendBlock& block);
 
 }  // namespace onecopy::kernels::avx512

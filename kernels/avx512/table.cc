@@ -20,9 +20,10 @@ KernelTable Make() {
   table.silu_mul = silu_mul;
   table.add_scaled_sums = add_scaled_sums;
   table.add_sums = add_sums;
-  table.attend = attend_f16;
-  table.attend_block = attend_block_f16;
-  table.attend_block_bytes = attend_block_bytes;
+  static_cast<CacheKernels&>(table) = {KvType::kF16, table.store_kv, attend_f16, attend_block_f16,
+                                       attend_block_bytes};
+  table.q8_cache = {KvType::kQ8_0, table.q8_cache.store_kv, attend_q8_0, attend_block_q8_0,
+                    attend_block_bytes};
   return table;
 }
 

@@ -8,7 +8,6 @@ KernelTable Make() {
   KernelTable table = {};
   table.name = "ref";
   for (WeightKernel& kernel : table.weights) kernel = {{ActFormat::kF32, matmul, matmul_sum}};
-  table.kv_type = KvType::kF32;
   table.quantize_q8 = quantize_q8;
   table.round_bf16 = round_bf16;
   table.rms_norm = rms_norm;
@@ -19,10 +18,9 @@ KernelTable Make() {
   table.add_scaled_sums = add_scaled_sums;
   table.add_sums = add_sums;
   table.softmax = softmax;
-  table.store_kv = store_kv_f32;
-  table.attend = attend_f32;
-  table.attend_block = attend_block_f32;
-  table.attend_block_bytes = attend_block_bytes;
+  static_cast<CacheKernels&>(table) = {KvType::kF32, store_kv_f32, attend_f32, attend_block_f32,
+                                       attend_block_bytes};
+  table.q8_cache = {KvType::kQ8_0, store_kv_q8_0, attend_q8_0, attend_block_q8_0, attend_block_bytes};
   table.gated_delta = gated_delta;
   return table;
 }

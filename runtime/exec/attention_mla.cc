@@ -89,7 +89,7 @@ void MlaAttention::StoreLatents(const proto::Step& step, uint32_t layer, const f
   const GatheredPair& layout = layouts_[layer];
   const auto norm = c_.store.Vector(Weight::ATTN_KV_A_NORM, layer);
   const RopeFn rope = RopeOf(c_.spec, c_.table);
-  const size_t width = latent_ + rope_, rope_offset = latent_ * kernels::KvBytes(c_.table.kv_type);
+  const size_t width = latent_ + rope_;
   auto* rows = threads_.ReserveAs<float>(c_.team.size() * width);
   c_.team.For(step.tokens_size(), [&](size_t t, int thread) {
     const uint32_t slot = step.slots(static_cast<int>(t)), position = step.positions(static_cast<int>(t));
@@ -98,9 +98,7 @@ void MlaAttention::StoreLatents(const proto::Step& step, uint32_t layer, const f
     layout.CopySecond(gathered_.As<float>() + t * layout.cols(), 0, static_cast<uint32_t>(width), row);
     c_.table.rms_norm(row, norm.data(), c_.spec.rms_norm_eps(), latent_, row);
     rope(row + latent_, cos_sin + t * rope_, rope_ / 2);
-    uint8_t* to = c_.cache.Key(layer, 0, slot, position);
-    c_.table.store_kv(row, latent_, to);
-    c_.table.store_kv(row + latent_, rope_, to + rope_offset);
+    c_.table.store_kv(row, width, c_.cache.Key(layer, 0, slot, position));
   });
 }
 

@@ -14,8 +14,8 @@ KvCache::KvCache(const proto::ModelSpec& spec, const proto::ShardPlan& plan,
                  uint32_t slots)
     : latent_(spec.kv_lora_rank() > 0),
       value_stride_(latent_ ? spec.kv_lora_rank() + spec.qk_rope_head_dim() : shard::ValueDim(spec)),
-      key_bytes_((latent_ ? value_stride_ : spec.head_dim()) * kernels::KvBytes(table.kv_type)),
-      value_bytes_(latent_ ? 0 : value_stride_ * kernels::KvBytes(table.kv_type)),
+      key_bytes_(kernels::KvRowBytes(table.kv_type, latent_ ? value_stride_ : spec.head_dim())),
+      value_bytes_(latent_ ? 0 : kernels::KvRowBytes(table.kv_type, value_stride_)),
       pages_(DivUp(tokens, kPageTokens)),
       slots_(slots) {
   const int stage = shard::StageOfRank(plan, rank);

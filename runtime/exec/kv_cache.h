@@ -2,8 +2,8 @@
 // slot and takes pages as it grows; sequences that begin with the same tokens may share the pages of those. Every rank makes
 // the same calls in the same order, so what is free agrees without being sent. Not thread-safe; the memory may be read and written by the thread team between calls.
 //
-// Layout: [page][layer][K, V][KV head of this rank][position in page][head_dim; of V the length of values], in the kernel
-// table's kv_type; pages that were never used were never touched.
+// Layout: [page][layer][K, V][KV head of this rank][position in page][head_dim; of V the length of values], in rows of the
+// kernel table's kv_type (KvRowBytes); pages that were never used were never touched.
 //
 // With multi-head latent attention a position has one vector a layer, [kv_lora_rank + qk_rope_head_dim], which is the
 // key of all heads, and its first kv_lora_rank values their value. Cut by position (ShardPlan.MlaCache), a rank has
@@ -55,7 +55,7 @@ class KvCache {
            uint64_t{layers_[layer].kv_heads.size()} * kPageTokens * key_bytes_ +
            RowOf(kv_head, position) * value_bytes_;
   }
-  // Elements between the values of two positions of a page.
+  // Elements of the row that a position's values are in.
   size_t value_stride() const { return value_stride_; }
 
   uint32_t n_slots() const { return static_cast<uint32_t>(slots_.size()); }

@@ -43,9 +43,10 @@ StepCounter::StepCounter(const proto::ModelSpec& spec, const proto::ShardPlan& p
   const bool latent = spec.kv_lora_rank() > 0;
   const uint64_t key = latent ? spec.kv_lora_rank() + spec.qk_rope_head_dim() : spec.head_dim();
   const uint64_t value = latent ? spec.kv_lora_rank() : shard::ValueDim(spec);
+  const uint64_t position_bytes =
+      kernels::KvRowBytes(table.kv_type, key) + (latent ? 0 : kernels::KvRowBytes(table.kv_type, value));
   for (uint32_t l = 0; l < spec.n_layers(); ++l) {
-    kv_bytes_per_position_ +=
-        cache.heads(l).size() * (latent ? key : key + value) * kernels::KvBytes(table.kv_type);
+    kv_bytes_per_position_ += cache.heads(l).size() * position_bytes;
     if (cache.heads(l).size() > 0)
       attention_per_position_ += (key + value) * shard::OwnedHeads(plan, l, rank).size();
     // Of a state each element is read, added to and read again.

@@ -76,7 +76,7 @@ VectorSeconds MeasureVectorSeconds(const kernels::KernelTable& table, uint32_t h
           kN;
 
   const size_t heads = std::max(1u, heads_per_kv), dim = std::max(1u, head_dim);
-  const std::vector<uint8_t> cache(kPositions * dim * kernels::KvBytes(table.kv_type));
+  const std::vector<uint8_t> cache(kPositions * kernels::KvRowBytes(table.kv_type, dim));
   std::vector<float> q(heads * dim, 0.5f), acc(heads * dim), scratch(heads * kPositions);
   std::vector<kernels::SoftmaxState> state(heads, {0.0f, 1.0f});
   const double attend = Typical(kBudget, [&] {

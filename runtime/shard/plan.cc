@@ -270,8 +270,9 @@ class Planner {
   uint64_t LatentBytes(int stage) const {
     return spec_.kv_lora_rank() == 0
                ? 0
-               : (uint64_t{spec_.kv_lora_rank()} + spec_.qk_rope_head_dim()) *
-                     LayersOfStage(plan_, stage).size() * kernels::KvBytes(table_.kv_type);
+               : LayersOfStage(plan_, stage).size() *
+                     kernels::KvRowBytes(table_.kv_type,
+                                         uint64_t{spec_.kv_lora_rank()} + spec_.qk_rope_head_dim());
   }
 
   void ChooseMlaCache() {
@@ -290,10 +291,10 @@ class Planner {
     if (plan_.mla_cache() == proto::ShardPlan::BY_POSITION)
       return DivUp(LatentBytes(stage), RanksOfStage(plan_, stage).size());
     // An upper bound where layers have a sliding window, which need no more positions than that.
-    uint64_t elements = 0;
-    for (uint32_t l = 0; l < spec_.n_layers(); ++l)
-      elements += uint64_t{OwnedKvHeads(spec_, plan_, l, rank).size()} * (spec_.head_dim() + ValueDim(spec_));
-    return elements * kernels::KvBytes(table_.kv_type);
+    uint64_t heads = 0;
+    for (uint32_t l = 0; l < spec_.n_layers(); ++l) heads += OwnedKvHeads(spec_, plan_, l, rank).size();
+    return heads * (kernels::KvRowBytes(table_.kv_type, spec_.head_dim()) +
+                    kernels::KvRowBytes(table_.kv_type, ValueDim(spec_)));
   }
 
   void SetTotals() {

@@ -111,37 +111,43 @@ struct AttentionShape {
   size_t heads, head_dim, v_dim;
 };
 
-// B/s: of keys and values read.
+double BytesOf(const KernelTable& table, const AttentionShape& shape, size_t positions) {
+  return static_cast<double>(
+      positions * (KvRowBytes(table.kv_type, shape.head_dim) + KvRowBytes(table.kv_type, shape.v_dim)));
+}
+
+// B/s: of keys and values read. Rows are multiples of 32, so that many are stored as one.
 void Attend(benchmark::State& state, const KernelTable& table, const AttentionShape& shape) {
-  const size_t positions = 4096, element = KvBytes(table.kv_type);
+  const size_t positions = 4096;
   const std::vector<float> q = RandomVector(shape.heads * shape.head_dim, 4, 0.1f);
   const std::vector<float> keys = RandomVector(positions * shape.head_dim, 5);
-  std::vector<uint8_t> k(keys.size() * element);
+  std::vector<uint8_t> k(positions * KvRowBytes(table.kv_type, shape.head_dim));
   table.store_kv(keys.data(), keys.size(), k.data());
-  std::vector<float> acc(shape.heads * shape.v_dim), scratch(shape.heads * positions);
+  std::vector<float> acc(shape.heads * shape.v_dim), scratch(shape.heads * kKvPagePositions);
   std::vector<SoftmaxState> softmax(shape.heads, {-std::numeric_limits<float>::infinity(), 0.0f});
+  const size_t page_bytes = kKvPagePositions * KvRowBytes(table.kv_type, shape.head_dim);
   for (auto _ : state) {
     // As in MLA, where the values are the first columns of the keys.
-    table.attend(q.data(), shape.heads, shape.head_dim, k.data(), shape.head_dim, k.data(), shape.v_dim,
-                 shape.head_dim, positions, nullptr, softmax.data(), acc.data(), scratch.data());
+    for (const uint8_t* page = k.data(); page < k.data() + k.size(); page += page_bytes)
+      table.attend(q.data(), shape.heads, shape.head_dim, page, shape.head_dim, page, shape.v_dim,
+                   shape.head_dim, kKvPagePositions, nullptr, softmax.data(), acc.data(), scratch.data());
     benchmark::ClobberMemory();
   }
   const auto columns = static_cast<double>(shape.head_dim + shape.v_dim);
-  ReportRates(state, columns * static_cast<double>(positions * element),
+  ReportRates(state, BytesOf(table, shape, positions),
               2.0 * columns * static_cast<double>(positions * shape.heads));
 }
 
 // The last 256 rows' worth of tokens of a prefill of 4096.
 void AttendOfBlock(benchmark::State& state, const KernelTable& table, const AttentionShape& shape) {
   constexpr size_t kPositions = 4096, kRows = 256;
-  const size_t n_tokens = kRows / shape.heads, element = KvBytes(table.kv_type);
+  const size_t n_tokens = kRows / shape.heads, row_bytes = KvRowBytes(table.kv_type, shape.head_dim);
   const std::vector<float> q = RandomVector(kRows * shape.head_dim, 4, 0.1f);
   const std::vector<float> keys = RandomVector(kPositions * shape.head_dim, 5);
-  std::vector<uint8_t> k(keys.size() * element);
+  std::vector<uint8_t> k(kPositions * row_bytes);
   table.store_kv(keys.data(), keys.size(), k.data());
   std::vector<const void*> pages;
-  for (size_t p = 0; p < kPositions; p += kKvPagePositions)
-    pages.push_back(k.data() + p * shape.head_dim * element);
+  for (size_t p = 0; p < kPositions; p += kKvPagePositions) pages.push_back(k.data() + p * row_bytes);
   std::vector<float> out(kRows * shape.v_dim);
   AttendBlock block = {};
   block.n_tokens = n_tokens;
@@ -162,7 +168,7 @@ void AttendOfBlock(benchmark::State& state, const KernelTable& table, const Atte
     benchmark::ClobberMemory();
   }
   const auto columns = static_cast<double>(shape.head_dim + shape.v_dim);
-  ReportRates(state, columns * static_cast<double>(kPositions * element),
+  ReportRates(state, BytesOf(table, shape, kPositions),
               2.0 * columns * static_cast<double>(kPositions * kRows));
 }
 
@@ -205,11 +211,14 @@ void RegisterTable(const TableEntry& entry) {
   }
   for (const AttentionShape& shape :
        {AttentionShape{"gqa8x128", 8, 128, 128}, {"mla128x576", 128, 576, 512}}) {
-    benchmark::RegisterBenchmark(("attend" + table + "/" + shape.name).c_str(), Attend, kernels, shape)
-        ->Unit(benchmark::kMicrosecond);
-    benchmark::RegisterBenchmark(("attend_block" + table + "/" + shape.name).c_str(), AttendOfBlock, kernels,
-                                 shape)
-        ->Unit(benchmark::kMillisecond);
+    for (const KvType type : {KvType::kF16, KvType::kQ8_0}) {
+      const KernelTable& cached = WithCache(kernels, type);
+      const std::string name = table + "/" + shape.name + "/" + KvTypeName(cached.kv_type);
+      benchmark::RegisterBenchmark(("attend" + name).c_str(), Attend, cached, shape)
+          ->Unit(benchmark::kMicrosecond);
+      benchmark::RegisterBenchmark(("attend_block" + name).c_str(), AttendOfBlock, cached, shape)
+          ->Unit(benchmark::kMillisecond);
+    }
   }
   for (const char* op : {"rms_norm", "silu_mul", "quantize_q8", "softmax"}) {
     benchmark::RegisterBenchmark((op + table).c_str(), Elementwise, kernels, op);

@@ -98,10 +98,10 @@ TEST(GqaAttention, RanksComputeTheirHeadsOnly) {
 // Tokens that are verified, or decoded again, have the bits of as many steps.
 TEST(GqaAttention, TokensAtOnceHaveTheBitsOfEachAlone) {
   constexpr uint32_t kPositions = 700, kFew = 20;
-  for (const auto& entry : kernels::AllTables()) {
-    if (!entry.supported()) continue;
-    SCOPED_TRACE(entry.name);
-    Rig s(entry.table(), 1, 0, 1024);
+  for (const test::CacheCase& c : test::CacheCases()) {
+    if (!c.entry->supported()) continue;
+    SCOPED_TRACE(c.name());
+    Rig s(c.table(), 1, 0, 1024);
     const size_t dim = s.spec.head_dim(), row = s.spec.n_heads() * dim;
     std::mt19937 random(4);
     std::normal_distribution<float> normal;
@@ -170,14 +170,14 @@ void ExpectSameBits(const std::vector<float>& a, const std::vector<float>& b) {
   EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size() * sizeof(float)), 0);
 }
 
-class GqaAttentionOfTable : public ::testing::TestWithParam<const kernels::TableEntry*> {
+class GqaAttentionOfTable : public ::testing::TestWithParam<test::CacheCase> {
  protected:
   void SetUp() override {
-    if (!GetParam()->supported())
-      GTEST_SKIP() << "table " << GetParam()->name << " needs " << GetParam()->requires_isa
-                   << ", absent here";
+    const kernels::TableEntry& entry = *GetParam().entry;
+    if (!entry.supported())
+      GTEST_SKIP() << "table " << entry.name << " needs " << entry.requires_isa << ", absent here";
   }
-  const kernels::KernelTable& table() const { return GetParam()->table(); }
+  const kernels::KernelTable& table() const { return GetParam().table(); }
 };
 
 TEST_P(GqaAttentionOfTable, ThreadsDoNotChangeTheBitsOfDecodedTokens) {
@@ -205,12 +205,8 @@ TEST_P(GqaAttentionOfTable, PlacesShareAStep) {
   for (size_t i = 0; i < blocks.size(); ++i) ASSERT_NEAR(blocks[i], singles[i], 1e-4) << i;
 }
 
-INSTANTIATE_TEST_SUITE_P(Tables, GqaAttentionOfTable, ::testing::ValuesIn([] {
-                           std::vector<const kernels::TableEntry*> entries;
-                           for (const auto& entry : kernels::AllTables()) entries.push_back(&entry);
-                           return entries;
-                         }()),
-                         [](const auto& info) { return std::string(info.param->name); });
+INSTANTIATE_TEST_SUITE_P(Tables, GqaAttentionOfTable, ::testing::ValuesIn(test::CacheCases()),
+                         [](const auto& info) { return info.param.name(); });
 
 }  // namespace
 }  // namespace onecopy::exec

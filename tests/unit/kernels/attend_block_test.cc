@@ -21,9 +21,8 @@ class Pages {
  public:
   Pages(const KernelTable& table, size_t positions, size_t dim, uint32_t seed)
       : seen_(positions * dim), dim_(dim) {
-    const size_t row_bytes = dim * KvBytes(table.kv_type);
+    const size_t row_bytes = KvRowBytes(table.kv_type, dim);
     const std::vector<float> values = RandomVector(positions * dim, seed);
-    const TypeInfo& info = Info(table.kv_type == KvType::kF16 ? WeightType::kF16 : WeightType::kF32);
     for (size_t p = 0; p < positions; ++p) {
       if (p % kKvPagePositions == 0) {
         bytes_.emplace_back(kKvPagePositions * row_bytes);
@@ -32,7 +31,8 @@ class Pages {
       }
       uint8_t* row = bytes_.back().get() + p % kKvPagePositions * row_bytes;
       table.store_kv(&values[p * dim], dim, row);
-      info.decode(row, &seen_[p * dim], dim);
+      const std::vector<float> decoded = DecodeRow(table.kv_type, row, dim);
+      std::copy(decoded.begin(), decoded.end(), seen_.begin() + static_cast<ptrdiff_t>(p * dim));
     }
   }
   const void* const* pages() const { return pages_.data(); }
@@ -46,7 +46,7 @@ class Pages {
   size_t dim_;
 };
 
-class AttendBlockTest : public PerTable {
+class AttendBlockTest : public PerCache {
  protected:
   static constexpr size_t kGap = 5;  // floats between tokens
 
@@ -142,6 +142,7 @@ TEST_P(AttendBlockTest, EqualsFloat64ForModelShapes) {
   Check({40, 0, 4, 64, 64});
   Check({7, 100, 5, 80, 80});
   Check({5, 90, 2, 192, 128});
+  Check({9, 60, 3, 96, 96});
 }
 
 TEST_P(AttendBlockTest, ValuesMayBePartOfTheKeys) {
@@ -156,7 +157,7 @@ TEST_P(AttendBlockTest, LargeScoresDoNotOverflow) {
   std::vector<float> row(32, -100.0f), q(2 * (32 + kGap), 4.0f);
   auto* first_page = const_cast<uint8_t*>(static_cast<const uint8_t*>(k.pages()[0]));
   for (size_t p = 0; p < kKvPagePositions; ++p)
-    table_->store_kv(row.data(), 32, first_page + p * 32 * KvBytes(table_->kv_type));
+    table_->store_kv(row.data(), 32, first_page + p * KvRowBytes(table_->kv_type, 32));
   std::fill(row.begin(), row.end(), 100.0f);
   table_->store_kv(row.data(), 32, const_cast<void*>(k.pages()[1]));
   const auto out = Run(s, k, v, q.data());
@@ -182,7 +183,7 @@ TEST_P(AttendBlockTest, ATokenAndHeadAloneGiveTheSameBits) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Tables, AttendBlockTest, ::testing::ValuesIn(TableEntries()), TableName);
+INSTANTIATE_TEST_SUITE_P(Tables, AttendBlockTest, ::testing::ValuesIn(test::CacheCases()), CacheName);
 
 }  // namespace
 }  // namespace onecopy::kernels

@@ -17,24 +17,26 @@ struct Shape {
 class Cache {
  public:
   Cache(const KernelTable& table, size_t rows, size_t dim, size_t stride, uint32_t seed)
-      : stride_(stride), element_(KvBytes(table.kv_type)), bytes_(((rows - 1) * stride + dim) * element_) {
+      : row_bytes_(KvRowBytes(table.kv_type, stride)),
+        bytes_((rows - 1) * row_bytes_ + KvRowBytes(table.kv_type, dim)) {
     const std::vector<float> values = RandomVector(rows * dim, seed);
-    for (size_t r = 0; r < rows; ++r)
-      table.store_kv(&values[r * dim], dim, bytes_.get() + r * stride * element_);
-    seen_.resize(rows * dim);
-    const TypeInfo& info = Info(table.kv_type == KvType::kF16 ? WeightType::kF16 : WeightType::kF32);
-    for (size_t r = 0; r < rows; ++r) info.decode(bytes_.get() + r * stride * element_, &seen_[r * dim], dim);
+    for (size_t r = 0; r < rows; ++r) {
+      uint8_t* row = bytes_.get() + r * row_bytes_;
+      table.store_kv(&values[r * dim], dim, row);
+      const std::vector<float> decoded = DecodeRow(table.kv_type, row, dim);
+      seen_.insert(seen_.end(), decoded.begin(), decoded.end());
+    }
   }
-  const void* Row(size_t row) const { return bytes_.get() + row * stride_ * element_; }
+  const void* Row(size_t row) const { return bytes_.get() + row * row_bytes_; }
   const std::vector<float>& seen() const { return seen_; }
 
  private:
-  size_t stride_, element_;
+  size_t row_bytes_;
   AlignedBytes bytes_;
   std::vector<float> seen_;
 };
 
-class Attend : public PerTable {
+class Attend : public PerCache {
  protected:
   // Runs the positions in pieces that end at `cuts`, and compares with float64.
   void Check(const Shape& shape, const std::vector<size_t>& cuts) {
@@ -105,6 +107,7 @@ TEST_P(Attend, EqualsFloat64ForModelShapes) {
   Check({5, 80, 80, 300}, {300});
   Check({16, 576, 512, 100}, {100});  // MLA: the latent and its rotary part
   Check({4, 192, 128, 40}, {40});
+  Check({2, 96, 96, 70}, {70});
 }
 
 TEST_P(Attend, PiecesOfTheCacheAddUp) {
@@ -115,12 +118,13 @@ TEST_P(Attend, PiecesOfTheCacheAddUp) {
 // The first piece has tiny scores, the second huge ones: the rescaling must not overflow, nor divide by zero.
 TEST_P(Attend, LargeScoresDoNotOverflow) {
   const size_t dim = 8;
-  const std::vector<float> small(dim, -100.0f), large(dim, 100.0f), one(dim, 1.0f), two(dim, 2.0f),
+  // Values that any cache has exactly.
+  const std::vector<float> small(dim, -127.0f), large(dim, 127.0f), one(dim, 127.0f), two(dim, 254.0f),
       q(dim, 4.0f);
   std::vector<uint8_t> k[2], v[2];
   for (int i = 0; i < 2; ++i) {
-    k[i].resize(dim * 4);
-    v[i].resize(dim * 4);
+    k[i].resize(KvRowBytes(table_->kv_type, dim));
+    v[i].resize(k[i].size());
     table_->store_kv(i == 0 ? small.data() : large.data(), dim, k[i].data());
     table_->store_kv(i == 0 ? one.data() : two.data(), dim, v[i].data());
   }
@@ -131,9 +135,9 @@ TEST_P(Attend, LargeScoresDoNotOverflow) {
     table_->attend(q.data(), 1, dim, k[i].data(), dim, v[i].data(), dim, dim, 1, nullptr, &state, acc.data(),
                    &scratch);
   }
-  EXPECT_EQ(state.max, 3200.0f);
+  EXPECT_EQ(state.max, 4064.0f);
   EXPECT_EQ(state.sum, 1.0f);
-  for (const float value : acc) EXPECT_EQ(value, 2.0f);
+  for (const float value : acc) EXPECT_EQ(value, 254.0f);
 }
 
 // Heads are split between threads: a head's bits must not depend on its company.
@@ -154,7 +158,31 @@ TEST_P(Attend, AHeadAloneGivesTheSameBits) {
   for (size_t h = 0; h < heads; ++h) EXPECT_EQ(state[h].sum, alone[h].sum);
 }
 
-INSTANTIATE_TEST_SUITE_P(Tables, Attend, ::testing::ValuesIn(TableEntries()), TableName);
+// As in multi-head latent attention, of more heads than a tile has.
+TEST_P(Attend, ValuesMayBePartOfTheKeys) {
+  const size_t heads = 19, positions = 41;
+  for (const auto& [dim, v_dim] : {std::pair{576, 512}, {112, 80}, {40, 24}}) {
+    const Cache k(*table_, positions, dim, dim, 7);
+    const std::vector<float> q = RandomVector(heads * dim, 8, 2.0f / std::sqrt(static_cast<float>(dim)));
+    const SoftmaxState start = {-std::numeric_limits<float>::infinity(), 0.0f};
+    std::vector<SoftmaxState> state(heads, start), alone(heads, start);
+    std::vector<float> acc(heads * v_dim, 0.0f), acc_alone = acc, scratch(heads * positions);
+    table_->attend(q.data(), heads, dim, k.Row(0), dim, k.Row(0), v_dim, dim, positions, nullptr,
+                   state.data(), acc.data(), scratch.data());
+    std::vector<float> v(positions * v_dim);
+    for (size_t p = 0; p < positions; ++p) std::copy_n(&k.seen()[p * dim], v_dim, &v[p * v_dim]);
+    for (size_t h = 0; h < heads; ++h) {
+      CheckHead({heads, static_cast<size_t>(dim), static_cast<size_t>(v_dim), positions}, h, &q[h * dim],
+                k.seen(), v, state[h], &acc[h * v_dim]);
+      table_->attend(&q[h * dim], 1, dim, k.Row(0), dim, k.Row(0), v_dim, dim, positions, nullptr, &alone[h],
+                     &acc_alone[h * v_dim], scratch.data());
+      EXPECT_EQ(state[h].sum, alone[h].sum);
+    }
+    EXPECT_EQ(acc, acc_alone);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Tables, Attend, ::testing::ValuesIn(test::CacheCases()), CacheName);
 
 }  // namespace
 }  // namespace onecopy::kernels

@@ -47,6 +47,13 @@ TEST(Registry, EveryTableCarriesItsNameAndEveryFunction) {
     EXPECT_TRUE(table.quantize_q8 && table.round_bf16 && table.rms_norm && table.rope_neox &&
                 table.rope_pairwise && table.silu_mul && table.axpy && table.softmax && table.store_kv &&
                 table.attend);
+    for (const KvType type : {KvType::kF16, KvType::kQ8_0}) {
+      const KernelTable& cached = WithCache(table, type);
+      EXPECT_EQ(cached.kv_type == KvType::kQ8_0, type == KvType::kQ8_0);
+      EXPECT_EQ(&WithCache(table, type), &cached);
+      EXPECT_STREQ(cached.name, entry.name);
+      EXPECT_TRUE(cached.store_kv && cached.attend && cached.attend_block && cached.attend_block_bytes);
+    }
   }
 }
 

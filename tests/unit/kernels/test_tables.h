@@ -10,6 +10,7 @@
 
 #include "kernels/kernels.h"
 #include "kernels/registry.h"
+#include "tests/support/kernel_table.h"
 #include "tests/unit/kernels/random_matrix.h"
 
 namespace onecopy::kernels {
@@ -48,6 +49,30 @@ class PerTable : public ::testing::TestWithParam<const TableEntry*> {
   }
   const KernelTable* table_ = nullptr;
 };
+
+class PerCache : public ::testing::TestWithParam<test::CacheCase> {
+ protected:
+  void SetUp() override {
+    ONECOPY_SKIP_UNLESS_SUPPORTED(GetParam().entry);
+    table_ = &GetParam().table();
+  }
+  const KernelTable* table_ = nullptr;
+};
+
+inline std::string CacheName(const ::testing::TestParamInfo<test::CacheCase>& info) {
+  return info.param.name();
+}
+
+// A row of a cache as float: n elements.
+inline std::vector<float> DecodeRow(KvType type, const uint8_t* row, size_t n) {
+  const WeightType of_file = type == KvType::kF32   ? WeightType::kF32
+                             : type == KvType::kF16 ? WeightType::kF16
+                                                    : WeightType::kQ8_0;
+  std::vector<float> out((n + kQ8Block - 1) / kQ8Block * kQ8Block);
+  Info(of_file).decode(row, out.data(), type == KvType::kQ8_0 ? out.size() : n);
+  out.resize(n);
+  return out;
+}
 
 inline std::string TableName(const ::testing::TestParamInfo<const TableEntry*>& info) {
   return info.param->name;

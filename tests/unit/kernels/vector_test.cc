@@ -237,6 +237,33 @@ TEST_P(Vector, StoreKvRoundsToNearestEven) {
   EXPECT_EQ(out, expected);
 }
 
+TEST_P(Vector, StoreKvQ8_0MatchesRefBitForBit) {
+  const CacheKernels &got_of = table_->q8_cache, &want_of = AllTables().back().table().q8_cache;
+  for (const size_t n : {1u, 31u, 32u, 33u, 80u, 128u, 576u}) {
+    std::vector<float> x = RandomVector(n, static_cast<uint32_t>(n));
+    if (n > 1) x[n / 2] = 1e-39f;  // subnormal
+    std::vector<uint8_t> got(KvRowBytes(KvType::kQ8_0, n) + 1, 0xee), want = got;
+    got_of.store_kv(x.data(), n, got.data());
+    want_of.store_kv(x.data(), n, want.data());
+    EXPECT_EQ(got, want) << n << " elements";
+    EXPECT_EQ(got.back(), 0xee);
+    // Half a step, and what d loses where it is rounded to f16, which the largest feels most.
+    const std::vector<float> seen = DecodeRow(KvType::kQ8_0, got.data(), n);
+    for (size_t i = 0; i < n; ++i) {
+      float most = 0;
+      for (size_t j = i / 32 * 32; j < std::min(n, i / 32 * 32 + 32); ++j)
+        most = std::max(most, std::fabs(x[j]));
+      ASSERT_NEAR(seen[i], x[i], most * (0.5 / 127 + 1.0 / 2048) * 1.0001) << i << " of " << n;
+    }
+  }
+  const float zeros[32] = {}, broken[32] = {1.0f, std::numeric_limits<float>::infinity()};
+  uint8_t block[34];
+  got_of.store_kv(zeros, 32, block);
+  EXPECT_EQ(DecodeRow(KvType::kQ8_0, block, 32), std::vector<float>(32, 0.0f));
+  got_of.store_kv(broken, 32, block);
+  EXPECT_TRUE(std::isnan(DecodeRow(KvType::kQ8_0, block, 32)[0]));
+}
+
 INSTANTIATE_TEST_SUITE_P(Tables, Vector, ::testing::ValuesIn(TableEntries()), TableName);
 
 }  // namespace

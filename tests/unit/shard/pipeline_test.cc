@@ -72,8 +72,9 @@ TEST_P(PipelineOfPublishedShapes, TheCacheIsHeldOnlyForTheLayersOfTheStage) {
     for (int s = 0; s < NumStages(plan); ++s)
       sum += plan.totals(static_cast<int>(RanksOfStage(plan, s).begin)).kv_bytes_per_token() *
              (plan.mla_cache() == proto::ShardPlan::BY_POSITION ? RanksOfStage(plan, s).size() : 1);
-    const uint64_t latent = (uint64_t{spec.kv_lora_rank()} + spec.qk_rope_head_dim()) *
-                            kernels::KvBytes(test::AnyTable().kv_type) * spec.n_layers();
+    const uint64_t latent =
+        kernels::KvRowBytes(test::AnyTable().kv_type, spec.kv_lora_rank() + spec.qk_rope_head_dim()) *
+        spec.n_layers();
     EXPECT_GE(sum, latent);
     EXPECT_LT(sum, latent + ranks);  // averages are rounded up
     return;

@@ -150,7 +150,7 @@ TEST(Plan, LinearAttentionIsOwnedOnceWithItsState) {
     EXPECT_EQ(state, kState);
     uint64_t kv = 0;
     for (const auto& totals : plan.totals()) kv += totals.kv_bytes_per_token();
-    EXPECT_GE(kv, 2u * 64 * kernels::KvBytes(test::AnyTable().kv_type));
+    EXPECT_GE(kv, 2u * kernels::KvRowBytes(test::AnyTable().kv_type, 64));
   }
 }
 
@@ -244,7 +244,7 @@ proto::ModelSpec DeepseekV3() {
 }
 // 61 layers of 512 + 64 values.
 uint64_t LatentBytes(const kernels::KernelTable& table) {
-  return 61ull * 576 * kernels::KvBytes(table.kv_type);
+  return 61ull * kernels::KvRowBytes(table.kv_type, 576);
 }
 
 TEST(MlaCache, IsHeldByEveryRankWhileThatIsAtMost64MiB) {
