@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/kernels.h"
 #include "runtime/comm/link_rate.h"
 #include "runtime/numa/arena.h"
 #include "runtime/shard/balance.h"
@@ -16,9 +17,10 @@ class App;
 namespace onecopy::cli {
 
 struct ModelOptions {
-  std::string model;     // as given; empty: the model that ships with onecopy
-  uint32_t context = 0;  // positions of KV cache; 0: what the command needs
-  std::string report;    // where the RunReport goes as JSON; empty: nowhere
+  std::string model;                                // as given; empty: the model that ships with onecopy
+  uint32_t context = 0;                             // positions of KV cache; 0: what the command needs
+  kernels::KvType kv_type = kernels::KvType::kF16;  // of its elements: kF16 (the kernel table's own) or kQ8_0
+  std::string report;                               // where the RunReport goes as JSON; empty: nowhere
   std::string collectives = "shared";
   shard::Balance balance = shard::Balance::kEven;
   std::string bandwidth;  // "46GB/s", or one a rank with commas; empty: measured where needed
@@ -31,7 +33,9 @@ struct ModelOptions {
 
 // -m alone, for commands that read headers only.
 void AddModelOption(CLI::App* app, std::string* model);
-// -m, --context, --report, and how the model is laid over the nodes.
+// --kv-type.
+void AddKvTypeOption(CLI::App* app, kernels::KvType* type);
+// -m, --context, --kv-type, --report, and how the model is laid over the nodes.
 void AddModelOptions(CLI::App* app, ModelOptions* options);
 
 // "46GB/s" or "46GB/s,23GB/s" in bytes a second, one for each of `ranks` ranks. Errors: kUsage.
