@@ -109,27 +109,32 @@ void ScoreBlock(const float* q, size_t head_dim, const RowSpan& k, const RowSpan
 template <class Rows, size_t H, size_t C>
 void ValueTile(const float* weights, size_t n_pos, const RowSpan& v, size_t begin, const RowSpan& ahead,
                size_t count, __mmask16 mask, float* acc, size_t v_dim) {
-  __m512 sums[H][C];
+  __m512 sums[H][C];  // without unrolling by name, g++ 12 may carry them through memory
   const auto mask_of = [mask](size_t c) { return c + 1 == C ? mask : static_cast<__mmask16>(0xffff); };
+#pragma GCC unroll 8
   for (size_t h = 0; h < H; ++h) {
+#pragma GCC unroll 4
     for (size_t c = 0; c < C; ++c) sums[h][c] = _mm512_maskz_loadu_ps(mask_of(c), acc + h * v_dim + 16 * c);
   }
   const size_t block = begin / kRowBlock * kRowBlock;
   for (size_t p = 0; p < count; ++p) {
     const uint8_t* row = v.Row(p);
-    typename Rows::Scale scales[(C + 1) / 2];
-    for (size_t c = 0; c < C; c += 2) {
-      Prefetch<Rows>(ahead, p, block + 16 * c);
-      scales[c / 2] = Rows::ScaleAt(row, block + 16 * c);
-    }
     __m512 values[C];
-    for (size_t c = 0; c < C; ++c) values[c] = Rows::Load(row, begin + 16 * c, scales[c / 2], mask_of(c));
+#pragma GCC unroll 4
+    for (size_t c = 0; c < C; ++c) {
+      if (c % 2 == 0) Prefetch<Rows>(ahead, p, block + 16 * c);
+      values[c] = Rows::Load(row, begin + 16 * c, Rows::ScaleAt(row, block + c / 2 * kRowBlock), mask_of(c));
+    }
+#pragma GCC unroll 8
     for (size_t h = 0; h < H; ++h) {
       const __m512 weight = BroadcastF32(weights + h * n_pos + p);
+#pragma GCC unroll 4
       for (size_t c = 0; c < C; ++c) sums[h][c] = _mm512_fmadd_ps(weight, values[c], sums[h][c]);
     }
   }
+#pragma GCC unroll 8
   for (size_t h = 0; h < H; ++h) {
+#pragma GCC unroll 4
     for (size_t c = 0; c < C; ++c) _mm512_mask_storeu_ps(acc + h * v_dim + 16 * c, mask_of(c), sums[h][c]);
   }
 }

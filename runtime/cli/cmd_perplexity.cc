@@ -115,6 +115,7 @@ Command PerplexityCommand() {
     app->add_option(
         "--stride", options->stride,
         "slide the window by so many tokens and score every token once, as transformers' guide does");
+    AddKvTypeOption(app, &options->model.kv_type);
     app->add_flag("--json", options->json, "print JSON");
     app->add_option("--report", options->model.report, "write what this run measured of itself, as JSON");
   };

@@ -7,6 +7,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "kernels/registry.h"
 #include "runtime/base/error.h"
 #include "runtime/base/sizes.h"
 #include "runtime/cli/command.h"
@@ -27,6 +28,7 @@ struct PlanCommandOptions {
   PlanWish wish;
   shard::Balance balance = shard::Balance::kEven;
   uint32_t context = 4096, depth = 0;
+  kernels::KvType kv_type = kernels::KvType::kF16;
   int hosts = 1, pipeline = 0;
   std::string link = "5us,10GB/s";
   bool json = false;
@@ -34,6 +36,7 @@ struct PlanCommandOptions {
 
 struct PlanResult {
   proto::ModelSpec spec;
+  kernels::KvType kv_type;
   PlannedRanks planned;
   uint64_t full_copy_bytes = 0;
   std::map<std::string, uint64_t> bytes_by_type;
@@ -45,7 +48,8 @@ struct PlanResult {
 PlanResult MakePlan(const PlanCommandOptions& options, const numa::Topology& topology) {
   PlanResult result;
   result.spec = SpecOf(OpenCheckpoint(ResolveModelPath(options.model), Data::kMayBeAbsent), options.weights);
-  const kernels::KernelTable& table = ChooseKernels();
+  const kernels::KernelTable& table = kernels::WithCache(ChooseKernels(), options.kv_type);
+  result.kv_type = table.kv_type;
   const PlanMachine machine(options.wish, topology, result.spec, table);
   const PlannerInput input{result.spec,     table,         machine,       options.balance,
                            options.context, options.depth, options.hosts, ParseLink(options.link),
@@ -125,6 +129,7 @@ std::string Json(const PlanResult& result) {
   json["replicated_bytes"] = planned.plan.replicated_bytes();
   json["one_copy_bytes"] = result.full_copy_bytes;
   json["one_copy_per_node_bytes"] = OneCopyPerNode(result);
+  json["kv_type"] = kernels::KvTypeName(result.kv_type);
   json["ranks"] = nlohmann::ordered_json::array();
   for (size_t r = 0; r < planned.needs.size(); ++r) {
     const auto& needs = planned.needs[r];
@@ -175,11 +180,12 @@ std::string TimeText(const shard::StepTime& t) {
 std::string Text(const PlanResult& result, const PlanCommandOptions& options) {
   const PlannedRanks& planned = result.planned;
   const size_t n = planned.needs.size();
-  std::string text = fmt::format(
-      "{}, family {}, {} of weights, {} rank{} on {}{}, KV cache for {} tokens\n\n",
-      result.spec.name().empty() ? "model" : result.spec.name(), result.spec.family(),
-      FormatBytes(planned.plan.weight_bytes()), n, n == 1 ? "" : "s",
-      options.hosts > 1 ? fmt::format("{} hosts like ", options.hosts) : "", result.machine, options.context);
+  std::string text =
+      fmt::format("{}, family {}, {} of weights, {} rank{} on {}{}, KV cache for {} tokens in {}\n\n",
+                  result.spec.name().empty() ? "model" : result.spec.name(), result.spec.family(),
+                  FormatBytes(planned.plan.weight_bytes()), n, n == 1 ? "" : "s",
+                  options.hosts > 1 ? fmt::format("{} hosts like ", options.hosts) : "", result.machine,
+                  options.context, kernels::KvTypeName(result.kv_type));
   text += fmt::format("{:>4}  {:>9}  {:>10}  {:>9}  {:>9}  {:>9}  {:>9}\n", "node", "weights", "replicated",
                       "KV cache", "workspace", "total", "available");
   for (const auto& needs : planned.needs)
@@ -254,6 +260,7 @@ void AddOptions(CLI::App* app, PlanCommandOptions* options) {
          "stages of a pipeline of layers; default 0: over several hosts what is predicted to be quicker")
       ->check(CLI::Range(0, shard::kMaxRanks));
   app->add_option("--context", options->context, "positions of KV cache")->check(CLI::Range(1u, 1u << 26));
+  AddKvTypeOption(app, &options->kv_type);
   app->add_option("--depth", options->depth, "tokens before the one whose decode is predicted")
       ->check(CLI::Range(0u, 1u << 26));
   app->add_flag("--json", options->json, "print JSON");

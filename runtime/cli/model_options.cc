@@ -35,11 +35,26 @@ proto::ModelSpec SpecOf(const Checkpoint& checkpoint, const std::string& weights
   return spec;
 }
 
+void AddKvTypeOption(CLI::App* app, kernels::KvType* type) {
+  app->add_option_function<std::string>(
+         "--kv-type",
+         [type](const std::string& text) {
+           if (text != "f16" && text != "q8_0")
+             throw CLI::ValidationError("--kv-type", "'" + text + "' is not one of f16|q8_0");
+           *type = text == "f16" ? kernels::KvType::kF16 : kernels::KvType::kQ8_0;
+         },
+         "keys and values in the KV cache: f16 (default), or q8_0, 8 bits in blocks of 32, in about half the "
+         "memory")
+      ->type_name("f16|q8_0")
+      ->group("Memory");
+}
+
 void AddModelOptions(CLI::App* app, ModelOptions* options) {
   AddModelOption(app, &options->model);
   AddWeightsOption(app, &options->weights);
   app->add_option("--context", options->context, "positions of KV cache to keep; default: what is needed")
       ->type_name("TOKENS");
+  AddKvTypeOption(app, &options->kv_type);
   app->add_option("--report", options->report, "write what this run measured of itself, as JSON")
       ->type_name("FILE");
   app->add_flag(

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/kernels.h"
 #include "proto/model.pb.h"
 #include "runtime/comm/link_rate.h"
 #include "runtime/model/checkpoint.h"
@@ -21,7 +22,8 @@ struct ModelOptions {
   std::string model;     // as given; empty: the model that ships with onecopy
   std::string weights;   // recipe by which matrices are quantised while loading; empty: they stay as they are
   uint32_t context = 0;  // positions of KV cache; 0: what the command needs
-  std::string report;    // where the RunReport goes as JSON; empty: nowhere
+  kernels::KvType kv_type = kernels::KvType::kF16;  // of its elements: kF16 (the kernel table's own) or kQ8_0
+  std::string report;                               // where the RunReport goes as JSON; empty: nowhere
   std::string collectives = "shared";
   shard::Balance balance = shard::Balance::kEven;
   std::string bandwidth;  // "46GB/s", or one a rank with commas; empty: measured where needed
@@ -36,7 +38,9 @@ struct ModelOptions {
 void AddModelOption(CLI::App* app, std::string* model);
 // --weights.
 void AddWeightsOption(CLI::App* app, std::string* weights);
-// -m, --weights, --context, --report, and how the model is laid over the nodes.
+// --kv-type.
+void AddKvTypeOption(CLI::App* app, kernels::KvType* type);
+// -m, --weights, --context, --kv-type, --report, and how the model is laid over the nodes.
 void AddModelOptions(CLI::App* app, ModelOptions* options);
 
 // BuildModelSpec, with matrices quantised as --weights says. Errors: as BuildModelSpec; kUsage, kBadInput of the recipe.

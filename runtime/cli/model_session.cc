@@ -86,7 +86,7 @@ ModelSession::ModelSession(comm::Communicator& comm, const Seat& seat, const Mod
   ShareHeaders();
   RequireSameFiles(comm_, spec_, options_.distribute);
   Stage("starting threads", [&] { StartThreads(); });
-  table_ = &CommonKernels(comm_, *table_);
+  table_ = &kernels::WithCache(CommonKernels(comm_, *table_), options_.kv_type);
   MakePlan();
   CheckFit();
   Load();
@@ -332,6 +332,7 @@ void ModelSession::MakeReport() {
   report_.set_replicated_bytes(plan_.replicated_bytes());
   report_.set_model(spec_.name());
   report_.set_kernels(table_->name);
+  report_.set_kv_type(kernels::KvTypeName(table_->kv_type));
   for (uint64_t bytes : spec_.file_bytes()) report_.set_file_bytes(report_.file_bytes() + bytes);
   report_.set_copies_in_memory(static_cast<double>(resident) / static_cast<double>(plan_.weight_bytes()));
 }

@@ -78,6 +78,7 @@ std::string ReportJson(const proto::RunReport& report) {
   json["copies_in_memory"] = report.copies_in_memory();
   json["model"] = report.model();
   json["kernels"] = report.kernels();
+  json["kv_type"] = report.kv_type();
   json["file_bytes"] = report.file_bytes();
   json["ranks"] = nlohmann::ordered_json::array();
   for (const auto& r : report.ranks()) {

@@ -63,6 +63,7 @@ void Machine(const ApiContext& context, const std::shared_ptr<Exchange>& exchang
   const uint64_t page = context.service.page_tokens();
   Json json = {{"model", context.model_id},
                {"kernels", context.report.kernels()},
+               {"kv_type", context.report.kv_type()},
                {"state", StateName(context.service.state())},
                {"copies_in_memory", context.report.copies_in_memory()},
                {"weight_bytes", context.report.weight_bytes()},

@@ -75,6 +75,35 @@ TEST(Json, PlanStatesWhoHoldsWhat) {
   EXPECT_GT(plan.at("predicted").at("prefill_tokens_per_second"), 0);
 }
 
+// The plan's bytes are those that a run takes, of 34 bytes for 32 values instead of 64.
+TEST(Json, PlanAndReportAgreeOnTheCacheOfEachType) {
+  uint64_t of_type[2] = {};
+  for (const char* type : {"f16", "q8_0"}) {
+    const std::vector<std::string> options = {"--context", "1024", "--kv-type", type};
+    std::vector<std::string> plan = {"plan", "--nodes", "1", "--json"}, run = {"logits", "--tokens", "1"};
+    const test::TempFile report(".json"), npy(".npy");
+    plan.insert(plan.end(), options.begin(), options.end());
+    run.insert(run.end(), options.begin(), options.end());
+    for (const char* word : {"-o", npy.path().c_str(), "--report", report.path().c_str()})
+      run.emplace_back(word);
+    const json planned = JsonOf(plan);
+    const auto result = Onecopy(run);
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    const json measured = json::parse(report.Read());
+    EXPECT_EQ(planned.at("kv_type"), measured.at("kv_type"));
+    const uint64_t bytes = planned.at("ranks").at(0).at("kv_bytes");
+    constexpr uint64_t kGranule = 2 << 20;  // of arenas
+    EXPECT_EQ(measured.at("ranks").at(0).at("kv_bytes").get<uint64_t>(),
+              (bytes + kGranule - 1) / kGranule * kGranule)
+        << type;
+    of_type[std::string(type) == "q8_0"] = bytes;
+    EXPECT_EQ(planned.at("kv_type") == "q8_0", std::string(type) == "q8_0");
+    if (planned.at("kv_type") == "f32") of_type[0] /= 2;  // the kernels ref
+  }
+  EXPECT_EQ(of_type[1], of_type[0] * 34 / 64);
+  EXPECT_EQ(Onecopy({"plan", "--kv-type", "q4_0"}).exit_code, 2);
+}
+
 TEST(Json, BenchStatesSpeedBesideBandwidth) {
   const auto bench = JsonOf({"bench", "-p", "32", "-n", "8", "-r", "2", "--json"});
   const auto& prefill = bench.at("prefill").at(0);

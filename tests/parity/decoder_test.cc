@@ -54,16 +54,22 @@ TEST_P(Sequences, ChunksAndNeighboursDoNotChangeOne) {
 struct CompanyCase {
   const char* model;
   int ranks;
+  kernels::KvType kv_type = kernels::KvType::kF16;
 };
+constexpr auto kQ8 = kernels::KvType::kQ8_0;
 class Company : public ::testing::TestWithParam<CompanyCase> {};
-INSTANTIATE_TEST_SUITE_P(All, Company,
-                         ::testing::Values(CompanyCase{"qwen3_moe", 1}, CompanyCase{"qwen3_moe", 2},
-                                           CompanyCase{"qwen3_moe_Q4_K_M", 2}, CompanyCase{"deepseek_v3", 2},
-                                           CompanyCase{"deepseek_v3_by_position", 2},
-                                           CompanyCase{"gpt_oss", 1}, CompanyCase{"llama4_gguf", 2}),
-                         [](const auto& info) {
-                           return info.param.model + ("_" + std::to_string(info.param.ranks));
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    All, Company,
+    ::testing::Values(CompanyCase{"qwen3_moe", 1}, CompanyCase{"qwen3_moe", 2},
+                      CompanyCase{"qwen3_moe_Q4_K_M", 2}, CompanyCase{"deepseek_v3", 2},
+                      CompanyCase{"deepseek_v3_by_position", 2}, CompanyCase{"gpt_oss", 1},
+                      CompanyCase{"llama4_gguf", 2}, CompanyCase{"qwen3_moe", 2, kQ8},
+                      CompanyCase{"deepseek_v3", 2, kQ8}, CompanyCase{"deepseek_v3_by_position", 2, kQ8},
+                      CompanyCase{"gpt_oss", 1, kQ8}, CompanyCase{"llama4_gguf", 2, kQ8}),
+    [](const auto& info) {
+      return info.param.model + ("_" + std::to_string(info.param.ranks)) +
+             (info.param.kv_type == kQ8 ? "_q8_0" : "");
+    });
 
 // A sequence has the same bits alone and in company: beside others that decode or are read, in other pieces, with the
 // beginning of its prompt taken from another sequence, and where tokens are decoded again, several at once.
@@ -71,7 +77,7 @@ TEST_P(Company, DoesNotChangeTheBits) {
   // The best table whose kernel does not depend on the number of tokens of a prompt.
   for (const auto& entry : kernels::AllTables())
     if (entry.supported() && !entry.table().has_many()) setenv("ONECOPY_KERNELS", entry.name, 1);
-  WithModel(CaseOf(GetParam().model), GetParam().ranks, [&](exec::Engine& engine) {
+  const auto body = [&](exec::Engine& engine) {
     const auto vocab = static_cast<int32_t>(engine.spec().vocab_size());
     constexpr uint32_t kPage = exec::KvCache::kPageTokens, kPrompt = 2 * kPage + 9, kDecoded = 5;
     std::vector<int32_t> tokens(kPrompt + kDecoded);
@@ -122,7 +128,8 @@ TEST_P(Company, DoesNotChangeTheBits) {
                             static_cast<size_t>(vocab) * sizeof(float)),
                 0)
           << "row " << row;
-  });
+  };
+  WithModel(CaseOf(GetParam().model), GetParam().ranks, body, 0, GetParam().kv_type);
 }
 
 // A state goes forward only: a slot begins again at position 0, whether it was released or not, and nothing else goes back.

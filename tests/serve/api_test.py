@@ -23,11 +23,15 @@ LONG = ("There was once a miller who had three sons, and when he came to die he 
         "remained for him was the cat. ") * 3
 
 
-def generate(prompt, n):
-    """Greedy tokens of the same build's generate."""
-    out = subprocess.run([LAUNCHER, "-n", "1", "generate", "-p", prompt, "-n", str(n), "--temp", "0", "--json"],
-                         capture_output=True, text=True, check=True).stdout
+def onecopy(*words):
+    """The JSON of a command of the same build, at one rank."""
+    out = subprocess.run([LAUNCHER, "-n", "1", *words, "--json"], capture_output=True, text=True, check=True).stdout
     return json.loads(out)
+
+
+def generate(prompt, n, *options):
+    """Greedy tokens of the same build's generate."""
+    return onecopy("generate", "-p", prompt, "-n", str(n), "--temp", "0", *options)
 
 
 def logprobs_after(ids):
@@ -355,6 +359,32 @@ class Ranks(unittest.TestCase):
                     self.assertEqual(server.process.poll(), None)
                     if "--context" in options:
                         self.assertNotIn("onecopy_preemptions_total 0\n", metrics)
+
+
+class CacheOfEightBits(unittest.TestCase):
+    """--kv-type q8_0: generate's tokens, in company, where sequences make way and from kept prompts, in the bytes of the plan."""
+
+    def test_tokens_and_bytes(self):
+        q8 = ("--kv-type", "q8_0")
+        prompts = [LONG[:40 + 120 * i] for i in range(4)]
+        want = [generate(p, 60, *q8)["text"] for p in prompts]
+        plan = onecopy("plan", "--nodes", "2", "--context", "256", *q8)
+        self.assertEqual(plan["kv_type"], "q8_0")
+
+        def ask(server, prompt):
+            return server.post("/v1/completions", prompt=prompt, max_tokens=60, temperature=0)["choices"][0]["text"]
+
+        with Server(2, "--no-access-log", "--context", "256", *q8) as server:
+            with ThreadPoolExecutor(4) as pool:
+                self.assertEqual(list(pool.map(lambda p: ask(server, p), prompts)), want)
+            self.assertEqual([ask(server, p) for p in prompts], want)
+            self.assertNotIn("onecopy_preemptions_total 0\n", server.ask("GET", "/metrics")[2])
+            again = server.post("/v1/completions", prompt=prompts[-1], max_tokens=1, temperature=0)
+            self.assertGreater(again["usage"]["prompt_tokens_details"]["cached_tokens"], 0)
+            machine = server.ask("GET", "/api/machine")[2]
+        self.assertEqual(machine["kv_type"], "q8_0")
+        for rank, planned in zip(machine["ranks"], plan["ranks"], strict=True):  # arenas are of 2 MiB
+            self.assertEqual(rank["kv_bytes"], -(-planned["kv_bytes"] // 2**21) * 2**21)
 
 
 if __name__ == "__main__":
