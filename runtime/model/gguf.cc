@@ -9,6 +9,7 @@
 #include "kernels/types.h"
 #include "runtime/base/check.h"
 #include "runtime/base/printable.h"
+#include "runtime/model/json_file.h"
 
 namespace onecopy {
 namespace {
@@ -57,7 +58,7 @@ uint64_t Alignment(const HeaderFile& file, const json& metadata) {
   const uint64_t value = found->is_number_integer() && *found > 0 ? found->get<uint64_t>() : 0;
   if (value < 8 || value > kMaxAlignment || (value & (value - 1)) != 0) {
     file.Reject("general.alignment: expected a power of two from 8 to {}, found {}", kMaxAlignment,
-                Printable(found->dump(-1, ' ', false, json::error_handler_t::replace)));
+                ShownJson(*found));
   }
   return value;
 }

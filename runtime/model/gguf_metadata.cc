@@ -6,6 +6,7 @@
 
 #include "runtime/base/printable.h"
 #include "runtime/model/gguf.h"
+#include "runtime/model/json_file.h"
 
 namespace onecopy {
 namespace {
@@ -156,7 +157,7 @@ void CheckGgufVocabulary(const std::string& path, const json& metadata) {
     if (id == metadata.end()) continue;
     if (!id->is_number_integer() || *id < 0 || *id >= tokens->size()) {
       Fail(ErrorCode::kBadInput, "{}: {}: expected a token id below {}, found {}", path, key, tokens->size(),
-           Printable(id->dump(-1, ' ', false, json::error_handler_t::replace)));
+           ShownJson(*id));
     }
   }
   const auto types = metadata.find("tokenizer.ggml.token_type");

@@ -5,6 +5,7 @@
 
 #include "runtime/base/printable.h"
 #include "runtime/model/gguf.h"
+#include "runtime/model/json_file.h"
 
 namespace onecopy {
 namespace {
@@ -23,8 +24,7 @@ uint64_t SplitKey(const std::string& path, const json& metadata, const char* key
   const auto found = metadata.find(key);
   if (found == metadata.end()) return fallback;
   if (!found->is_number_integer() || *found < 0) {
-    Fail(ErrorCode::kBadInput, "{}: {}: expected a count, found {}", path, key,
-         Printable(found->dump(-1, ' ', false, json::error_handler_t::replace)));
+    Fail(ErrorCode::kBadInput, "{}: {}: expected a count, found {}", path, key, ShownJson(*found));
   }
   return found->get<uint64_t>();
 }

@@ -1,5 +1,6 @@
 #include "runtime/model/json_file.h"
 
+#include <cmath>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -95,6 +96,12 @@ std::string JsonReason(const nlohmann::json::exception& error) {
   const size_t end = reason.find("] ");
   if (end != std::string_view::npos) reason.remove_prefix(end + 2);
   return Printable(reason, 200);
+}
+
+std::string ShownJson(const json& value) {
+  if (value.is_number_float() && !std::isfinite(value.get<double>()))
+    return fmt::format("{}", value.get<double>());
+  return Printable(value.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
 std::string ReadTextFile(const std::string& path, uint64_t max_bytes) {

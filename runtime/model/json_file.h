@@ -23,6 +23,9 @@ nlohmann::json ParseJson(const std::string& text, const std::string& path);
 // An object from a file. Errors: as above, or when it is not an object.
 nlohmann::json ReadJsonObject(const std::string& path);
 
+// A value of a file, fit for a message: in a GGUF file texts may have any bytes. At most 80.
+std::string ShownJson(const nlohmann::json& value);
+
 // The sentence of a nlohmann exception, without its "[json.exception.parse_error.101]".
 std::string JsonReason(const nlohmann::json::exception& error);
 

@@ -19,6 +19,9 @@ using proto::ModelSpec;
 using proto::Weight;
 
 constexpr size_t kShownProblems = 4;  // of each kind; the rest is counted
+// A file of a few bytes may name 10,000 layers of 65,536 experts. Tensors that it has not are counted up to here, and weights
+// that share a tensor are no more than these; the largest known models have a hundred thousand.
+constexpr size_t kMostMissing = 100'000, kMostWeights = 1 << 20;
 
 std::vector<const char*> Architectures(const Family& family, CheckpointFormat format) {
   return format == CheckpointFormat::kGguf ? family.gguf_architectures : family.hf_model_types;
@@ -95,6 +98,7 @@ class Binder {
       return;
     for (const uint32_t layer : layers) {
       for (uint32_t expert = 0; expert < (per_expert ? spec_->n_experts() : 1); ++expert) {
+        if (problems_.missing.size() >= kMostMissing) return;
         Place place = {row.role, layer,       expert,   0, false, ShapeOfRole(*spec_, row.role, layer),
                        row.part, row.n_parts, row.turns};
         if (row.runs != nullptr) place.runs = row.runs(*spec_);
@@ -128,6 +132,7 @@ class Binder {
           fmt::format("{} {} {}: {}{}", list.size(), list.size() == 1 ? "tensor is" : "tensors are", what,
                       fmt::join(list.begin(), list.begin() + static_cast<ptrdiff_t>(shown), ", "),
                       list.size() > shown ? fmt::format(" and {} more", list.size() - shown) : ""));
+      if (list.size() >= kMostMissing) reasons.back() += " or still more";
     }
     if (!reasons.empty()) Fail(ErrorCode::kBadInput, "{}: {}", checkpoint_.path, fmt::join(reasons, "; "));
   }
@@ -200,6 +205,10 @@ class Binder {
   }
 
   Weight* AddWeight(const Place& place, const std::string& name) {
+    if (static_cast<size_t>(spec_->weights_size()) >= kMostWeights)
+      Fail(ErrorCode::kBadInput,
+           "{}: tensor \"{}\": the model has more than {} weights, more than any known one has",
+           checkpoint_.path, Printable(name), kMostWeights);
     Weight* weight = spec_->add_weights();
     weight->set_role(place.role);
     weight->set_layer(place.layer);

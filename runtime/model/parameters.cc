@@ -8,20 +8,11 @@
 #include <utility>
 
 #include "runtime/base/error.h"
-#include "runtime/base/printable.h"
+#include "runtime/model/json_file.h"
 
 namespace onecopy {
-namespace {
 
 using nlohmann::json;
-
-std::string Shown(const json& value) {
-  if (value.is_number_float() && !std::isfinite(value.get<double>()))
-    return fmt::format("{}", value.get<double>());
-  return Printable(value.dump(-1, ' ', false, json::error_handler_t::replace));
-}
-
-}  // namespace
 
 Parameters::Parameters(const json& metadata, std::string file, std::string prefix)
     : metadata_(metadata), file_(std::move(file)), prefix_(std::move(prefix)) {}
@@ -46,7 +37,7 @@ uint32_t Parameters::Count(const std::string& key, uint32_t low, uint32_t high) 
     value = &first;
   }
   if (!value->is_number_integer() || *value < low || *value > high) {
-    Problem(key, fmt::format("expected an integer from {} to {}, found {}", low, high, Shown(*value)));
+    Problem(key, fmt::format("expected an integer from {} to {}, found {}", low, high, ShownJson(*value)));
     return low;
   }
   return value->get<uint32_t>();
@@ -65,7 +56,7 @@ float Parameters::Positive(const std::string& key) {
   // As a float, since that is what it becomes: neither 1e-60 nor 1e60 is one.
   const double number = value->is_number() ? value->get<double>() : 0;
   if (!(number >= std::numeric_limits<float>::min() && number <= std::numeric_limits<float>::max())) {
-    Problem(key, fmt::format("expected a finite number above 0, found {}", Shown(*value)));
+    Problem(key, fmt::format("expected a finite number above 0, found {}", ShownJson(*value)));
     return 1;
   }
   return static_cast<float>(number);
@@ -78,21 +69,21 @@ float Parameters::PositiveOr(const std::string& key, float fallback) {
 double Parameters::NumberOr(const std::string& key, double fallback) {
   const json* value = Find(key);
   if (value == nullptr) return fallback;
-  if (!value->is_number()) Problem(key, fmt::format("expected a number, found {}", Shown(*value)));
+  if (!value->is_number()) Problem(key, fmt::format("expected a number, found {}", ShownJson(*value)));
   return value->is_number() ? value->get<double>() : fallback;
 }
 
 bool Parameters::FlagOr(const std::string& key, bool fallback) {
   const json* value = Find(key);
   if (value == nullptr) return fallback;
-  if (!value->is_boolean()) Problem(key, fmt::format("expected true or false, found {}", Shown(*value)));
+  if (!value->is_boolean()) Problem(key, fmt::format("expected true or false, found {}", ShownJson(*value)));
   return value->is_boolean() ? value->get<bool>() : fallback;
 }
 
 std::string Parameters::TextOr(const std::string& key, const std::string& fallback) {
   const json* value = Find(key);
   if (value == nullptr) return fallback;
-  if (!value->is_string()) Problem(key, fmt::format("expected a string, found {}", Shown(*value)));
+  if (!value->is_string()) Problem(key, fmt::format("expected a string, found {}", ShownJson(*value)));
   return value->is_string() ? value->get<std::string>() : fallback;
 }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "runtime/base/printable.h"
+#include "runtime/model/json_file.h"
 
 namespace onecopy {
 namespace {
@@ -33,7 +34,7 @@ class Fields {
     if (std::find(allowed.begin(), allowed.end(), *value) != allowed.end()) return *value;
     std::vector<std::string> names;
     for (const json& one : allowed) names.push_back(one.dump());
-    Problem(key, fmt::format("expected {}, found {}", fmt::join(names, " or "), Shown(*value)));
+    Problem(key, fmt::format("expected {}, found {}", fmt::join(names, " or "), ShownJson(*value)));
     return fallback;
   }
   // -1 is 0: all columns.
@@ -47,7 +48,7 @@ class Fields {
   std::array<uint32_t, 2> Block(const char* key) {
     const json& block = *Find(key);
     if (!block.is_array() || block.size() != 2) {
-      Problem(key, fmt::format("expected two numbers, found {}", Shown(block)));
+      Problem(key, fmt::format("expected two numbers, found {}", ShownJson(block)));
       return {1, 128};
     }
     return {Multiple(key, block[0], 1), Multiple(key, block[1], 32)};
@@ -55,16 +56,13 @@ class Fields {
   void Problem(const std::string& key, const std::string& reason) {
     problems_.push_back(fmt::format("{}{}: {}", prefix_, key, reason));
   }
-  static std::string Shown(const json& value) {
-    return Printable(value.dump(-1, ' ', false, json::error_handler_t::replace), 80);
-  }
 
  private:
   uint32_t Multiple(const char* key, const json& value, uint32_t of) {
     if (value.is_number_integer() && value >= of && value <= kMaxBlock && value.get<uint32_t>() % of == 0)
       return value.get<uint32_t>();
-    Problem(key, of == 1 ? fmt::format("expected a number above 0, found {}", Shown(value))
-                         : fmt::format("expected a multiple of {}, found {}", of, Shown(value)));
+    Problem(key, of == 1 ? fmt::format("expected a number above 0, found {}", ShownJson(value))
+                         : fmt::format("expected a multiple of {}, found {}", of, ShownJson(value)));
     return of;
   }
 
@@ -369,9 +367,7 @@ Quantization ReadQuantization(const json& config, std::vector<std::string>* prob
   if (found == config.end() || found->is_null()) return q;
   Fields in(*found, "", problems);
   const json* method = in.Find("quant_method");
-  q.name = method == nullptr     ? "none"
-           : method->is_string() ? method->get<std::string>()
-                                 : Fields::Shown(*method);
+  q.name = method == nullptr ? "none" : method->is_string() ? method->get<std::string>() : ShownJson(*method);
   if (q.name == "mxfp4") {
     q.method = Method::kMxfp4;
   } else if (q.name == "fp8") {

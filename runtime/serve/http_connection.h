@@ -113,9 +113,21 @@ class Connection : public ConnectionBase, public std::enable_shared_from_this<Co
     parser_.emplace();
     parser_->header_limit(static_cast<uint32_t>(shared_.options.header_bytes));
     parser_->body_limit(shared_.options.body_bytes);
-    http::async_read_header(
-        stream_, buffer_, *parser_,
-        [self = this->shared_from_this()](ErrorCodeOf error, size_t) { self->OnHeader(error); });
+    parser_->eager(false);  // the body has a limit and a time of its own
+    header_bytes_ = 0;
+    ReadMoreOfHeader();
+  }
+  // Beast's limit is one of the bytes that it has not taken yet: a header of many fields that come one by one would have none.
+  void ReadMoreOfHeader() {
+    http::async_read_some(stream_, buffer_, *parser_,
+                          [self = this->shared_from_this()](ErrorCodeOf error, size_t n) {
+                            if (self->closed_ || self->refused_) return;
+                            self->header_bytes_ += n;
+                            if (!error && self->header_bytes_ > self->shared_.options.header_bytes)
+                              error = http::error::header_limit;
+                            if (!error && !self->parser_->is_header_done()) return self->ReadMoreOfHeader();
+                            self->OnHeader(error);
+                          });
   }
   void OnHeader(ErrorCodeOf error) {
     if (closed_ || refused_) return;
@@ -255,7 +267,7 @@ class Connection : public ConnectionBase, public std::enable_shared_from_this<Co
     if (closed_ || watching_) return;
     watching_ = true;
     buffer_.clear();
-    stream_.async_read_some(buffer_.prepare(65536),
+    stream_.async_read_some(buffer_.prepare(kReadBytes),
                             [self = this->shared_from_this()](ErrorCodeOf error, size_t) {
                               self->watching_ = false;
                               if (error) return self->Close();
@@ -284,17 +296,20 @@ class Connection : public ConnectionBase, public std::enable_shared_from_this<Co
   }
 
   enum class State { kHeader, kBody, kAnswer, kNext };
+  static constexpr size_t kReadBytes = 65536;  // most at once; Beast's own number
 
   Shared& shared_;
   Stream stream_;
   asio::steady_timer timer_;
   const std::string peer_;
-  beast::flat_buffer buffer_;
+  // What Beast has read and not taken: a header, a chunk's line, or all fields behind the last chunk, for which it waits.
+  beast::flat_buffer buffer_{shared_.options.header_bytes + kReadBytes};
   std::optional<http::request_parser<http::string_body>> parser_;
   State state_ = State::kHeader;
   std::deque<std::string> queue_;
   size_t queued_bytes_ = 0;
-  size_t body_bytes_ = 0;  // reserved for the body that is being read
+  size_t header_bytes_ = 0;  // of the request that is being read
+  size_t body_bytes_ = 0;    // reserved for the body that is being read
   bool writing_ = false, watching_ = false, finished_ = false, closed_ = false, refused_ = false;
   bool keep_alive_ = true, http_1_1_ = true, chunked_ = false;
   std::atomic<bool> gone_{false};

@@ -1,17 +1,21 @@
 #include "runtime/serve/params.h"
 
+#include <array>
 #include <cmath>
 #include <random>
 
 namespace onecopy::serve {
 namespace {
 
-constexpr int kMostDepth = 64;
+constexpr size_t kMostDepth = 64;
+constexpr size_t kMostMembers = 2048;  // twice what a logit_bias may have
 constexpr size_t kMostBiases = 1024, kMostStopBytes = 1000;
 
-// Nesting is found before anything is built of it: what takes an object apart again recurses.
-bool IsTooDeep(std::string_view body) {
-  int depth = 0;
+// What would cost more than its bytes is found before anything is built of it: what takes a nested value apart again recurses,
+// and an object that keeps the order of its members looks each up among all others. Empty: nothing is.
+std::string TooCostly(std::string_view body) {
+  std::array<size_t, kMostDepth + 1> members = {};  // of the object that is open at each depth
+  size_t depth = 0;
   bool in_string = false;
   for (size_t i = 0; i < body.size(); ++i) {
     const char c = body[i];
@@ -24,12 +28,15 @@ bool IsTooDeep(std::string_view body) {
     } else if (c == '"') {
       in_string = true;
     } else if (c == '{' || c == '[') {
-      if (++depth > kMostDepth) return true;
-    } else if (c == '}' || c == ']') {
+      if (++depth > kMostDepth) return fmt::format("is nested deeper than {} levels", kMostDepth);
+      members[depth] = 0;
+    } else if ((c == '}' || c == ']') && depth > 0) {
       --depth;
+    } else if (c == ':' && ++members[depth] > kMostMembers) {
+      return fmt::format("has an object of more than {} members", kMostMembers);
     }
   }
-  return false;
+  return {};
 }
 
 [[noreturn]] void Wrong(const char* name, const std::string& expected, const Json& found) {
@@ -42,8 +49,8 @@ bool IsTooDeep(std::string_view body) {
 }  // namespace
 
 Json ParseObject(std::string_view body) {
-  if (IsTooDeep(body))
-    throw ApiError(400, fmt::format("the request's JSON is nested deeper than {} levels", kMostDepth));
+  if (const std::string reason = TooCostly(body); !reason.empty())
+    throw ApiError(400, "the request's JSON " + reason);
   Json json;
   try {
     json = Json::parse(body);

@@ -13,7 +13,7 @@
 
 namespace onecopy::serve {
 
-// An object of at most so deep nesting, from a request's body.
+// The object of a request's body, which is not nested deeper than 64 levels and has no object of more than 2048 members.
 Json ParseObject(std::string_view body);
 
 class Params {

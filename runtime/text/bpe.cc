@@ -3,6 +3,7 @@
 #include <array>
 
 #include "runtime/base/error.h"
+#include "runtime/base/printable.h"
 #include "runtime/text/byte_alphabet.h"
 #include "runtime/text/utf8.h"
 
@@ -66,8 +67,8 @@ class BpeEncoder {
     const int32_t id = vocabulary_->Find(token);
     if (id < 0) {
       Fail(ErrorCode::kBadInput,
-           "{}[{}] needs the token '{}', which the vocabulary of {} tokens does not have", where, rank, token,
-           vocabulary_->size());
+           "{}[{}] needs the token '{}', which the vocabulary of {} tokens does not have", where, rank,
+           Printable(token), vocabulary_->size());
     }
     return id;
   }

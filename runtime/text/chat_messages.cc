@@ -77,8 +77,7 @@ class Normalizer {
     }
     // Templates that refuse a second system message know no developer either.
     if (developer && !out_.empty() && out_.back()["role"] == "system") {
-      out_.back()["content"] =
-          out_.back()["content"].get<std::string>() + "\n\n" + normal["content"].get<std::string>();
+      out_.back()["content"].get_ref<std::string&>() += "\n\n" + normal["content"].get<std::string>();
       return;
     }
     if (role == "tool" && PlaceResult(normal)) return;

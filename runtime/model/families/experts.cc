@@ -6,6 +6,7 @@
 
 #include "runtime/base/printable.h"
 #include "runtime/model/families/families.h"
+#include "runtime/model/json_file.h"
 
 namespace onecopy {
 namespace {
@@ -61,7 +62,7 @@ void ReadMlpLayerTypes(const Checkpoint& checkpoint, Parameters* in, ModelSpec* 
       spec->add_dense_layers(layer);
     else if (types[layer] != "sparse")
       return in->Problem("mlp_layer_types",
-                         fmt::format("expected dense or sparse, found {}", Printable(types[layer].dump())));
+                         fmt::format("expected dense or sparse, found {}", ShownJson(types[layer])));
   }
 }
 

@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
-#include "runtime/base/printable.h"
 #include "runtime/model/families/families.h"
+#include "runtime/model/json_file.h"
 
 namespace onecopy {
 namespace {
@@ -34,7 +34,7 @@ void ReadHfLayers(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec)
       spec->add_linear_layers(layer);
     } else if (types[layer] != "full_attention") {
       return in->Problem("layer_types", fmt::format("expected linear_attention or full_attention, found {}",
-                                                    Printable(types[layer].dump())));
+                                                    ShownJson(types[layer])));
     }
   }
 }
@@ -51,7 +51,7 @@ void ReadGgufLayers(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spe
   for (uint32_t layer = 0; layer < spec->n_layers(); ++layer) {
     const nlohmann::json& linear = layers[layer];
     if (!linear.is_boolean() && !linear.is_number_integer())
-      return in->Problem(kKey, fmt::format("expected flags, found {}", Printable(linear.dump())));
+      return in->Problem(kKey, fmt::format("expected flags, found {}", ShownJson(linear)));
     if (linear.is_boolean() ? linear.get<bool>() : linear != 0) spec->add_linear_layers(layer);
   }
 }

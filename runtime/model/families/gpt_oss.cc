@@ -9,6 +9,7 @@
 
 #include "runtime/base/printable.h"
 #include "runtime/model/families/families.h"
+#include "runtime/model/json_file.h"
 
 namespace onecopy {
 namespace {
@@ -51,7 +52,7 @@ void ReadLayerTypes(const nlohmann::json& config, Parameters* in, ModelSpec* spe
     return in->Problem("layer_types", fmt::format("expected a list of {} layers", spec->n_layers()));
   for (uint32_t layer = 0; layer < spec->n_layers(); ++layer) {
     const nlohmann::json& value = (*types)[layer];
-    const std::string type = value.is_string() ? value.get<std::string>() : value.dump();
+    const std::string type = value.is_string() ? value.get<std::string>() : ShownJson(value);
     if (type == "sliding_attention")
       spec->add_sliding_layers(layer);
     else if (type != "full_attention")

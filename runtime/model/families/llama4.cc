@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "runtime/base/printable.h"
 #include "runtime/model/families/families.h"
+#include "runtime/model/json_file.h"
 
 namespace onecopy {
 namespace {
@@ -83,8 +83,7 @@ std::vector<bool> RotatedLayers(const Checkpoint& checkpoint, Parameters* in, co
   for (uint32_t layer = 0; layer < spec.n_layers(); ++layer) {
     rotated[layer] = marks == nullptr ? (layer + 1) % period != 0 : (*marks)[layer] == 1;
     if (marks != nullptr && !rotated[layer] && (*marks)[layer] != 0)
-      in->Problem("no_rope_layers",
-                  fmt::format("expected 0 or 1, found {}", Printable((*marks)[layer].dump())));
+      in->Problem("no_rope_layers", fmt::format("expected 0 or 1, found {}", ShownJson((*marks)[layer])));
   }
   return rotated;
 }
@@ -100,7 +99,7 @@ void ReadHfAttention(const Checkpoint& checkpoint, Parameters* in, ModelSpec* sp
     if (!rotated[layer]) spec->add_nope_layers(layer);
     if (types != nullptr && (*types)[layer] != "chunked_attention" && (*types)[layer] != "full_attention")
       in->Problem("layer_types", fmt::format("expected chunked_attention or full_attention, found {}",
-                                             Printable((*types)[layer].dump())));
+                                             ShownJson((*types)[layer])));
     if (types == nullptr ? rotated[layer] && chunked : (*types)[layer] == "chunked_attention")
       spec->add_sliding_layers(layer);
   }

@@ -7,8 +7,8 @@
 
 #include <vector>
 
-#include "runtime/base/printable.h"
 #include "runtime/model/families/families.h"
+#include "runtime/model/json_file.h"
 
 namespace onecopy {
 namespace {
@@ -35,8 +35,7 @@ const json* LayersOf(const Checkpoint& checkpoint, const std::string& key, const
 bool IsMarked(const json& value, const json& yes, const json& no, const char* name, Parameters* in) {
   if (value == yes || value == json(true)) return true;
   if (value != no && value != json(false))
-    in->Problem(name,
-                fmt::format("expected {} or {}, found {}", yes.dump(), no.dump(), Printable(value.dump())));
+    in->Problem(name, fmt::format("expected {} or {}, found {}", yes.dump(), no.dump(), ShownJson(value)));
   return false;
 }
 
@@ -55,7 +54,7 @@ void ReadGgufKvHeads(const Checkpoint& checkpoint, Parameters* in, ModelSpec* sp
     const json& count = (*counts)[layer];
     if (!count.is_number_integer() || count < 1 || count > kMaxHeads)
       return in->Problem(kKey,
-                         fmt::format("expected numbers from 1 to {}, found {}", kMaxHeads, count.dump()));
+                         fmt::format("expected numbers from 1 to {}, found {}", kMaxHeads, ShownJson(count)));
     uint32_t& heads = of_kind[IsSlidingLayer(*spec, layer) ? 1 : 0];
     if (heads != 0 && heads != count)
       return in->Problem(kKey, "layers of one kind with other numbers of heads are not supported");

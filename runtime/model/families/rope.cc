@@ -7,6 +7,7 @@
 
 #include "runtime/base/printable.h"
 #include "runtime/model/families/families.h"
+#include "runtime/model/json_file.h"
 
 namespace onecopy {
 namespace {
@@ -128,7 +129,7 @@ void ReadHfScaling(const nlohmann::json& rope, const char* key, Parameters* nest
   in->Problem(
       key,
       fmt::format("scaling the rope by {} is not supported yet: expected yarn, llama3, linear or dynamic",
-                  Printable(type->dump())));
+                  ShownJson(*type)));
 }
 
 // Transformers 5 writes rope_parameters {rope_theta, rope_type, …}, earlier versions rope_theta and rope_scaling.

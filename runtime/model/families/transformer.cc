@@ -7,6 +7,7 @@
 
 #include "runtime/base/printable.h"
 #include "runtime/model/families/families.h"
+#include "runtime/model/json_file.h"
 #include "runtime/model/quantization.h"
 
 namespace onecopy {
@@ -102,8 +103,7 @@ void ReadHfWindow(const Checkpoint& checkpoint, HfDefaults::Window meaning, Para
       return in->Problem("layer_types", fmt::format("expected a list of {} layers", spec->n_layers()));
     for (const nlohmann::json& type : *types) {
       if (type != "sliding_attention" && type != "full_attention")
-        return in->Problem("layer_types",
-                           fmt::format("{} is not supported in this family", Printable(type.dump())));
+        return in->Problem("layer_types", fmt::format("{} is not supported in this family", ShownJson(type)));
     }
     return SetWindow(
         window, [&](uint32_t layer) { return (*types)[layer] == "sliding_attention"; }, spec);

@@ -30,6 +30,10 @@ class Client {
   void Send(const std::string& text) {
     EXPECT_EQ(send(socket_, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
   }
+  // False where the server has closed the connection.
+  bool TrySend(const std::string& text) {
+    return send(socket_, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size());
+  }
   // Until the server closes, or what it said ends so.
   std::string Read(const std::string& end = "") {
     std::string all;
@@ -284,6 +288,36 @@ TEST(HttpServer, AnAddressThatCannotBeIsSaid) {
   HttpOptions no_certificate = Quick();
   no_certificate.certificate_file = no_certificate.key_file = "/dev/null";
   EXPECT_THROW(HttpServer(no_certificate, Echo()), Error);
+}
+
+// Each field was within the limit, and all together had none: memory grew as fast as a client could send.
+TEST(HttpServer, AHeaderOfManyFieldsHasALimit) {
+  HttpServer server(Quick(), Echo());
+  for (const bool in_pieces : {false, true}) {
+    Client client(server.port());
+    std::string header = "GET / HTTP/1.1\r\n";
+    for (int i = 0; i < 30; ++i) {
+      header += "X-" + std::to_string(i) + ": " + std::string(100, 'x') + "\r\n";
+      if (!in_pieces) continue;
+      client.Send(header);
+      header.clear();
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    client.Send(header + "Connection: close\r\n\r\n");
+    EXPECT_THAT(client.Read(), StartsWith("HTTP/1.1 431")) << (in_pieces ? "in pieces" : "at once");
+  }
+}
+
+// The fields behind the last chunk were collected until their end came, and they count neither as header nor as body.
+TEST(HttpServer, FieldsBehindTheLastChunkHaveALimit) {
+  HttpServer server(Quick(), Echo());
+  Client client(server.port());
+  client.Send("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n");
+  const std::string field = "X: " + std::string(1000, 'x') + "\r\n";
+  bool open = true;
+  size_t sent = 0;
+  for (; open && sent < (4 << 20); sent += field.size()) open = client.TrySend(field);
+  EXPECT_FALSE(open) << sent << " bytes were taken";
 }
 
 }  // namespace

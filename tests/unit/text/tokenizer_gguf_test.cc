@@ -195,6 +195,10 @@ TEST(TokenizerGguf, MessagesHoldNoControlCharactersOfTheFile) {
   json metadata = Valid();
   metadata["tokenizer.ggml.pre"] = "\x1B[2J\xFF";
   EXPECT_THAT(WhyRefused(metadata), HasSubstr("'\\x1b[2J\\xff'"));
+  // Of a merge whose token is not there, the bytes came out as they were.
+  metadata = Valid();
+  metadata["tokenizer.ggml.merges"][1] = "\xC4 \x1B";
+  EXPECT_THAT(WhyRefused(metadata), HasSubstr("needs the token '\\xc4'"));
 }
 
 }  // namespace
