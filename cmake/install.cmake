@@ -12,7 +12,7 @@ if(TARGET onecopy_jinja_worker)
   install(TARGETS onecopy_jinja_worker RUNTIME DESTINATION ${home})
 endif()
 install(PROGRAMS launch/onecopy launch/host_daemon launch/bench_serve launch/slurm.sbatch DESTINATION ${home}/launch)
-install(FILES launch/complete.bash launch/folders.bash launch/host_watch.bash launch/submit.bash launch/supervise.bash launch/README.md
+install(FILES launch/complete.bash launch/folders.bash launch/host_watch.bash launch/machine.bash launch/submit.bash launch/supervise.bash launch/README.md
         DESTINATION ${home}/launch)
 install(DIRECTORY launch/machines DESTINATION ${home}/launch)
 install(CODE "

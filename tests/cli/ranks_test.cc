@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -129,8 +130,16 @@ TEST(Ranks, AKilledRankEndsTheJobByName) {
     killed = kill(ranks[1], SIGKILL) == 0;
     killed_at = now;
   };
-  // Long enough to be in the middle of the step loop.
-  const auto result = OnecopyRanks(3, {"perplexity", "-f", ONECOPY_SOURCE_DIR "/models/eval.txt"}, options);
+  // Long enough to be in the middle of the step loop, on any machine.
+  const std::string path = testing::TempDir() + "/killed-rank.txt";
+  {
+    std::ifstream one(ONECOPY_SOURCE_DIR "/models/eval.txt");
+    const std::string text(std::istreambuf_iterator<char>(one), {});
+    std::ofstream many(path);
+    for (int i = 0; i < 50; ++i) many << text;
+  }
+  const auto result = OnecopyRanks(3, {"perplexity", "-f", path}, options);
+  std::filesystem::remove(path);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - killed_at).count();
   ASSERT_TRUE(killed) << "the ranks were not found; output: " << result.err;
   EXPECT_NE(result.exit_code, 0);

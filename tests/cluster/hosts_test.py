@@ -65,7 +65,8 @@ class SeveralHosts(unittest.TestCase):
     def test_exit_codes_are_those_of_the_ranks(self):
         with bed.Bed(hosts=2, hide=[(f"{TREE}/models", "host2")]) as hosts:
             launch = [LAUNCHER, "--hosts", "host1:1,host2:1", "--threads", "1"]
-            self.assertEqual(2, hosts.run("host1", [*launch, "generate", "--frobnicate"]).returncode)
+            unknown = hosts.run("host1", [*launch, "generate", "--frobnicate"])
+            self.assertEqual(2, unknown.returncode, unknown.stderr)
             unreadable = hosts.run("host1", [*launch, "generate", "-m", f"{TREE}/LICENSE", "-p", "x"])
             self.assertEqual(3, unreadable.returncode, unreadable.stderr)
 

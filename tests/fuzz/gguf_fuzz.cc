@@ -12,8 +12,9 @@ namespace {
 // What the writer makes of it has the same tensors and the same metadata but for what it says of itself.
 void CheckWrittenAgain(const Checkpoint& checkpoint) {
   std::vector<GgufOutputTensor> tensors;
-  for (const TensorInfo& tensor : checkpoint.tensors) tensors.push_back({&tensor, tensor.info});
-  const GgufLayout layout = LayOutGguf(checkpoint, std::move(tensors), 7);
+  for (const TensorInfo& tensor : checkpoint.tensors)
+    tensors.push_back({tensor.name, tensor.shape, tensor.info});
+  const GgufLayout layout = LayOutGguf(CarryOverPairs(checkpoint, 7), std::move(tensors));
   static MemoryFile file;
   file.Write(layout.header);
   GgufFile again;

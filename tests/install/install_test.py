@@ -10,7 +10,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
+import urllib.error
 import urllib.request
 
 TREE = os.path.realpath(f"{__file__}/../../..")
@@ -104,6 +106,17 @@ class Installed(unittest.TestCase):
         self.assertTrue(os.access(f"{tree}/launch/onecopy", os.X_OK), tree)
         self.assertTrue(os.access(f"{self.prefix}/lib/onecopy/launch/host_daemon", os.X_OK))
 
+    def await_ready(self, url):
+        """The address is told before the model is loaded."""
+        for _ in range(600):
+            try:
+                with urllib.request.urlopen(f"{url}/health", timeout=60):
+                    return
+            except urllib.error.HTTPError as e:
+                self.assertEqual(e.code, 503)
+            time.sleep(0.1)
+        self.fail("the server does not become ready")
+
     def test_serves(self):
         with open(f"{self.folder}/serve.log", "w+") as log:
             server = subprocess.Popen(["onecopy", "-n", "2", "--threads", "1", "serve", "--port", "0"], stderr=log, env=ENVIRONMENT)
@@ -121,6 +134,7 @@ class Installed(unittest.TestCase):
                     except subprocess.TimeoutExpired:
                         pass
                 self.assertIsNotNone(url)
+                self.await_ready(url)
                 request = urllib.request.Request(f"{url}/v1/completions", headers={"Content-Type": "application/json"},
                                                  data=json.dumps({"prompt": PROMPT, "max_tokens": 8, "temperature": 0}).encode())
                 with urllib.request.urlopen(request, timeout=60) as response:
