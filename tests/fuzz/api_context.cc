@@ -135,10 +135,12 @@ Answered Handle(HttpRequest request, size_t template_number) {
   options.scheduler.max_sequences = 8;
   options.max_waiting = 64;
   Service service(engine, world.tokenizer->end_of_generation(), options, *world.metrics, [](double) {});
+  grammar::GrammarCache grammars;
   const Api api({.service = service,
                  .metrics = *world.metrics,
                  .tokenizer = *world.tokenizer,
                  .token_table = world.table,
+                 .grammars = grammars,
                  .renderer = world.renderer,
                  .spec = world.spec,
                  .report = world.report,

@@ -1,6 +1,5 @@
 #include "tests/fuzz/support.h"
 
-#include <sanitizer/allocator_interface.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,6 +12,11 @@
 
 #include "runtime/base/log.h"
 #include "runtime/base/printable.h"
+
+// Of sanitizer/allocator_interface.h, which g++ has not, though its library has them.
+extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*allocated)(const volatile void*, size_t),
+                                                         void (*freed)(const volatile void*));
+extern "C" size_t __sanitizer_get_allocated_size(const volatile void* pointer);
 
 namespace onecopy::fuzz {
 namespace {
