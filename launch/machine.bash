@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# What of this machine a job may use: NUMA nodes, cores, sockets. Part of launch/onecopy.
+# What of this machine a job may use: NUMA nodes, cores, sockets. Part of launch/onecopy, with which it shares variables.
+# shellcheck disable=SC2034,SC2154
 
 # expand_ids "0-3,8": one number a line.
 expand_ids() {

@@ -131,7 +131,7 @@ TEST(Ranks, AKilledRankEndsTheJobByName) {
     killed_at = now;
   };
   // Long enough to be in the middle of the step loop, on any machine.
-  const std::string path = testing::TempDir() + "/killed-rank.txt";
+  const std::string path = ::testing::TempDir() + "/killed-rank.txt";
   {
     std::ifstream one(ONECOPY_SOURCE_DIR "/models/eval.txt");
     const std::string text(std::istreambuf_iterator<char>(one), {});
