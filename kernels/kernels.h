@@ -210,8 +210,8 @@ struct KernelTable : CacheKernels {  // of the table's own type, the best it has
   // y[i] += a * x[i]
   void (*axpy)(float a, const float* x, size_t n, float* y);
 
-  // y[i] += a * x[i], the product rounded to double as is the sum: the same bits in every table.
-  void (*add_scaled_sums)(double a, const double* x, size_t n, double* y);
+  // y[i] += x[i]: the same bits in every table.
+  void (*accumulate)(const double* x, size_t n, double* y);
   // x[i] = x[i] + sums[i], added in double and rounded to float once: the same bits in every table.
   void (*add_sums)(const double* sums, size_t n, float* x);
 

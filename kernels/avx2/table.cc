@@ -39,7 +39,7 @@ KernelTable Make() {
   table.rope_pairwise = rope_pairwise;
   table.silu_mul = silu_mul;
   table.axpy = axpy;
-  table.add_scaled_sums = add_scaled_sums;
+  table.accumulate = accumulate;
   table.add_sums = add_sums;
   table.softmax = softmax;
   static_cast<CacheKernels&>(table) = {KvType::kF16, store_kv_f16, attend_f16, attend_block_f16,

@@ -108,15 +108,11 @@ void axpy(float a, const float* x, size_t n, float* y) {
   }
 }
 
-void add_scaled_sums(double a, const double* x, size_t n, double* y) {
-  const __m256d factor = _mm256_set1_pd(a);
+void accumulate(const double* x, size_t n, double* y) {
   size_t i = 0;
-  for (; i + 4 <= n; i += 4) {
-    // No FMA: it would round once.
-    const __m256d term = _mm256_mul_pd(factor, _mm256_loadu_pd(x + i));
-    _mm256_storeu_pd(y + i, _mm256_add_pd(_mm256_loadu_pd(y + i), term));
-  }
-  for (; i < n; ++i) y[i] += a * x[i];
+  for (; i + 4 <= n; i += 4)
+    _mm256_storeu_pd(y + i, _mm256_add_pd(_mm256_loadu_pd(y + i), _mm256_loadu_pd(x + i)));
+  for (; i < n; ++i) y[i] += x[i];
 }
 
 void add_sums(const double* sums, size_t n, float* x) {

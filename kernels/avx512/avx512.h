@@ -17,7 +17,7 @@ extern const MatmulKernel matmul_q6_k;
 extern const MatmulKernel matmul_mxfp4;
 
 void silu_mul(const float* gate, const float* up, size_t n, float* out);
-void add_scaled_sums(double a, const double* x, size_t n, double* y);
+void accumulate(const double* x, size_t n, double* y);
 void add_sums(const double* sums, size_t n, float* x);
 void attend_f16(const float* q, size_t n_heads, size_t head_dim, const void* k, size_t k_stride,
                 const void* v, size_t v_dim, size_t v_stride, size_t n_pos, const void* next_k,

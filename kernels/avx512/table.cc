@@ -18,7 +18,7 @@ KernelTable Make() {
   set(WeightType::kQ6_K, 16, matmul_q6_k);
   set(WeightType::kMXFP4, 16, matmul_mxfp4);
   table.silu_mul = silu_mul;
-  table.add_scaled_sums = add_scaled_sums;
+  table.accumulate = accumulate;
   table.add_sums = add_sums;
   static_cast<CacheKernels&>(table) = {KvType::kF16, table.store_kv, attend_f16, attend_block_f16,
                                        attend_block_bytes};

@@ -23,18 +23,14 @@ void silu_mul(const float* gate, const float* up, size_t n, float* out) {
   }
 }
 
-void add_scaled_sums(double a, const double* x, size_t n, double* y) {
-  const __m512d factor = _mm512_set1_pd(a);
+void accumulate(const double* x, size_t n, double* y) {
   size_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    // No FMA: it would round once.
-    const __m512d term = _mm512_mul_pd(factor, _mm512_loadu_pd(x + i));
-    _mm512_storeu_pd(y + i, _mm512_add_pd(_mm512_loadu_pd(y + i), term));
-  }
+  for (; i + 8 <= n; i += 8)
+    _mm512_storeu_pd(y + i, _mm512_add_pd(_mm512_loadu_pd(y + i), _mm512_loadu_pd(x + i)));
   if (i < n) {
     const __mmask8 mask = TailMask8(n - i);
-    const __m512d term = _mm512_mul_pd(factor, _mm512_maskz_loadu_pd(mask, x + i));
-    _mm512_mask_storeu_pd(y + i, mask, _mm512_add_pd(_mm512_maskz_loadu_pd(mask, y + i), term));
+    const __m512d sum = _mm512_add_pd(_mm512_maskz_loadu_pd(mask, y + i), _mm512_maskz_loadu_pd(mask, x + i));
+    _mm512_mask_storeu_pd(y + i, mask, sum);
   }
 }
 

@@ -19,7 +19,7 @@ void rope_neox(float* x, const float* cos_sin, size_t half);
 void rope_pairwise(float* x, const float* cos_sin, size_t half);
 void silu_mul(const float* gate, const float* up, size_t n, float* out);
 void axpy(float a, const float* x, size_t n, float* y);
-void add_scaled_sums(double a, const double* x, size_t n, double* y);
+void accumulate(const double* x, size_t n, double* y);
 void add_sums(const double* sums, size_t n, float* x);
 void softmax(float* x, size_t n);
 void store_kv_f32(const float* x, size_t n, void* out);

@@ -15,7 +15,7 @@ KernelTable Make() {
   table.rope_pairwise = rope_pairwise;
   table.silu_mul = silu_mul;
   table.axpy = axpy;
-  table.add_scaled_sums = add_scaled_sums;
+  table.accumulate = accumulate;
   table.add_sums = add_sums;
   table.softmax = softmax;
   static_cast<CacheKernels&>(table) = {KvType::kF32, store_kv_f32, attend_f32, attend_block_f32,

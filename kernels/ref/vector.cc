@@ -40,8 +40,8 @@ void axpy(float a, const float* x, size_t n, float* y) {
   for (size_t i = 0; i < n; ++i) y[i] += a * x[i];
 }
 
-void add_scaled_sums(double a, const double* x, size_t n, double* y) {
-  for (size_t i = 0; i < n; ++i) y[i] += a * x[i];
+void accumulate(const double* x, size_t n, double* y) {
+  for (size_t i = 0; i < n; ++i) y[i] += x[i];
 }
 
 void add_sums(const double* sums, size_t n, float* x) {

@@ -69,7 +69,9 @@ void Ffn::Activate(float* gate, float* up, size_t n) const {
   table_.silu_mul(gate, up, n, gate);
 }
 
-// h[entry][r] = act(gate[r] . x, up[r] . x), one task a piece of rows of one expert.
+// h[entry][r] = weight * act(gate[r] . x, up[r] . x), one task a piece of rows of one expert. The weight is a factor of what
+// down reads and not of what it gives, whose sum over the columns of one rank times a weight would be rounded otherwise than
+// that of another cut.
 void Ffn::GateUp(const Routing& routing, Activations* x) {
   uint64_t rows = 0;
   size_t most_tokens = 0;
@@ -134,12 +136,14 @@ void Ffn::GateUp(const Routing& routing, Activations* x) {
       if (e.gate_bias != nullptr) table_.axpy(1.0f, biases, n_rows, gate_y[t]);
       if (e.up_bias != nullptr) table_.axpy(1.0f, biases + step, n_rows, up_y[t]);
       Activate(gate_y[t], up_y[t], n_rows);
+      const float weight = routing.weights[e.group->begin + t];
+      if (weight != 1.0f)
+        for (uint32_t r = 0; r < n_rows; ++r) gate_y[t][r] *= weight;
     }
   });
 }
 
-// out[token] += weight * (down . h[entry]), one task a piece of rows for all experts in order, so that each
-// sum has one order.
+// out[token] += down . h[entry], one task a piece of rows for all experts in order, so that each sum has one order.
 void Ffn::Down(const Routing& routing, uint32_t layer, size_t n_tokens, double* out, size_t hidden) {
   auto* h = h_.As<float>();
   const size_t n_entries = routing.tokens.size();
@@ -170,7 +174,7 @@ void Ffn::Down(const Routing& routing, uint32_t layer, size_t n_tokens, double* 
   });
 
   const uint32_t step = RowsPerTask(hidden, most_tokens, team_);
-  const size_t scratch_size = (most_tokens + 1) * step;
+  const size_t scratch_size = most_tokens * step;
   auto* scratch = down_.ReserveAs<double>(team_.size() * scratch_size);
   y_sum_rows_.resize(team_.size() * most_tokens);
   team_.For(DivUp(hidden, step), [&](size_t task, int thread) {
@@ -183,35 +187,32 @@ void Ffn::Down(const Routing& routing, uint32_t layer, size_t n_tokens, double* 
       for (uint32_t t = 0; t < n; ++t) y[t] = scratch + thread * scratch_size + t * n_rows;
       const auto down = RowSlice(*e.down, begin, end);
       KernelOf(table_, down, n, prefill_).matmul_sum(down, h_rows_.data() + e.group->begin, y, n, 0, n_rows);
-      for (uint32_t t = 0; t < n; ++t) {
-        const uint32_t entry = e.group->begin + t;
-        table_.add_scaled_sums(routing.weights[entry], y[t], n_rows,
-                               out + routing.tokens[entry] * hidden + begin);
-      }
+      for (uint32_t t = 0; t < n; ++t)
+        table_.accumulate(y[t], n_rows, out + routing.tokens[e.group->begin + t] * hidden + begin);
     }
-    if (store_.Has(Weight::EXPERT_DOWN_BIAS, layer))
-      AddDownBiases(routing, layer, begin, end, scratch + thread * scratch_size, out, hidden);
+    if (store_.Has(Weight::EXPERT_DOWN_BIAS, layer)) AddDownBiases(routing, layer, begin, end, out, hidden);
   });
 }
 
-// Each rank has some columns of the biases, whatever it has of the experts.
-void Ffn::AddDownBiases(const Routing& routing, uint32_t layer, uint32_t begin, uint32_t end, double* scratch,
-                        double* out, size_t hidden) const {
+// Each rank has some columns of the biases, whatever it has of the experts. A bias times its weight is one float term of the
+// sum, as a unit of columns is.
+void Ffn::AddDownBiases(const Routing& routing, uint32_t layer, uint32_t begin, uint32_t end, double* out,
+                        size_t hidden) const {
   for (const ExpertGroup& group : routing.groups) {
     const kernels::PackedMatrix* bias = Bias(Weight::EXPERT_DOWN_BIAS, layer, group.expert);
     if (bias == nullptr) continue;
     const uint32_t first = std::max(begin, bias->first_col);
     const uint32_t last = std::min(end, bias->first_col + bias->cols);
-    if (first >= last) continue;
     constexpr uint32_t kPart = 64;
     for (uint32_t from = first; from < last; from += kPart) {
       float part[kPart];
-      DecodePart(*bias, from - bias->first_col, std::min(last, from + kPart) - bias->first_col, part);
-      std::copy_n(part, std::min(last, from + kPart) - from, scratch + from - first);
+      const uint32_t n = std::min(last - from, kPart);
+      DecodePart(*bias, from - bias->first_col, from - bias->first_col + n, part);
+      for (uint32_t i = group.begin; i < group.end; ++i) {
+        double* sums = out + routing.tokens[i] * hidden + from;
+        for (uint32_t c = 0; c < n; ++c) sums[c] += routing.weights[i] * part[c];
+      }
     }
-    for (uint32_t i = group.begin; i < group.end; ++i)
-      table_.add_scaled_sums(routing.weights[i], scratch, last - first,
-                             out + routing.tokens[i] * hidden + first);
   }
 }
 

@@ -1,5 +1,5 @@
 // Gated feed-forward networks over this rank's column groups: the routed experts of a layer and the shared one beside
-// them, or a dense FFN as the case of one expert. out = sum over chosen experts of weight * down(act(gate x, up x));
+// them, or a dense FFN as the case of one expert. out = sum over chosen experts of down(weight * act(gate x, up x));
 // this rank's part of that sum, to be all-reduced. Not thread-safe; called from the thread that owns the team.
 #pragma once
 
@@ -65,8 +65,8 @@ class Ffn {
   void Activate(float* gate, float* up, size_t n) const;
   void Down(const Routing& routing, uint32_t layer, size_t n_tokens, double* out, size_t hidden);
   // Adds rows [begin, end) of the chosen experts' biases of down, times their weights.
-  void AddDownBiases(const Routing& routing, uint32_t layer, uint32_t begin, uint32_t end, double* scratch,
-                     double* out, size_t hidden) const;
+  void AddDownBiases(const Routing& routing, uint32_t layer, uint32_t begin, uint32_t end, double* out,
+                     size_t hidden) const;
 
   const proto::ModelSpec& spec_;
   const shard::WeightStore& store_;
