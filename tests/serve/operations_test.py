@@ -146,10 +146,11 @@ class Operations(unittest.TestCase):
         with Server(3, "--parallel", "8", "--context", "16384") as server:
             lines = []
             done = threading.Event()
+            pids = server.rank_pids()  # looked for beforehand: the answers take less than a second
 
             def stream():
                 connection = server.connect(60)
-                connection.request("POST", "/v1/completions", json.dumps({**LONG_ANSWER, "stream": True}))
+                connection.request("POST", "/v1/completions", json.dumps({**LONG_ANSWER, "n": 8, "stream": True}))
                 answer = connection.getresponse()
                 try:
                     for line in answer:
@@ -162,7 +163,7 @@ class Operations(unittest.TestCase):
             thread = threading.Thread(target=stream)
             thread.start()
             self.assertTrue(done.wait(30))
-            os.kill(server.rank_pids()[1], signal.SIGKILL)
+            os.kill(pids[1], signal.SIGKILL)
             thread.join(30)
             self.assertFalse(thread.is_alive())
             events = [line for line in lines if line.startswith("data: ")]
