@@ -46,7 +46,7 @@ ShmSync::ShmSync(int rank, std::vector<uint8_t*> regions, const ShmOptions& opti
     const ProcessIdentity& peer = headers_.back()->process;
     watchable_.push_back(peer.pid != self.pid && IsAlive(peer));
   }
-  stopped_since_ns_.assign(regions_.size(), 0);
+  stops_.resize(regions_.size());
 }
 
 ShmSync::~ShmSync() {
@@ -188,7 +188,7 @@ void ShmSync::CheckPeer(int peer, bool may_leave) {
 // How much of the time between two looks of a wait this process has been stopped.
 int64_t ShmSync::OwnPause(int64_t between_looks_ns) {
   if (between_looks_ns < kOwnPauseNs) return 0;
-  stopped_since_ns_.assign(regions_.size(), 0);
+  stops_.assign(regions_.size(), {});
   return between_looks_ns;
 }
 
@@ -196,13 +196,15 @@ int64_t ShmSync::OwnPause(int64_t between_looks_ns) {
 // is neither.
 void ShmSync::CheckStopped(int peer, int64_t now_ns) {
   const RankHeader& it = header(peer);
-  int64_t& since_ns = stopped_since_ns_[peer];
+  Stop& stop = stops_[peer];
   if (!watchable_[peer] || !IsStopped(it.process)) {
-    since_ns = 0;
+    stop = {};
     return;
   }
-  if (since_ns == 0) since_ns = now_ns;
-  if (static_cast<double>(now_ns - since_ns) * 1e-9 > deadline_seconds_)
+  // No look may have fallen between two stops; what arrived somewhere has run.
+  const uint32_t arrived = it.arrived.value.load(std::memory_order_relaxed);
+  if (stop.since_ns == 0 || stop.arrived != arrived) stop = {now_ns, arrived};
+  if (static_cast<double>(now_ns - stop.since_ns) * 1e-9 > deadline_seconds_)
     GiveUp(it.world_rank,
            fmt::format(
                "{} has been stopped (by SIGSTOP or a debugger) for {} s in stage '{}'; the job ends here",

@@ -105,13 +105,19 @@ class ShmSync {
   void CheckStopped(int peer, int64_t now_ns);
   int64_t OwnPause(int64_t between_looks_ns);
   [[noreturn]] void DeadlinePassed(uint32_t phase, double deadline_seconds);
+
+  // How long a peer has been seen stopped, each time it was looked at and without having arrived anywhere in between.
+  struct Stop {
+    int64_t since_ns = 0;  // 0: it runs
+    uint32_t arrived = 0;
+  };
   RankHeader& header(int peer) const { return *headers_[peer]; }
 
   const int rank_;
   const std::vector<uint8_t*> regions_;
   std::vector<RankHeader*> headers_;
   std::vector<bool> watchable_;  // the peer's pid means something to this process, and is not this process
-  std::vector<int64_t> stopped_since_ns_;  // by peer; 0: it runs
+  std::vector<Stop> stops_;      // by peer
   const size_t buffer_bytes_;
   const double deadline_seconds_;
   const std::function<void()> outer_trouble_;

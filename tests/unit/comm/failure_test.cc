@@ -346,6 +346,19 @@ TEST_F(ForkedRanks, AStoppedRankAmongIdleRanksIsNoticedAtTheDeadlineOfAStep) {
   }
 }
 
+TEST_F(ForkedRanks, StopsThatAreShortAreNoFailureHoweverMany) {
+  deadline_seconds_ = 0.5;
+  Start(3, /*idle=*/false);
+  for (int stop = 0; stop < 4; ++stop) {
+    Send(1, SIGSTOP);
+    usleep(250'000);  // long enough to be seen
+    const uint64_t before = shared_->steps;
+    Send(1, SIGCONT);
+    for (int i = 0; i < 5000 && shared_->steps < before + 50; ++i) usleep(1000);
+    EXPECT_GE(shared_->steps, before + 50) << shared_->message[0].Load();
+  }
+}
+
 TEST_F(ForkedRanks, AStoppedRankInSetUpIsNoticedLongBeforeTheDeadlineOfSetUp) {
   deadline_seconds_ = 0.3;
   set_up_ = true;
