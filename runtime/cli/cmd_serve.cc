@@ -1,11 +1,13 @@
 // onecopy serve: an OpenAI-compatible server. Rank 0 has HTTP, tokenizer and scheduler; the other ranks follow its steps.
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstdio>
 #include <filesystem>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <sstream>
 
@@ -107,29 +109,58 @@ class Front {
               options.host.find(':') == std::string::npos ? options.host : "[" + options.host + "]",
               server_->port());
   }
-  void Open(const serve::Api* api) { api_ = api; }
+  void Open(const serve::Api* api) {
+    const std::lock_guard lock(mutex_);
+    api_ = api;
+  }
   serve::HttpServer& server() { return *server_; }
   // Sends what is left to send. After this no request is handled.
   void Close() {
     server_->Flush(kFlushSeconds);
     server_.reset();
   }
-  // In an emergency: whatever handlers do at the moment is not waited for, as the process is about to end.
+  // In an emergency, after which all that the API uses ends: no handler enters it any more, and those in it are waited for,
+  // for some time.
   void Leave() {
+    std::unique_lock lock(mutex_);
+    api_ = nullptr;
+    state_ = State::kFailed;
+    const bool empty =
+        left_.wait_for(lock, std::chrono::duration<double>(kFlushSeconds / 2), [&] { return inside_ == 0; });
+    lock.unlock();
     server_->Flush(kFlushSeconds / 2);
+    if (empty) return server_.reset();
+    // Its end would wait for them.
     [[maybe_unused]] const auto* left = server_.release();
   }
 
  private:
-  void Handle(const std::shared_ptr<serve::Exchange>& exchange) const {
-    if (const serve::Api* api = api_) return api->Handle(exchange);
+  enum class State { kLoading, kFailed };
+
+  void Handle(const std::shared_ptr<serve::Exchange>& exchange) {
+    std::unique_lock lock(mutex_);
+    if (const serve::Api* api = api_) {
+      ++inside_;
+      lock.unlock();
+      api->Handle(exchange);
+      lock.lock();
+      if (--inside_ == 0) left_.notify_all();
+      return;
+    }
+    const bool loading = state_ == State::kLoading;
+    lock.unlock();
     if (exchange->request().path == "/health")
-      return serve::RespondJson(*exchange, {{"status", "loading"}}, 503);
-    serve::RespondError(*exchange, serve::ApiError(503, "the model is being loaded"));
+      return serve::RespondJson(*exchange, {{"status", loading ? "loading" : "failed"}}, 503);
+    serve::RespondError(*exchange, serve::ApiError(503, loading ? "the model is being loaded"
+                                                                : "the server has failed and ends"));
   }
 
   std::unique_ptr<serve::HttpServer> server_;
-  std::atomic<const serve::Api*> api_{nullptr};
+  std::mutex mutex_;
+  std::condition_variable left_;
+  const serve::Api* api_ = nullptr;
+  State state_ = State::kLoading;
+  int inside_ = 0;  // handlers in api_
 };
 
 // With the mask of a string's inside, which costs milliseconds, known before the first request.

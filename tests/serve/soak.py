@@ -143,6 +143,10 @@ class Soak:
             self.counts["wrong"] += 1
             self.wrong.append(what)
 
+    def stop(self, why):
+        self.fail(why)
+        self.end = 0.0
+
     def client(self, number):
         draw = random.Random(1000 * self.options.seed + number)
         while time.monotonic() < self.end:
@@ -173,15 +177,21 @@ class Soak:
         while time.monotonic() < self.end:
             time.sleep(draw.uniform(1, 6))
             pid = draw.choice(self.pids)
-            os.kill(pid, signal.SIGSTOP)
-            time.sleep(draw.choice((0.05, 0.3, 1.5)))
-            os.kill(pid, signal.SIGCONT)
+            try:
+                os.kill(pid, signal.SIGSTOP)
+                time.sleep(draw.choice((0.05, 0.3, 1.5)))
+                os.kill(pid, signal.SIGCONT)
+            except ProcessLookupError:
+                return self.stop(f"rank {self.pids.index(pid)} ended")
             self.count("ranks stopped")
 
     def watch_memory(self):
         self.memory = []
         while time.monotonic() < self.end:
-            self.memory.append(sum(pss_bytes(pid) for pid in self.pids))
+            try:
+                self.memory.append(sum(pss_bytes(pid) for pid in self.pids))
+            except OSError as error:
+                return self.stop(f"a rank ended: {error}")
             time.sleep(1)
 
     def run(self):
@@ -211,7 +221,7 @@ def main():
     with Server(options.ranks, *model, "--no-access-log", "--context", "2048", "--parallel", "16", "--queue", "24") as server:
         soak = Soak(server, options)
         soak.run()
-        metrics = server.ask("GET", "/metrics")[2]
+        metrics = server.ask("GET", "/metrics")[2] if server.process.poll() is None else ""
     preempted = [line for line in metrics.splitlines() if "preempt" in line and not line.startswith("#")]
     left = [pid for pid in soak.pids if os.path.exists(f"/proc/{pid}")]
     print(f"{options.seconds:.0f} s, {options.clients} clients, {options.ranks} ranks, {options.requests} different requests")
@@ -226,7 +236,7 @@ def main():
     if soak.growth() > options.growth:
         problems.append(f"memory grew by {100 * soak.growth():.2f} %")
     if server.process.returncode != 0:
-        problems.append(f"the server ended with {server.process.returncode}")
+        problems.append(f"the server ended with {server.process.returncode}:\n" + "".join(server.log[-20:]))
     if left:
         problems.append(f"ranks that did not end: {left}")
     for line in problems:
