@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A server's life: keys, TLS, loading, draining, ranks that die, what it leaves behind."""
 
+import http.client
 import json
 import os
 import re
@@ -171,6 +172,31 @@ class Operations(unittest.TestCase):
             error = json.loads(events[-2].removeprefix("data: "))["error"]
             self.assertRegex(error["message"], r"rank 1\b")
             self.assertEqual(server.process.wait(30), 5, "".join(server.log))
+
+    def test_a_rank_that_dies_while_requests_come_in_ends_the_job_in_order(self):
+        with Server(2, "--parallel", "8", "--no-access-log") as server:
+            pids, ended = server.rank_pids(), threading.Event()
+
+            def ask():
+                while not ended.is_set():
+                    try:
+                        server.ask("POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": "a " * 200}], "max_tokens": 4})
+                    except OSError:
+                        pass
+                    except http.client.HTTPException:
+                        pass
+
+            threads = [threading.Thread(target=ask) for _ in range(24)]
+            for thread in threads:
+                thread.start()
+            time.sleep(1)
+            os.kill(pids[1], signal.SIGKILL)
+            code = server.process.wait(30)
+            ended.set()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(code, 5, "".join(server.log))
+            self.assertNotRegex("".join(server.log), "signal 11|SEGV")
 
     def test_nothing_is_left_behind(self):
         before = set(os.listdir("/dev/shm"))
