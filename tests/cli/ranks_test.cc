@@ -18,6 +18,7 @@ namespace {
 using nlohmann::json;
 using test::OnecopyRanks;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 std::vector<float> Logits(int ranks, const std::string& kernels, const std::string& tokens) {
   const test::TempFile file(".npy");
@@ -49,6 +50,16 @@ TEST(Ranks, LogitsAreTheSameBits) {
     const auto first = Logits(1, kernels, tokens);
     for (int ranks : {1, 2, 3, 24}) EXPECT_EQ(Logits(ranks, kernels, tokens), first) << ranks << " ranks";
   }
+}
+
+TEST(Ranks, ModelsHaveNamesOfWhateverBytes) {
+  const test::TempFile model("\xff\xfe.gguf"), report(".json");
+  std::filesystem::copy_file(test::kDefaultModel, model.path());
+  const auto result =
+      OnecopyRanks(2, {"generate", "-m", model.path(), "-p", "Once", "-n", "2", "--report", report.path()});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, Not(HasSubstr("UTF-8")));
+  EXPECT_TRUE(json::accept(report.Read())) << report.Read();
 }
 
 TEST(Ranks, TheModelIsInMemoryOnceAndReadOnce) {
