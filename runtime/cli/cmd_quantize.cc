@@ -15,6 +15,7 @@
 #include "kernels/quantize.h"
 #include "runtime/base/check.h"
 #include "runtime/base/log.h"
+#include "runtime/base/new_file.h"
 #include "runtime/base/printable.h"
 #include "runtime/base/progress.h"
 #include "runtime/base/sizes.h"
