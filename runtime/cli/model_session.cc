@@ -11,6 +11,7 @@
 #include <fstream>
 
 #include "kernels/registry.h"
+#include "runtime/base/current_error.h"
 #include "runtime/base/file.h"
 #include "runtime/base/log.h"
 #include "runtime/base/progress.h"
@@ -103,10 +104,8 @@ void ModelSession::Stage(const char* name, const std::function<void()>& body) {
     body();
   } catch (const comm::CommError&) {
     throw;  // the ranks cannot agree any more
-  } catch (const Error& e) {
-    error = e;
-  } catch (const std::bad_alloc&) {
-    error = Error(ErrorCode::kNoMemory, fmt::format("out of memory while {}", name));
+  } catch (...) {
+    error = CurrentError(name);
   }
   comm_.Agree(name, error ? &*error : nullptr);
 }

@@ -8,7 +8,7 @@
 
 #include "proto/plan.pb.h"
 #include "runtime/base/check.h"
-#include "runtime/base/error.h"
+#include "runtime/base/current_error.h"
 #include "runtime/base/printable.h"
 #include "runtime/shard/assemble.h"
 #include "runtime/shard/source.h"
@@ -60,9 +60,9 @@ const uint8_t* WeightRows::ReadBlock(const shard::ReadBlock& block) {
   team_.For(chunks.size(), [&](size_t i, int thread) {
     try {
       files_.Read(block, chunks[i], buffer_.get(), scratch_[thread].get());
-    } catch (const Error& e) {
+    } catch (...) {  // nothing may leave a parallel region
       const std::lock_guard lock(mutex);
-      error = e;
+      error = CurrentError("reading the model's files");
     }
   });
   if (error) throw Error(*error);
