@@ -341,6 +341,7 @@ void ModelSession::Run(const std::function<void(exec::Engine&)>& body) {
   try {
     if (leads()) {
       if (!options_.report.empty()) WriteFile(options_.report, report::ReportJson(report_));
+      engine_->Lead();
       body(*engine_);
     } else {
       engine_->Serve();
