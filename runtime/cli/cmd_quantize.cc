@@ -35,8 +35,10 @@ struct QuantizeOptions {
 
 class Quantizer {
  public:
-  Quantizer(const proto::ModelSpec& files, int threads)
-      : team_(threads), rows_(files, team_), floats_(threads) {}
+  Quantizer(const proto::ModelSpec& files, const std::vector<FileStamp>& stamps, int threads)
+      : team_(threads), rows_(files, stamps, team_), floats_(threads) {}
+
+  void RequireUnchanged() const { rows_.RequireUnchanged(); }
 
   // Calls done(bytes of the source) now and then.
   template <typename Done>
@@ -128,7 +130,7 @@ void Quantize(const QuantizeOptions& options, int threads) {
   const GgufLayout& layout = plan.layout;
   uint64_t source_bytes = 0, done = 0;
   for (const TensorInfo& tensor : checkpoint.tensors) source_bytes += tensor.bytes;
-  Quantizer quantizer(plan.files, threads);
+  Quantizer quantizer(plan.files, checkpoint.file_stamps, threads);
   NewFile file(options.out, layout.file_bytes);
   file.Write(layout.header.data(), layout.header.size());
   Progress bar("quantising");
@@ -138,6 +140,7 @@ void Quantize(const QuantizeOptions& options, int threads) {
                       [&](uint64_t bytes) { bar.Update(done += bytes, std::max(done, source_bytes)); });
   }
   file.PadTo(layout.file_bytes);
+  quantizer.RequireUnchanged();
   file.Finish();
   bar.Finish();
   log::info("{}: {}, of {}", options.out, FormatBytes(layout.file_bytes), FormatBytes(source_bytes));

@@ -245,6 +245,7 @@ void ModelSession::Load() {
   Progress bar("loading");
   loaded_ = shard::LoadWeights(comm_, spec_, plan_, *store_, compute_.rank(),
                                {.distribute = options_.distribute,
+                                .stamps = checkpoint_ ? &checkpoint_->file_stamps : nullptr,
                                 .progress = [&](uint64_t done, uint64_t total) { bar.Update(done, total); }});
   bar.Finish();
 }
@@ -340,8 +341,8 @@ void ModelSession::Run(const std::function<void(exec::Engine&)>& body) {
   comm_.SetStage("running");
   try {
     if (leads()) {
-      if (!options_.report.empty()) WriteFile(options_.report, report::ReportJson(report_));
       engine_->Lead();
+      if (!options_.report.empty()) WriteFile(options_.report, report::ReportJson(report_));
       body(*engine_);
     } else {
       engine_->Serve();

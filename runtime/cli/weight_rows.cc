@@ -40,9 +40,10 @@ WeightRows::Buffer WeightRows::Allocate(uint64_t bytes) {
   return Buffer(buffer);
 }
 
-WeightRows::WeightRows(const proto::ModelSpec& spec, const exec::ThreadTeam& team)
+WeightRows::WeightRows(const proto::ModelSpec& spec, const std::vector<FileStamp>& stamps,
+                       const exec::ThreadTeam& team)
     : spec_(spec), team_(team), files_(spec) {
-  if (const std::string missing = files_.Open(); !missing.empty())
+  if (const std::string missing = files_.Open(&stamps); !missing.empty())
     Fail(ErrorCode::kBadInput, "{}: no such file", missing);
   for (int t = 0; t < team.size(); ++t) scratch_.push_back(Allocate(shard::ModelFiles::ScratchBytes()));
 }
