@@ -76,10 +76,10 @@ class Quantizer {
     const kernels::QuantizeFn quantize = kernels::FindQuantizer(to.type);
     ONECOPY_CHECK(quantize != nullptr && from.decode != nullptr);
     const uint64_t cols = weight.cols(), piece_rows = std::max<uint64_t>(1, kPieceElements / cols);
+    for (std::vector<float>& x : floats_) x.resize(cols);  // not in the region, out of which nothing may come
     std::atomic<bool> finite = true;
     team_.For(DivUp(n, piece_rows), [&](size_t piece, int thread) {
       std::vector<float>& x = floats_[thread];
-      x.resize(cols);
       for (uint64_t r = piece * piece_rows; r < std::min<uint64_t>(n, (piece + 1) * piece_rows); ++r) {
         from.decode(rows + r * row_bytes, x.data(), cols);
         if (!std::all_of(x.begin(), x.end(), [](float value) { return std::isfinite(value); })) {
