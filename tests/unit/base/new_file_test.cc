@@ -63,6 +63,7 @@ TEST_F(NewFileTest, ASignalThatEndsTheProcessRemovesWhatIsNotFinished) {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     const pid_t child = fork();
     if (child == 0) {
+      std::signal(signal, SIG_DFL);  // what runs in the background may be told to ignore it
       NewFile one(path_, 0), other(path_.string() + "2", 0);
       one.Write("half", 4);
       raise(signal);
@@ -77,6 +78,7 @@ TEST_F(NewFileTest, ASignalThatEndsTheProcessRemovesWhatIsNotFinished) {
 
 TEST_F(NewFileTest, LeavesSignalsAsTheyWere) {
   const auto handler = [](int) {};
+  std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, handler);
   std::signal(SIGHUP, SIG_IGN);
   { const NewFile file(path_, 0); }
