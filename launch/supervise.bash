@@ -149,7 +149,8 @@ end_mpirun() {
 supervise() {
   local one_host=$1
   shift
-  local ending='' folder='' lost='' unwritten='' input_pid='' output_pid='' watch_pid='' filter_pid filter_fd input_fd output_fd deadline shm=/dev/shm tmp=${TMPDIR:-/tmp}
+  local ending='' folder='' lost='' unwritten='' input_pid='' output_pid='' watch_pid=''
+  local filter_pid filter_fd input_fd output_fd deadline shm=/dev/shm tmp=${TMPDIR:-/tmp}
   local -a folders=() locks=() places=() guard=()
   reason=''
   # Whatever Open MPI leaves behind when it is killed lies in folders of our own.
@@ -265,7 +266,8 @@ say_limits() {
   local space files
   space=$(ulimit -v) files=$(ulimit -n)
   [[ $space == unlimited ]] ||
-    echo "onecopy: address space is limited to $space kB here, which may be why; a rank takes 1 GB beside its weights: ulimit -v unlimited"
+    echo "onecopy: address space is limited to $space kB here, which may be why;" \
+      "a rank takes 1 GB beside its weights: ulimit -v unlimited"
   if [[ $files != unlimited ]] && ((files < 256)); then
     echo "onecopy: open files are limited to $files here, which may be why; mpirun takes some for every rank: ulimit -n 1024"
   fi

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "runtime/base/check.h"
+#include "runtime/base/current_error.h"
 
 namespace onecopy::exec {
 namespace {
@@ -40,8 +41,8 @@ ThreadTeam::ThreadTeam(int threads, const std::vector<int>& cpus) : threads_(thr
     const int t = omp_get_thread_num();
     try {  // nothing may leave a parallel region
       numa::PinThread(cpus[t]);
-    } catch (const Error& e) {
-      errors[t] = e;
+    } catch (...) {
+      errors[t] = CurrentError("binding threads");
     }
   }
   for (const auto& error : errors)

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <exception>
 #include <optional>
 #include <vector>
 
@@ -41,13 +42,19 @@ uint64_t BlockBytes(const proto::ModelSpec& spec, size_t most_ranks_on_host) {
 ReaderThreads MakeReaderThreads() {
   std::vector<int> cpus;
   int threads = 1;
+  std::exception_ptr failure;
 #pragma omp parallel
 #pragma omp critical(onecopy_reader_threads)
   {
     threads = omp_get_num_threads();
-    const std::vector<int> mine = numa::CurrentCpus();
-    cpus.insert(cpus.end(), mine.begin(), mine.end());
+    try {  // nothing may leave a parallel region
+      const std::vector<int> mine = numa::CurrentCpus();
+      cpus.insert(cpus.end(), mine.begin(), mine.end());
+    } catch (...) {
+      failure = std::current_exception();
+    }
   }
+  if (failure) std::rethrow_exception(failure);
   std::sort(cpus.begin(), cpus.end());
   cpus.erase(std::unique(cpus.begin(), cpus.end()), cpus.end());
   return {std::clamp(threads, 4, 16), cpus};

@@ -44,7 +44,8 @@ class Outcome:
 
 def in_namespace(script, after=":"):
     """A prefix: the command after `script` in a mount namespace of its own, and another script after it."""
-    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", f'{script} && "$@"; code=$?; {after}; exit $code', "sh"]
+    shell = f'{script} && "$@"; code=$?; {after}; exit $code'
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", shell, "sh"]
 
 
 def limited(limits):
@@ -161,7 +162,8 @@ class FileTest(Bed):
     def test_reads_that_fail_name_file_byte_and_rank(self):
         fail = f"fail={errno.EIO}"
         self.check_all({
-            "headers": (self.case(ONE, f"call=pread,{fail}"), 3, r"rank 0 \(\S+\): \S+/model.gguf: cannot be read at byte 0: Input"),
+            "headers": (self.case(ONE, f"call=pread,{fail}"), 3,
+                        r"rank 0 \(\S+\): \S+/model.gguf: cannot be read at byte 0: Input"),
             "weights": (self.case(ONE, f"call=pread,least=500000,nth=5,{fail}"), 3,
                         r"rank 0 \(\S+\): cannot read \S+/model.gguf at byte \d+: Input"),
             "weights of rank 1": (self.case(TWO, f"rank=1,call=pread,nth=2,{fail}"), 3,
@@ -208,7 +210,8 @@ class OutputTest(Bed):
 
         def run():
             outcome = self.struck(ranks, [arg.replace("@OUT@", path) for arg in command], f"path={path},{rules}")
-            self.assertTrue(read(path, "rb") == (read(new, "rb") if new else b"old"), f"the output of {command} {rules}: {outcome}")
+            good = read(new, "rb") if new else b"old"
+            self.assertTrue(read(path, "rb") == good, f"the output of {command} {rules}: {outcome}")
             outcome.extra += [name for name in os.listdir(folder) if name != "output"]
             return outcome
         return run
@@ -223,7 +226,8 @@ class OutputTest(Bed):
         cases = {
             "quantize, full disk": (self.written(ONE, quantize, f"call=write,nth=20,{full}"), 3, no_space),
             "quantize, full disk, 2 ranks": (self.written(TWO, quantize, f"call=write,nth=20,{full}"), 3, no_space),
-            "quantize, fsync fails": (self.written(ONE, quantize, f"call=fsync,{io}"), 3, r"/output: cannot be written .*Input/output"),
+            "quantize, fsync fails": (self.written(ONE, quantize, f"call=fsync,{io}"), 3,
+                                      r"/output: cannot be written .*Input/output"),
             "quantize, rename fails": (self.written(ONE, quantize, f"call=rename,{full}"), 3, r"cannot be put in place of"),
             "quantize, short writes": (self.written(ONE, quantize, "call=write,count=0,short", good), 0, None),
             "quantize, interrupted writes": (self.written(ONE, quantize, f"call=write,count=40,fail={errno.EINTR}", good), 0,
@@ -289,11 +293,13 @@ class MemoryTest(Bed):
         no = f"fail={errno.ENOMEM}"
         loaded = f"after={os.path.basename(SHIPPED)}"
         self.check_all({
-            "a full node": (self.case(f"call=mbind,{no}"), 4, r"weights: cannot bind \d+ bytes to node \d+: mbind: Cannot allocate"),
+            "a full node": (self.case(f"call=mbind,{no}"), 4,
+                            r"weights: cannot bind \d+ bytes to node \d+: mbind: Cannot allocate"),
             "a full node, rank 1": (self.case(f"rank=1,call=mbind,{no}", TWO), 4,
                                     r"rank 1 \(\S+\): weights: cannot bind \d+ bytes to node \d+"),
             "mapping": (self.case(f"call=mprotect,least=8000000,{no}"), 4, r"weights: cannot map \d+ bytes for node"),
-            "reserving": (self.case(f"{loaded},call=mmap,least=15000000,count=0,{no}"), 4, r"weights: cannot map \d+ bytes for node"),
+            "reserving": (self.case(f"{loaded},call=mmap,least=15000000,count=0,{no}"), 4,
+                          r"weights: cannot map \d+ bytes for node"),
             "locking": (self.case(f"call=mlock2,{no}", command=("generate", "--mlock", *TEXT)), 4, r"weights: cannot lock"),
             "audit": (self.case(f"call=move_pages,{no}"), 4, r"move_pages: Cannot allocate memory; free memory on node"),
             "threads of the loader": (self.case(f"{loaded},call=pthread_create,fail={errno.EAGAIN}"), 4,
@@ -306,17 +312,17 @@ class MemoryTest(Bed):
     def test_a_refused_allocation_ends_the_job_wherever_it_is(self):
         loaded = f"after={os.path.basename(SHIPPED)},call=new"
         self.sweep(ONE, loaded, ALLOCATIONS)
-        self.sweep(TWO, f"rank=1,{loaded}", max(3, ALLOCATIONS // 3))
+        self.sweep(TWO, f"rank=1,{loaded}", max(3, ALLOCATIONS // 3), threads=2)
 
-    def sweep(self, ranks, rules, points):
+    def sweep(self, ranks, rules, points, threads=1):
         """Headers and tokenizer make most allocations, one like the other; what follows is looked at more closely."""
-        total = len(self.run_job(ranks, ["generate", *TEXT], f"{rules},count=0").struck)
+        total = len(self.run_job(ranks, ["generate", *TEXT], f"{rules},count=0", threads=threads).struck)
         self.assertGreater(total, 300)
         last = min(total, 1400)
         moments = {total - last * i // points for i in range(1, points)} | {1, 50}
 
         def run(moment):
-            outcome = self.struck(ranks, ["generate", *TEXT], f"{rules},nth={moment},fail={errno.ENOMEM}")
+            outcome = self.struck(ranks, ["generate", *TEXT], f"{rules},nth={moment},fail={errno.ENOMEM}", threads=threads)
             # What asks for memory only to report or tidy up may do without.
             return self.right(outcome) if outcome.code == 0 else outcome
         cases = {f"allocation {moment} of {total}, {ranks} rank(s)": (lambda moment=moment: run(moment), (0, 4), None)
@@ -339,7 +345,8 @@ class MachineTest(Bed):
         self.check_all({
             "few files": (self.case(ONE, limited("-n 24"), right=True), 0, None),
             "few files, 2 ranks": (self.case(TWO, limited("-n 16")), 5, r"open files are limited to 16 here"),
-            "little address space": (self.case(ONE, limited("-v 100000")), 4, r"(no thread could be started|out of memory) while|cannot get \d+ bytes"),
+            "little address space": (self.case(ONE, limited("-v 100000")), 4,
+                                     r"(no thread could be started|out of memory) while|cannot get \d+ bytes"),
             "little address space, 2 ranks": (self.case(TWO, limited("-v 200000")), (4, 5),
                                               r"address space is limited to 200000 kB here|out of memory while"),
             "no locked memory": (self.case(ONE, unlocked, lock), 4, r"weights: cannot lock .*ulimit -l unlimited")})

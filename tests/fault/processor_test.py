@@ -15,6 +15,8 @@ SCRIPT = r"""
 launch/onecopy doctor || exit 10
 (for year in 1990 2090 1970; do sleep 1; date -s "$year-01-02" >/dev/null; done) &
 launch/onecopy generate -p Once -n 4 --temp 0 || exit 11
+wait
+echo "it is $(date +%Y)"
 """
 
 
@@ -36,6 +38,7 @@ def main():
     demand("doctor", "this CPU lacks AVX2, FMA, F16C", guest.stdout)
     demand("doctor", "ref: right on any CPU, and slow", guest.stdout)
     demand("generate", here.stdout, guest.stdout)
+    demand("the clock", "it is 1970", guest.stdout)
     print(f"without AVX: {here.stdout!r}")
     return 0
 
