@@ -340,7 +340,7 @@ class Load {
   void End() {
     std::optional<Error> changed;
     try {
-      files_.RequireUnchanged();
+      if (has_files_) files_.RequireUnchanged();
     } catch (const Error& e) {
       changed = e;
     }
