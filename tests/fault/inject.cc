@@ -12,8 +12,8 @@
 //   delay=MS · truncate=BYTES (the file at `path`) · touch=OFFSET (a byte of it is inverted) · replace=FILE (renamed to it) ·
 //   signal=NUMBER (to this process) · fail=ERRNO (a number) · short (half of what is asked for, at least 1 byte)
 // ONECOPY_INJECT_LOG=FILE: a line for each time that a rule strikes: rank, call, path.
-// ONECOPY_INJECT_CLOCK=SECONDS,MS: the clock of the day jumps by so much when the process is MS old, and back when it is ten
-// times as old. Logged as the call "clock" once it was seen.
+// ONECOPY_INJECT_CLOCK=SECONDS,MS: the clock of the day jumps by so much when the process is MS old, and back when it is a
+// hundred times as old. Logged as the call "clock" once it was seen.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -208,7 +208,7 @@ void Jump(time_t* seconds) {
   static std::atomic<bool> seen{false};
   if (jump_seconds == 0 || inside) return;
   const long age = Milliseconds() - start_ms;
-  if (age < jump_ms || age >= 10 * jump_ms) return;
+  if (age < jump_ms || age >= 100 * jump_ms) return;
   *seconds += jump_seconds;
   if (seen.exchange(true)) return;
   inside = true;

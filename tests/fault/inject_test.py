@@ -379,8 +379,9 @@ class MachineTest(Bed):
 
     def test_clocks_that_jump_change_nothing(self):
         def run(ranks, jump):
-            outcome = self.run_job(ranks, ["generate", "--step-deadline", "5", *TEXT], clock=f"{jump},50")
-            self.assertTrue(any(" clock " in line for line in outcome.struck), str(outcome))
+            outcome = self.run_job(ranks, ["generate", "--step-deadline", "5", *TEXT], clock=f"{jump},20")
+            # One rank asks for the time of day only when it says something; Open MPI does all the time.
+            self.assertTrue(ranks == ONE or any(" clock " in line for line in outcome.struck), str(outcome))
             return self.right(outcome)
         self.check_all({f"{jump} s, {ranks} rank(s)": (lambda ranks=ranks, jump=jump: run(ranks, jump), 0, None)
                         for ranks in (ONE, TWO) for jump in (-1_000_000, 1_000_000)})
