@@ -64,6 +64,16 @@ say_unreached() {
     "path; see $program --help"
 }
 
+# pass_on FILE PID: stdout to stdout. Where that cannot be written, as on a disk that is full, makes FILE, sends SIGUSR1 to
+# PID and takes the rest, for mpirun would throw it away and say nothing.
+pass_on() {
+  trap '' INT TERM HUP
+  if cat 2>/dev/null; then return; fi
+  : >"$1"
+  kill -USR1 "$2" 2>/dev/null || true
+  cat >/dev/null
+}
+
 # The processes of mpirun's session: it and the ranks of this host, whatever has become of it.
 session_members() {
   local stat line
@@ -139,7 +149,8 @@ end_mpirun() {
 supervise() {
   local one_host=$1
   shift
-  local ending='' folder='' lost='' input_pid='' watch_pid='' filter_pid filter_fd input_fd deadline shm=/dev/shm tmp=${TMPDIR:-/tmp}
+  local ending='' folder='' lost='' unwritten='' input_pid='' output_pid='' watch_pid=''
+  local filter_pid filter_fd input_fd output_fd deadline shm=/dev/shm tmp=${TMPDIR:-/tmp}
   local -a folders=() locks=() places=() guard=()
   reason=''
   # Whatever Open MPI leaves behind when it is killed lies in folders of our own.
@@ -162,6 +173,13 @@ supervise() {
   trap 'ending=yes' USR1
   exec {filter_fd}> >(filter_notices "$lost" $$ >&2)
   filter_pid=$!
+  # A terminal is never full, and whoever reads a pipe may leave.
+  exec {output_fd}>&1
+  if [[ -f /dev/stdout || /dev/stdout -ef /dev/full ]]; then
+    unwritten=$folder/unwritten
+    exec {output_fd}> >(pass_on "$unwritten" $$)
+    output_pid=$!
+  fi
   if [[ -t 0 ]]; then
     # Open MPI reads a terminal only from its foreground group, which a session of its own is not.
     exec {input_fd}< <(trap '' INT && exec cat)  # Ctrl-C is for us
@@ -172,13 +190,13 @@ supervise() {
   trap 'on_signal INT' INT
   trap 'on_signal TERM' TERM
   trap 'on_signal HUP' HUP
-  setsid "${guard[@]}" "$1" "${places[@]}" "${@:2}" <&"$input_fd" 2>&"$filter_fd" {filter_fd}>&- &
+  setsid "${guard[@]}" "$1" "${places[@]}" "${@:2}" <&"$input_fd" >&"$output_fd" 2>&"$filter_fd" {filter_fd}>&- {output_fd}>&- &
   job_pid=$!
   if [[ -z $one_host ]]; then
-    end_when_silent "$job_pid" "$lost" </dev/null {filter_fd}>&- {input_fd}<&- &
+    end_when_silent "$job_pid" "$lost" </dev/null {filter_fd}>&- {output_fd}>&- {input_fd}<&- &
     watch_pid=$!
   fi
-  exec {filter_fd}>&- {input_fd}<&-
+  exec {filter_fd}>&- {output_fd}>&- {input_fd}<&-
   # wait returns early, with more than 128, for each signal that a trap has handled.
   while true; do
     status=0
@@ -205,10 +223,18 @@ supervise() {
   [[ -z $lost || ! -e $lost ]] || reason="a host was lost"
   # The filter ends when the last writer has; a process that left the session could keep it for ever.
   deadline=$((SECONDS + 3))
-  while kill -0 "$filter_pid" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.02; done
+  while { kill -0 "$filter_pid" || [[ -n $output_pid ]] && kill -0 "$output_pid"; } 2>/dev/null && ((SECONDS < deadline)); do
+    sleep 0.02
+  done
+  [[ -z $unwritten || ! -e $unwritten ]] || unwritten=yes
   for deadline in "${locks[@]}"; do exec {deadline}>&-; done
   rm -rf "${folders[@]}"
   trap - EXIT
+  if [[ $unwritten == yes ]]; then
+    status=2
+    echo "onecopy: standard output cannot be written: is its disk full? The job was ended" >&2
+    return
+  fi
   judge
 }
 
@@ -220,12 +246,31 @@ judge() {
     return
   fi
   if ((status > 128 && status < 160 && status != 130)); then
+    local cause=''
+    case $((status - 128)) in
+      7) cause="; usually /dev/shm became full: see df /dev/shm, and what other programs left there" ;;
+      9) cause="; usually the kernel was short of memory: see dmesg, and $program plan" ;;
+    esac
     reason="a rank was ended by signal $((status - 128)) ($(kill -l $((status - 128)) 2>/dev/null || echo unknown))"
-    echo "onecopy: $reason; signal 9 is usually the kernel short of memory: see dmesg, and $program plan" >&2
+    echo "onecopy: $reason$cause" >&2
   fi
   # Other codes than ours are those of mpirun, which has said what is wrong: a host lost, or not reached.
   [[ $status =~ ^(0|2|3|4|5|130)$ ]] || status=5
-  if [[ $status == 5 ]]; then reason=${reason:-a rank or the communication failed}; fi
+  if [[ $status != 5 ]]; then return; fi
+  reason=${reason:-a rank or the communication failed}
+  say_limits >&2
+}
+
+# say_limits: what a shell may have set too low for Open MPI, which then ends without saying why, or crashes.
+say_limits() {
+  local space files
+  space=$(ulimit -v) files=$(ulimit -n)
+  [[ $space == unlimited ]] ||
+    echo "onecopy: address space is limited to $space kB here, which may be why;" \
+      "a rank takes 1 GB beside its weights: ulimit -v unlimited"
+  if [[ $files != unlimited ]] && ((files < 256)); then
+    echo "onecopy: open files are limited to $files here, which may be why; mpirun takes some for every rank: ulimit -n 1024"
+  fi
 }
 
 set_status_of_signal() {

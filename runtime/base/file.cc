@@ -1,8 +1,6 @@
 #include "runtime/base/file.h"
 
-#include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -11,6 +9,7 @@
 #include <memory>
 
 #include "runtime/base/error.h"
+#include "runtime/base/new_file.h"
 
 namespace onecopy {
 
@@ -25,21 +24,19 @@ std::string ReadTextFile(const std::string& path) {
 }
 
 void WriteFile(const std::string& path, const std::string& text) {
-  // A pipe or device is written as it is: renaming over it would replace it.
   struct stat st;
-  const bool direct = stat(path.c_str(), &st) == 0 && !S_ISREG(st.st_mode);
-  const std::string temporary = direct ? path : fmt::format("{}.{}.tmp", path, getpid());
-  const auto fail = [&](const char* what) {
-    const std::string reason = std::strerror(errno);
-    if (!direct) std::remove(temporary.c_str());
-    Fail(ErrorCode::kBadInput, "cannot {} {}: {}", what, path, reason);
-  };
-  std::FILE* file = std::fopen(temporary.c_str(), "wb");
-  if (!file) fail("create");
+  if (stat(path.c_str(), &st) != 0 || S_ISREG(st.st_mode)) {
+    NewFile file(path, text.size());
+    file.Write(text.data(), text.size());
+    return file.Finish();
+  }
+  // A pipe or device is written as it is: renaming over it would replace it.
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  if (!file) Fail(ErrorCode::kBadInput, "{}: cannot be opened: {}", path, std::strerror(errno));
   const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
-  const bool closed = std::fclose(file) == 0;
-  if (!written || !closed) fail("write");
-  if (!direct && std::rename(temporary.c_str(), path.c_str()) != 0) fail("create");
+  const int error = errno;
+  if (std::fclose(file) != 0 || !written)
+    Fail(ErrorCode::kBadInput, "{}: cannot be written: {}", path, std::strerror(written ? errno : error));
 }
 
 std::string FindShipped(std::initializer_list<const char*> names) {

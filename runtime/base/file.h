@@ -9,7 +9,7 @@ namespace onecopy {
 // Errors: kBadInput naming path and reason.
 std::string ReadTextFile(const std::string& path);
 
-// Writes through a temporary name, so that a reader never sees half a file. Errors: kBadInput naming path and reason.
+// Whole or not at all (new_file.h), but where the path is a pipe or device. Errors: kBadInput naming path and reason.
 void WriteFile(const std::string& path, const std::string& text);
 
 // What ships with the program: the first of `names` that is there, looked for in the program's folder and in those above it:

@@ -18,7 +18,7 @@
 namespace onecopy {
 
 FileReader::~FileReader() {
-  if (mapped_ != nullptr) munmap(mapped_, bytes_);
+  if (mapped_ != nullptr) munmap(mapped_, bytes());
   if (probe_fd_ >= 0) close(probe_fd_);
   if (direct_fd_ >= 0) close(direct_fd_);
   if (fd_ >= 0) close(fd_);
@@ -31,11 +31,16 @@ bool FileReader::Open() {
   struct stat st;
   if (fd_ < 0 || fstat(fd_, &st) != 0)
     Fail(ErrorCode::kBadInput, "cannot open {}: {}", path_, std::strerror(errno));
-  bytes_ = static_cast<uint64_t>(st.st_size);
+  stamp_ = StampOf(st);
   if (way_ == Way::kCached) return true;
   OpenDirect();
   if (direct_) PrepareToAsk(st.st_uid == geteuid() || geteuid() == 0);
   return true;
+}
+
+bool FileReader::Unchanged() const {
+  struct stat st;
+  return fstat(fd_, &st) == 0 && StampOf(st) == stamp_;
 }
 
 void FileReader::OpenDirect() {
@@ -48,9 +53,9 @@ void FileReader::OpenDirect() {
 
 // Since Linux 5.2 mincore calls every page of other people's files cached, which says nothing.
 void FileReader::PrepareToAsk(bool owned) {
-  if (bytes_ == 0) return;
+  if (bytes() == 0) return;
   if (owned || faccessat(AT_FDCWD, path_.c_str(), W_OK, AT_EACCESS) == 0) {
-    void* mapped = mmap(nullptr, bytes_, PROT_NONE, MAP_SHARED, fd_, 0);
+    void* mapped = mmap(nullptr, bytes(), PROT_NONE, MAP_SHARED, fd_, 0);
     if (mapped != MAP_FAILED) mapped_ = mapped;
   } else {
     probe_fd_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
@@ -60,7 +65,7 @@ void FileReader::PrepareToAsk(bool owned) {
 
 bool FileReader::Cached(uint64_t offset, uint64_t bytes) const {
   const uint64_t begin = offset / kAlign * kAlign;
-  const uint64_t end = std::min(offset + bytes, bytes_);
+  const uint64_t end = std::min(offset + bytes, stamp_.bytes);
   if (begin >= end) return false;
   if (probe_fd_ >= 0) {
     // Does not wait for the storage; where the page is not there the kernel begins to read that one.

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <string>
 
+#include "runtime/base/file_stamp.h"
+
 namespace onecopy {
 
 class FileReader {
@@ -31,7 +33,10 @@ class FileReader {
   // False where no such file exists. Errors: kBadInput where it cannot be opened for another reason.
   bool Open();
   const std::string& path() const { return path_; }
-  uint64_t bytes() const { return bytes_; }  // when it was opened
+  uint64_t bytes() const { return stamp_.bytes; }  // when it was opened
+  const FileStamp& stamp() const { return stamp_; }
+  // False where somebody has written to it since, as far as its time of modification tells.
+  bool Unchanged() const;
 
   // Reads bytes [offset, offset + bytes). buffer: BufferBytes(bytes), at a multiple of kAlign; its first byte is that of
   // the file at `offset` rounded down to kAlign, and what is after the bytes asked for is overwritten too. Returns where
@@ -59,7 +64,7 @@ class FileReader {
   const Way way_;
   int fd_ = -1;
   int direct_fd_ = -1;
-  uint64_t bytes_ = 0;
+  FileStamp stamp_;
   // To ask what is cached: the whole file mapped without access, or a descriptor on which nothing is read ahead.
   void* mapped_ = nullptr;
   int probe_fd_ = -1;

@@ -191,8 +191,7 @@ class Chat {
       }
       if (thought_last_ && lines_.interactive()) std::fputs("\n", stderr);
       thought_last_ = false;
-      reader_gone_ = std::fwrite(delta.text.data(), 1, delta.text.size(), stdout) != delta.text.size() ||
-                     std::fflush(stdout) != 0;
+      reader_gone_ = !PrintToReader(delta.text);
     }
   }
 

@@ -125,8 +125,7 @@ class Writer {
   // A reader that has had enough (… | head) ends the generation; it is not an error.
   void Show(const std::string& text) {
     if (text.empty() || reader_gone_) return;
-    reader_gone_ =
-        std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0;
+    reader_gone_ = !PrintToReader(text);
   }
 
   const GenerateOptions& options_;

@@ -15,6 +15,7 @@
 #include "kernels/quantize.h"
 #include "runtime/base/check.h"
 #include "runtime/base/log.h"
+#include "runtime/base/new_file.h"
 #include "runtime/base/printable.h"
 #include "runtime/base/progress.h"
 #include "runtime/base/sizes.h"
@@ -34,8 +35,10 @@ struct QuantizeOptions {
 
 class Quantizer {
  public:
-  Quantizer(const proto::ModelSpec& files, int threads)
-      : team_(threads), rows_(files, team_), floats_(threads) {}
+  Quantizer(const proto::ModelSpec& files, const std::vector<FileStamp>& stamps, int threads)
+      : team_(threads), rows_(files, stamps, team_), floats_(threads) {}
+
+  void RequireUnchanged() const { rows_.RequireUnchanged(); }
 
   // Calls done(bytes of the source) now and then.
   template <typename Done>
@@ -73,10 +76,10 @@ class Quantizer {
     const kernels::QuantizeFn quantize = kernels::FindQuantizer(to.type);
     ONECOPY_CHECK(quantize != nullptr && from.decode != nullptr);
     const uint64_t cols = weight.cols(), piece_rows = std::max<uint64_t>(1, kPieceElements / cols);
+    for (std::vector<float>& x : floats_) x.resize(cols);  // not in the region, out of which nothing may come
     std::atomic<bool> finite = true;
     team_.For(DivUp(n, piece_rows), [&](size_t piece, int thread) {
       std::vector<float>& x = floats_[thread];
-      x.resize(cols);
       for (uint64_t r = piece * piece_rows; r < std::min<uint64_t>(n, (piece + 1) * piece_rows); ++r) {
         from.decode(rows + r * row_bytes, x.data(), cols);
         if (!std::all_of(x.begin(), x.end(), [](float value) { return std::isfinite(value); })) {
@@ -127,7 +130,7 @@ void Quantize(const QuantizeOptions& options, int threads) {
   const GgufLayout& layout = plan.layout;
   uint64_t source_bytes = 0, done = 0;
   for (const TensorInfo& tensor : checkpoint.tensors) source_bytes += tensor.bytes;
-  Quantizer quantizer(plan.files, threads);
+  Quantizer quantizer(plan.files, checkpoint.file_stamps, threads);
   NewFile file(options.out, layout.file_bytes);
   file.Write(layout.header.data(), layout.header.size());
   Progress bar("quantising");
@@ -137,6 +140,7 @@ void Quantize(const QuantizeOptions& options, int threads) {
                       [&](uint64_t bytes) { bar.Update(done += bytes, std::max(done, source_bytes)); });
   }
   file.PadTo(layout.file_bytes);
+  quantizer.RequireUnchanged();
   file.Finish();
   bar.Finish();
   log::info("{}: {}, of {}", options.out, FormatBytes(layout.file_bytes), FormatBytes(source_bytes));

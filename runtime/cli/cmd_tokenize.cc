@@ -49,10 +49,7 @@ void Tokenize(const TokenizeOptions& options) {
   const std::string text = options.file.empty() ? options.prompt : ReadText(options.file);
   const bool special = !options.no_special;
   const std::vector<int32_t> ids = tokenizer.Encode(text, {.add_special = special, .parse_special = special});
-  const std::string out = Format(tokenizer, ids, options.json);
-  if (std::fwrite(out.data(), 1, out.size(), stdout) != out.size() || std::fflush(stdout) != 0) {
-    Fail(ErrorCode::kUsage, "standard output cannot be written; is the disk full?");
-  }
+  Print(Format(tokenizer, ids, options.json));
 }
 
 }  // namespace

@@ -27,6 +27,8 @@ struct Command {
 
 // Results to stdout. Errors: kUsage where it cannot be written.
 void Print(const std::string& text);
+// The same of a text that a reader may leave in the middle (... | head): false where it has.
+bool PrintToReader(const std::string& text);
 
 Command GenerateCommand();
 Command ChatCommand();

@@ -13,9 +13,16 @@ std::vector<Command> AllCommands() {
       DoctorCommand(),   PerplexityCommand(), BenchCollectivesCommand()};
 }
 
+bool PrintToReader(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0)
+    return true;
+  if (errno == EPIPE) return false;
+  Fail(ErrorCode::kUsage, "standard output cannot be written: {}", std::strerror(errno));
+}
+
 void Print(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-    Fail(ErrorCode::kUsage, "standard output cannot be written: {}", std::strerror(errno));
+  if (!PrintToReader(text))
+    Fail(ErrorCode::kUsage, "standard output cannot be written: {}", std::strerror(EPIPE));
 }
 
 }  // namespace onecopy::cli

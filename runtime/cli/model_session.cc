@@ -11,6 +11,7 @@
 #include <fstream>
 
 #include "kernels/registry.h"
+#include "runtime/base/current_error.h"
 #include "runtime/base/file.h"
 #include "runtime/base/log.h"
 #include "runtime/base/progress.h"
@@ -103,10 +104,8 @@ void ModelSession::Stage(const char* name, const std::function<void()>& body) {
     body();
   } catch (const comm::CommError&) {
     throw;  // the ranks cannot agree any more
-  } catch (const Error& e) {
-    error = e;
-  } catch (const std::bad_alloc&) {
-    error = Error(ErrorCode::kNoMemory, fmt::format("out of memory while {}", name));
+  } catch (...) {
+    error = CurrentError(name);
   }
   comm_.Agree(name, error ? &*error : nullptr);
 }
@@ -246,6 +245,7 @@ void ModelSession::Load() {
   Progress bar("loading");
   loaded_ = shard::LoadWeights(comm_, spec_, plan_, *store_, compute_.rank(),
                                {.distribute = options_.distribute,
+                                .stamps = checkpoint_ ? &checkpoint_->file_stamps : nullptr,
                                 .progress = [&](uint64_t done, uint64_t total) { bar.Update(done, total); }});
   bar.Finish();
 }
@@ -341,6 +341,7 @@ void ModelSession::Run(const std::function<void(exec::Engine&)>& body) {
   comm_.SetStage("running");
   try {
     if (leads()) {
+      engine_->Lead();
       if (!options_.report.empty()) WriteFile(options_.report, report::ReportJson(report_));
       body(*engine_);
     } else {

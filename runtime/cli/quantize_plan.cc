@@ -1,10 +1,10 @@
 #include "runtime/cli/quantize_plan.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <map>
 
 #include "runtime/base/error.h"
+#include "runtime/base/new_file.h"
 #include "runtime/base/printable.h"
 #include "runtime/cli/tokenizer_source.h"
 #include "runtime/model/gguf_keys.h"
@@ -107,18 +107,10 @@ std::vector<std::pair<std::string, std::vector<Weight>>> ByTensor(const proto::M
 // Reads the header back as a model and compares: a key that GGUF lacks, or that this program writes and reads differently,
 // must not become a model that computes something else.
 void CheckHeader(const proto::ModelSpec& spec, const GgufLayout& layout, const std::string& out) {
-  const std::string path = out + ".header";
-  NewFile file(path, layout.header.size());
+  NewFile file(out + ".header", layout.header.size());
   file.Write(layout.header.data(), layout.header.size());
-  file.Finish();
-  std::string differences;
-  try {
-    differences = SpecDifferences(spec, BuildModelSpec(OpenCheckpoint(path, Data::kMayBeAbsent)));
-  } catch (...) {
-    std::remove(path.c_str());
-    throw;
-  }
-  std::remove(path.c_str());
+  const std::string differences =
+      SpecDifferences(spec, BuildModelSpec(OpenCheckpoint(file.part(), Data::kMayBeAbsent)));
   if (!differences.empty())
     Fail(ErrorCode::kBadInput, "{}: a GGUF file of family {} cannot say what this directory says: {}",
          spec.name(), spec.family(), differences);

@@ -7,11 +7,12 @@
 #include <optional>
 #include <vector>
 
-#include "runtime/base/error.h"
+#include "runtime/base/current_error.h"
 #include "runtime/base/file.h"
 #include "runtime/base/log.h"
 #include "runtime/cli/collectives_file.h"
 #include "runtime/cli/same_start.h"
+#include "runtime/comm/shm_region.h"
 
 namespace onecopy::cli {
 namespace {
@@ -49,8 +50,8 @@ void OnFirstRank(comm::Communicator& comm, const char* stage, const std::functio
   if (comm.rank() == 0) {
     try {
       body();
-    } catch (const Error& e) {
-      error = e;
+    } catch (...) {
+      error = CurrentError(stage);
     }
   }
   comm.Agree(stage, error ? &*error : nullptr);
@@ -113,13 +114,12 @@ int RunAsRank(const CommWish& comm_wish, const std::function<void(comm::Communic
     if (!comm) comm::AbortMpi(Exit(e.code()));  // others may still wait in the making of theirs
     comm.reset();
     return Exit(e.code());
-  } catch (const std::bad_alloc&) {
-    log::error("out of memory; use fewer ranks on this node, a smaller --context or model");
-    comm::AbortMpi(Exit(ErrorCode::kNoMemory));
-  } catch (const std::exception& e) {
-    if (comm) comm->Abandon(e.what());
-    log::error("{}; this is a bug in onecopy, please report it", e.what());
-    comm::AbortMpi(Exit(ErrorCode::kInternal));
+  } catch (...) {
+    const Error error = CurrentError("running on host " + comm::HostName());
+    // The others may have no memory either, and their code would then be the job's.
+    if (comm && error.code() == ErrorCode::kInternal) comm->Abandon(error.what());
+    log::error("{}", error.what());
+    comm::AbortMpi(Exit(error.code()));
   }
 }
 

@@ -8,7 +8,7 @@
 
 #include "proto/plan.pb.h"
 #include "runtime/base/check.h"
-#include "runtime/base/error.h"
+#include "runtime/base/current_error.h"
 #include "runtime/base/printable.h"
 #include "runtime/shard/assemble.h"
 #include "runtime/shard/source.h"
@@ -40,9 +40,10 @@ WeightRows::Buffer WeightRows::Allocate(uint64_t bytes) {
   return Buffer(buffer);
 }
 
-WeightRows::WeightRows(const proto::ModelSpec& spec, const exec::ThreadTeam& team)
+WeightRows::WeightRows(const proto::ModelSpec& spec, const std::vector<FileStamp>& stamps,
+                       const exec::ThreadTeam& team)
     : spec_(spec), team_(team), files_(spec) {
-  if (const std::string missing = files_.Open(); !missing.empty())
+  if (const std::string missing = files_.Open(&stamps); !missing.empty())
     Fail(ErrorCode::kBadInput, "{}: no such file", missing);
   for (int t = 0; t < team.size(); ++t) scratch_.push_back(Allocate(shard::ModelFiles::ScratchBytes()));
 }
@@ -60,9 +61,9 @@ const uint8_t* WeightRows::ReadBlock(const shard::ReadBlock& block) {
   team_.For(chunks.size(), [&](size_t i, int thread) {
     try {
       files_.Read(block, chunks[i], buffer_.get(), scratch_[thread].get());
-    } catch (const Error& e) {
+    } catch (...) {  // nothing may leave a parallel region
       const std::lock_guard lock(mutex);
-      error = e;
+      error = CurrentError("reading the model's files");
     }
   });
   if (error) throw Error(*error);

@@ -15,13 +15,16 @@ namespace onecopy::cli {
 
 class WeightRows {
  public:
-  // spec: its files; it and the team outlive this. Errors: as shard::ModelFiles::Open.
-  WeightRows(const proto::ModelSpec& spec, const exec::ThreadTeam& team);
+  // spec: its files, of which `stamps` says what they were; it and the team outlive this. Errors: as shard::ModelFiles::Open.
+  WeightRows(const proto::ModelSpec& spec, const std::vector<FileStamp>& stamps,
+             const exec::ThreadTeam& team);
 
   // use(rows, n, row_bytes): all rows of the weight, some at a time, expert after expert, row after row; between them may be
   // gaps. Lines of the weight's tensors are rows (shard/source.h). Errors: kBadInput naming file and tensor.
   using Use = std::function<void(const uint8_t* rows, uint32_t n, uint64_t row_bytes)>;
   void Read(const proto::Weight& weight, const Use& use);
+  // Errors: as shard::ModelFiles::RequireUnchanged.
+  void RequireUnchanged() const { files_.RequireUnchanged(); }
 
  private:
   struct Free {

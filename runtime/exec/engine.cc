@@ -28,7 +28,7 @@ Engine::Engine(const RankGroups& groups, const proto::ModelSpec& spec, const pro
       lengths_(options.slots()) {}
 
 Engine::~Engine() {
-  if (comm_.rank() != 0 || comm_.size() == 1 || failed_) return;
+  if (!leads_ || comm_.size() == 1 || failed_) return;
   try {
     proto::Control control;
     control.set_shutdown(true);

@@ -31,6 +31,9 @@ class Engine {
          numa::ArenaSource* memory, const proto::EngineOptions& options);
   ~Engine();
 
+  // Rank 0, before anything else: from here on the other ranks Serve(), until this is destroyed.
+  void Lead() { leads_ = true; }
+
   // Rank 0: runs one step of tokens of any sequences: prefill chunks, decoded tokens, side by side. Tokens of one slot
   // ascend in position, with forward_only() one by one. Returns the logits of step.logit_rows, [rows][vocab], valid until the next call.
   // Errors: kUsage for a token id, slot or position out of range, or where the cache is full; nothing was run then.
@@ -90,6 +93,7 @@ class Engine {
   RecurrentState states_;
   Decoder decoder_;
   std::vector<uint32_t> lengths_;  // by slot, on rank 0
+  bool leads_ = false;
   bool failed_ = false;
   std::function<void(const Decoder&)> observer_;
   std::vector<float> logits_;

@@ -16,7 +16,7 @@ namespace onecopy::exec {
 class ThreadTeam {
  public:
   // Pins thread i to cpus[i] where cpus is not empty (then it has `threads` entries).
-  // Errors: as numa::PinThread.
+  // Errors: as numa::PinThread; std::system_error or bad_alloc where the system has not so many threads.
   explicit ThreadTeam(int threads, const std::vector<int>& cpus = {});
 
   int size() const { return threads_; }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/types.h"
+#include "runtime/base/file_stamp.h"
 
 namespace onecopy {
 
@@ -34,9 +35,10 @@ enum class Data { kRequired, kMayBeAbsent };
 struct Checkpoint {  // NOLINT(bugprone-exception-escape): moving a json only asserts
   std::string path;  // as given
   CheckpointFormat format = CheckpointFormat::kGguf;
-  std::vector<std::string> files;    // weight files
-  std::vector<uint64_t> file_bytes;  // as the headers say, for a file without data
-  bool data_absent = false;          // at least one weight file ends with its headers
+  std::vector<std::string> files;      // weight files
+  std::vector<uint64_t> file_bytes;    // as the headers say, for a file without data
+  std::vector<FileStamp> file_stamps;  // before the headers were read
+  bool data_absent = false;            // at least one weight file ends with its headers
   // GGUF: every key of the (first) file as it is spelled, "qwen3moe.block_count": 48. Integers, floats,
   // strings, bools and arrays of them keep their kind. Hugging Face: the content of config.json.
   nlohmann::json metadata;

@@ -173,6 +173,7 @@ GgufFile ReadGgufFile(const std::string& path, Data data) {
   const Counts counts = ReadFixedHeader(file);
   GgufFile gguf;
   gguf.bytes = file.size();
+  gguf.stamp = file.stamp();
   gguf.metadata = ReadGgufMetadata(file, counts.keys);
   const uint64_t alignment = Alignment(file, gguf.metadata);
   file.Require(counts.tensors, kMinTensorBytes, "tensors");

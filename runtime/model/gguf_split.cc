@@ -61,6 +61,7 @@ void Append(Checkpoint* checkpoint, const std::string& path, GgufFile part) {
   const auto file = static_cast<uint32_t>(checkpoint->files.size());
   checkpoint->files.push_back(path);
   checkpoint->file_bytes.push_back(part.bytes);
+  checkpoint->file_stamps.push_back(part.stamp);
   checkpoint->data_absent |= part.data_absent;
   for (TensorInfo& tensor : part.tensors) {
     tensor.file = file;

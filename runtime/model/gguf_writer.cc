@@ -1,14 +1,7 @@
 #include "runtime/model/gguf_writer.h"
 
-#include <fcntl.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <utility>
 
 #include "runtime/base/check.h"
@@ -166,57 +159,6 @@ GgufLayout LayOutGguf(const GgufPairs& pairs, std::vector<GgufOutputTensor> tens
   layout.file_bytes = layout.header.size() + in_data;
   layout.tensors = std::move(tensors);
   return layout;
-}
-
-NewFile::NewFile(std::string path, uint64_t bytes) : path_(std::move(path)), part_(path_ + ".part") {
-  fd_ = open(part_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd_ < 0) Fail(ErrorCode::kBadInput, "{}: cannot be created: {}", part_, std::strerror(errno));
-  struct statvfs file_system;
-  if (fstatvfs(fd_, &file_system) != 0) return;
-  const uint64_t free_bytes = uint64_t{file_system.f_bavail} * file_system.f_frsize;
-  if (free_bytes >= bytes) return;
-  close(fd_);  // the destructor does not run
-  unlink(part_.c_str());
-  Fail(ErrorCode::kBadInput,
-       "{}: {} bytes are needed, but its file system has only {} free; make room or write elsewhere", path_,
-       bytes, free_bytes);
-}
-
-NewFile::~NewFile() {
-  if (fd_ < 0) return;
-  close(fd_);
-  unlink(part_.c_str());
-}
-
-void NewFile::FailToWrite(int error) const {
-  Fail(ErrorCode::kBadInput, "{}: cannot be written at byte {}: {}; what was written is removed", part_,
-       written_, std::strerror(error));
-}
-
-void NewFile::Write(const void* data, uint64_t bytes) {
-  const char* from = static_cast<const char*>(data);
-  while (bytes > 0) {
-    const ssize_t n = write(fd_, from, bytes);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) FailToWrite(errno);
-    from += n;
-    written_ += static_cast<uint64_t>(n);
-    bytes -= static_cast<uint64_t>(n);
-  }
-}
-
-void NewFile::PadTo(uint64_t offset) {
-  ONECOPY_CHECK(offset >= written_);
-  const std::string zeros(offset - written_, '\0');
-  Write(zeros.data(), zeros.size());
-}
-
-void NewFile::Finish() {
-  if (fsync(fd_) != 0) FailToWrite(errno);
-  if (std::rename(part_.c_str(), path_.c_str()) != 0)
-    Fail(ErrorCode::kBadInput, "{}: cannot be put in place of {}: {}", part_, path_, std::strerror(errno));
-  close(fd_);
-  fd_ = -1;
 }
 
 }  // namespace onecopy

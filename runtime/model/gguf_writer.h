@@ -1,5 +1,4 @@
-// Writes a GGUF file, version 3: its header, from metadata that another file has or that is given as JSON, and the file
-// itself. Source: GGUF specification v3 (ggml docs/gguf.md).
+// Writes a GGUF file, version 3: its header, from metadata that another file has or that is given as JSON. Source: GGUF specification v3 (ggml docs/gguf.md).
 #pragma once
 
 #include <cstdint>
@@ -39,28 +38,5 @@ struct GgufLayout {
 
 // Fills in bytes and offsets of tensors.
 GgufLayout LayOutGguf(const GgufPairs& pairs, std::vector<GgufOutputTensor> tensors);
-
-// A file that appears under its name only when it is complete: written in order to path.part, then renamed. What was written
-// is removed when it is not finished. Not thread-safe.
-class NewFile {
- public:
-  // Errors: kBadInput where it cannot be created, or the file system has less than `bytes` free.
-  NewFile(std::string path, uint64_t bytes);
-  ~NewFile();
-  NewFile(const NewFile&) = delete;
-  NewFile& operator=(const NewFile&) = delete;
-
-  // Errors: kBadInput with the reason, as that the disk is full.
-  void Write(const void* data, uint64_t bytes);
-  void PadTo(uint64_t offset);  // zeros
-  void Finish();                // all on disk and in its place
-
- private:
-  [[noreturn]] void FailToWrite(int error) const;
-
-  const std::string path_, part_;
-  int fd_ = -1;
-  uint64_t written_ = 0;
-};
 
 }  // namespace onecopy

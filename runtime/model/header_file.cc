@@ -37,7 +37,7 @@ HeaderFile::HeaderFile(std::string path, uint64_t max_header_bytes)
     close(fd_);  // the destructor does not run
     Fail(ErrorCode::kBadInput, "{}: expected a regular file, found {}", path_, reason);
   }
-  size_ = static_cast<uint64_t>(status.st_size);
+  stamp_ = StampOf(status);
 }
 
 HeaderFile::~HeaderFile() {
@@ -93,7 +93,7 @@ void HeaderFile::Fill() {
   } while (got < 0 && errno == EINTR);
   if (got < 0) Reject("cannot be read at byte {}: {}", offset_, std::strerror(errno));
   if (got == 0)
-    Reject("the file became shorter while it was read: {} bytes expected, {} found", size_, offset_);
+    Reject("the file became shorter while it was read: {} bytes expected, {} found", size(), offset_);
   buffer_.resize(static_cast<size_t>(got));
   buffer_begin_ = offset_;
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "runtime/base/error.h"
+#include "runtime/base/file_stamp.h"
 
 namespace onecopy {
 
@@ -24,9 +25,10 @@ class HeaderFile {
   HeaderFile& operator=(const HeaderFile&) = delete;
 
   const std::string& path() const { return path_; }
-  uint64_t size() const { return size_; }      // of the file, when it was opened
+  uint64_t size() const { return stamp_.bytes; }  // of the file, when it was opened
+  const FileStamp& stamp() const { return stamp_; }
   uint64_t offset() const { return offset_; }  // of the next byte to read
-  uint64_t Remaining() const { return size_ - offset_; }
+  uint64_t Remaining() const { return size() - offset_; }
 
   // Names what is being read, for messages: "metadata key \"x\"".
   void SetContext(std::string context) { context_ = std::move(context); }
@@ -59,7 +61,7 @@ class HeaderFile {
   std::string path_;
   std::string context_;
   int fd_ = -1;
-  uint64_t size_ = 0;
+  FileStamp stamp_;
   uint64_t max_header_bytes_;
   uint64_t offset_ = 0;
   std::vector<char> buffer_;  // file bytes [buffer_begin_, buffer_begin_ + buffer_.size())

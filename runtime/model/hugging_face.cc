@@ -72,6 +72,7 @@ void AppendFile(Checkpoint* checkpoint, const std::string& path, Data data) {
   const auto file = static_cast<uint32_t>(checkpoint->files.size());
   checkpoint->files.push_back(path);
   checkpoint->file_bytes.push_back(shard.bytes);
+  checkpoint->file_stamps.push_back(shard.stamp);
   checkpoint->data_absent |= shard.data_absent;
   for (TensorInfo& tensor : shard.tensors) {
     tensor.file = file;

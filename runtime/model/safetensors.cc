@@ -258,6 +258,7 @@ SafetensorsFile ReadSafetensorsFile(const std::string& path, Data data) {
   }
   PlaceTensors(file, data_begin, data_bytes, &result.tensors);
   result.bytes = data_begin + data_bytes;
+  result.stamp = file.stamp();
   return result;
 }
 

@@ -14,7 +14,8 @@ namespace onecopy {
 inline constexpr uint64_t kMaxSafetensorsHeaderBytes = 100'000'000;  // the reference reader's limit
 
 struct SafetensorsFile {
-  uint64_t bytes = 0;               // of the file; without data, as the header says
+  uint64_t bytes = 0;  // of the file; without data, as the header says
+  FileStamp stamp;
   bool data_absent = false;         // it ends with its header
   std::vector<TensorInfo> tensors;  // by offset; file = 0
 };

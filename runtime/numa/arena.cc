@@ -158,8 +158,9 @@ void Arena::BindExtents() {
       if (mbind(at, extent.bytes, MPOL_BIND, mask.words.data(), mask.max_node(), 0) != 0) {
         const int error = errno;
         if (!RefusalIsHarmless(error, extent.node))
-          Fail(ErrorCode::kCommunication, "{}: cannot bind {} bytes to node {}: mbind: {}", purpose_,
-               extent.bytes, extent.node, Explain(error, extent.node));
+          Fail(error == ENOMEM ? ErrorCode::kNoMemory : ErrorCode::kCommunication,
+               "{}: cannot bind {} bytes to node {}: mbind: {}", purpose_, extent.bytes, extent.node,
+               Explain(error, extent.node));
       }
     }
     at += extent.bytes;

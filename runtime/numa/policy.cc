@@ -46,6 +46,12 @@ std::string Explain(int error, int node) {
           "{}; node {} is not one of the nodes with memory that this process may use (those with memory: "
           "{}; allowed: Mems_allowed_list in /proc/self/status)",
           reason, node, FormatIdList(MemoryNodes()));
+    case ENOMEM:
+      return fmt::format(
+          "{}; free memory on node {}, raise the limits of this process (ulimit -v, its cgroup, "
+          "vm.max_map_count), or use a "
+          "smaller model or --context",
+          reason, node);
     default:
       return reason;
   }

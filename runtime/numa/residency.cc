@@ -70,7 +70,8 @@ void QueryBatch(const std::vector<void*>& pages, uint64_t page_bytes, Residency*
     CountByMincore(pages, page_bytes, nodes[0], out);
     return;
   }
-  Fail(ErrorCode::kInternal, "residency audit: move_pages: {}", Explain(error, nodes.empty() ? 0 : nodes[0]));
+  Fail(error == ENOMEM ? ErrorCode::kNoMemory : ErrorCode::kCommunication, "residency audit: move_pages: {}",
+       Explain(error, nodes.empty() ? 0 : nodes[0]));
 }
 
 // AnonHugePages, and pages of a pool, of the mappings that overlap [begin, end). smaps counts per mapping, not per

@@ -11,7 +11,7 @@
 #include <set>
 #include <thread>
 
-#include "runtime/base/error.h"
+#include "runtime/base/current_error.h"
 #include "runtime/base/sizes.h"
 #include "runtime/numa/arena.h"
 #include "runtime/numa/binding.h"
@@ -102,9 +102,15 @@ class Meter {
         everyone.arrive_and_wait();
       }
     };
-    std::vector<std::thread> threads;
-    for (size_t w = 0; w < workers.size(); ++w) threads.emplace_back(work, w);
-    for (std::thread& thread : threads) thread.join();
+    std::vector<std::jthread> threads;
+    try {
+      while (threads.size() < workers.size()) threads.emplace_back(work, threads.size());
+    } catch (...) {
+      const size_t begun = threads.size();
+      errors[begun] = CurrentError("measuring the nodes' memory").what();
+      for (size_t w = begun; w < workers.size(); ++w) everyone.arrive_and_drop();
+    }
+    threads.clear();  // joins them
     for (const std::string& error : errors)
       if (!error.empty()) throw Error(ErrorCode::kCommunication, error);
     std::vector<double> rates(jobs.size());
@@ -123,13 +129,13 @@ class Meter {
            FormatBytes(topology_.Find(node)->free_bytes));
     numa::Arena arena("doctor's measurement", bytes, topology_.sysfs_numa ? node : -1);
     const std::vector<int> cpus = numa::CpuIds(place.cpus, /*smt=*/false);
-    std::vector<std::thread> threads;
+    std::vector<std::jthread> threads;
     for (size_t c = 0; c < cpus.size(); ++c)
       threads.emplace_back([&, c] {
         const size_t begin = arena.bytes() / cpus.size() * c, end = arena.bytes() / cpus.size() * (c + 1);
         std::memset(arena.data() + begin, 1, end - begin);
       });
-    for (std::thread& thread : threads) thread.join();
+    threads.clear();  // joins them
     return buffers_.emplace(node, std::move(arena)).first->second;
   }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <exception>
 #include <optional>
 #include <vector>
 
@@ -41,13 +42,19 @@ uint64_t BlockBytes(const proto::ModelSpec& spec, size_t most_ranks_on_host) {
 ReaderThreads MakeReaderThreads() {
   std::vector<int> cpus;
   int threads = 1;
+  std::exception_ptr failure;
 #pragma omp parallel
 #pragma omp critical(onecopy_reader_threads)
   {
     threads = omp_get_num_threads();
-    const std::vector<int> mine = numa::CurrentCpus();
-    cpus.insert(cpus.end(), mine.begin(), mine.end());
+    try {  // nothing may leave a parallel region
+      const std::vector<int> mine = numa::CurrentCpus();
+      cpus.insert(cpus.end(), mine.begin(), mine.end());
+    } catch (...) {
+      failure = std::current_exception();
+    }
   }
+  if (failure) std::rethrow_exception(failure);
   std::sort(cpus.begin(), cpus.end());
   cpus.erase(std::unique(cpus.begin(), cpus.end()), cpus.end());
   return {std::clamp(threads, 4, 16), cpus};
@@ -168,7 +175,7 @@ class Load {
     std::string missing;
     std::optional<Error> error;
     try {
-      missing = files_.Open();
+      missing = files_.Open(options_.stamps);
       if (!missing.empty() && !options_.distribute)
         Fail(ErrorCode::kBadInput,
              "{} does not exist on this host; every host needs the model at this path, or --distribute to "
@@ -183,10 +190,13 @@ class Load {
   }
 
   void MakeLists(const proto::ShardPlan& plan, int plan_rank) {
-    std::vector<uint8_t> said(sizeof(plan_rank) + 1);
+    std::vector<uint8_t> said(sizeof(plan_rank));
     std::memcpy(said.data(), &plan_rank, sizeof(plan_rank));
-    said.back() = has_files_ ? 1 : 0;
+    const std::vector<FileStamp> stamps = has_files_ ? files_.Stamps() : std::vector<FileStamp>();
+    const auto* bytes = reinterpret_cast<const uint8_t*>(stamps.data());
+    said.insert(said.end(), bytes, bytes + stamps.size() * sizeof(FileStamp));
     const auto all = comm_.AllGatherBytes(said);
+    RequireSameFiles(all);
     size_t most = 1;
     for (const auto& ranks : comm_.hosts()) most = std::max(most, ranks.size());
     block_bytes_ = BlockBytes(spec_, most);
@@ -197,7 +207,7 @@ class Load {
       for (const int rank : ranks) {
         plan_ranks.emplace_back();
         std::memcpy(&plan_ranks.back(), all[rank].data(), sizeof(int));
-        host.has_files &= all[rank].back() != 0;
+        host.has_files &= all[rank].size() > sizeof(int);
       }
       std::sort(plan_ranks.begin(), plan_ranks.end());
       plan_ranks.erase(std::unique(plan_ranks.begin(), plan_ranks.end()), plan_ranks.end());
@@ -215,6 +225,26 @@ class Load {
     staging_ = comm_.AllocateShared(kBuffers * buffer_bytes());
     if (mine_->has_files) return;
     sender_ = Senders()[comm_.rank()];
+  }
+
+  // all: by rank, its rank in the plan and the stamps of its files, where it has them. Ranks of a host that do not have the
+  // same ones found different files under one name. Hosts may have copies.
+  void RequireSameFiles(const std::vector<std::vector<uint8_t>>& all) const {
+    for (const auto& ranks : comm_.hosts()) {
+      const std::vector<uint8_t>* first = nullptr;
+      for (const int rank : ranks) {
+        if (all[rank].size() <= sizeof(int)) continue;
+        if (first == nullptr) first = &all[rank];
+        if (std::equal(first->begin() + sizeof(int), first->end(), all[rank].begin() + sizeof(int),
+                       all[rank].end()))
+          continue;
+        Fail(ErrorCode::kBadInput,
+             "the model's files, beginning with {}, were replaced while the ranks opened them; start again "
+             "when they are "
+             "complete",
+             spec_.files(0));
+      }
+    }
   }
 
   std::vector<int> Senders() const {
@@ -308,6 +338,13 @@ class Load {
   }
 
   void End() {
+    std::optional<Error> changed;
+    try {
+      if (has_files_) files_.RequireUnchanged();
+    } catch (const Error& e) {
+      changed = e;
+    }
+    comm_.Agree("reading the weights", changed ? &*changed : nullptr);
     files_.DropCache();
     // Give the staging memory back now; the buffer itself lives as long as the communicator.
     (void)madvise(staging_.part[me_], staging_.bytes_per_rank, MADV_REMOVE);

@@ -7,7 +7,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <vector>
 
+#include "runtime/base/file_stamp.h"
 #include "runtime/comm/communicator.h"
 #include "runtime/shard/weight_store.h"
 
@@ -22,6 +24,8 @@ struct LoadStats {
 struct LoadOptions {
   // Hosts without the files get their part from those that have them; otherwise that is an error.
   bool distribute = false;
+  // On rank 0, which has read their headers: what the files were then. Null elsewhere.
+  const std::vector<FileStamp>* stamps = nullptr;
   // Called on rank 0 only, from the loading thread, with bytes done and bytes in all: what its host loads, then what
   // this rank sends.
   std::function<void(uint64_t done, uint64_t total)> progress = nullptr;
@@ -32,8 +36,8 @@ inline constexpr uint64_t kStagingBytes = 64ull << 20;
 
 // Collective over all ranks, on the thread that owns comm; store is this rank's, and holds what plan_rank of the plan
 // owns (the rank itself, unless every rank holds a copy). Uses OpenMP's threads to pack, and 4 to 16 of its own to read.
-// Errors, on every rank: kBadInput where a host lacks a file, or one cannot be read or is not as long as when its headers
-// were read.
+// Errors, on every rank: kBadInput where a host lacks a file, or one cannot be read, or is not what it was when its headers
+// were read, or is written to or replaced meanwhile.
 LoadStats LoadWeights(comm::Communicator& comm, const proto::ModelSpec& spec, const proto::ShardPlan& plan,
                       const WeightStore& store, int plan_rank, const LoadOptions& options = {});
 

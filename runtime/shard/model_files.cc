@@ -24,6 +24,11 @@ uint32_t RunsInChunk(const FilePiece& piece) {
   return static_cast<uint32_t>(std::max<uint64_t>(1, kChunkBytes / (with_gaps ? piece.stride : piece.bytes)));
 }
 
+[[noreturn]] void FailAsChanged(const std::string& path) {
+  Fail(ErrorCode::kBadInput,
+       "{} was written to or replaced while it was read; start again when it is complete", path);
+}
+
 }  // namespace
 
 std::vector<ReadChunk> ChunksOf(const ReadBlock& block) {
@@ -44,7 +49,7 @@ std::vector<ReadChunk> ChunksOf(const ReadBlock& block) {
   return chunks;
 }
 
-std::string ModelFiles::Open() {
+std::string ModelFiles::Open(const std::vector<FileStamp>* stamps) {
   for (int f = 0; f < spec_.files_size(); ++f) {
     const std::string& path = spec_.files(f);
     files_.push_back(std::make_unique<FileReader>(path));
@@ -54,8 +59,20 @@ std::string ModelFiles::Open() {
            "{} has {} bytes, but had {} when rank 0 read its headers; it must be the same on every host, and "
            "not change while it is loaded",
            path, files_.back()->bytes(), spec_.file_bytes(f));
+    if (stamps != nullptr && files_.back()->stamp() != stamps->at(f)) FailAsChanged(path);
   }
   return "";
+}
+
+std::vector<FileStamp> ModelFiles::Stamps() const {
+  std::vector<FileStamp> stamps;
+  for (const auto& file : files_) stamps.push_back(file->stamp());
+  return stamps;
+}
+
+void ModelFiles::RequireUnchanged() const {
+  for (const auto& file : files_)
+    if (!file->Unchanged()) FailAsChanged(file->path());
 }
 
 void ModelFiles::Read(const ReadBlock& block, const ReadChunk& chunk, uint8_t* buffer,

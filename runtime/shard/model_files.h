@@ -44,9 +44,14 @@ class ModelFiles {
   // spec must outlive this.
   explicit ModelFiles(const proto::ModelSpec& spec) : spec_(spec) {}
 
-  // Opens all; returns the path of the first that does not exist here, or an empty string. Errors: kBadInput where one
-  // cannot be opened for another reason, or is not as long as when its headers were read.
-  std::string Open();
+  // Opens all; returns the path of the first that does not exist here, or an empty string. stamps: what the files were when
+  // their headers were read, where that is known here; else null. Errors: kBadInput where one cannot be opened for another
+  // reason, or is not as long as when its headers were read, or not that file any more.
+  std::string Open(const std::vector<FileStamp>* stamps);
+  // Of the files that are open, in order.
+  std::vector<FileStamp> Stamps() const;
+  // Errors: kBadInput naming a file that somebody has written to since it was opened.
+  void RequireUnchanged() const;
 
   // One of ChunksOf(block), to its place in `buffer`: FileReader::BufferBytes(block.bytes), at a multiple of kAlign.
   // scratch: of ScratchBytes(), at a multiple of kAlign, this thread's own. Errors: as FileReader::Read.

@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <exception>
+#include <utility>
 
 namespace onecopy::shard {
 
@@ -44,9 +45,11 @@ void PackCrew::Run(size_t n, const std::function<void(size_t)>& task, const std:
     if (first) first();
   } catch (...) {
     finish();
+    failure_ = nullptr;
     throw;
   }
   finish();
+  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
 void PackCrew::Serve() {
@@ -71,7 +74,12 @@ void PackCrew::Stop() {
 }
 
 void PackCrew::TakeTasks() {
-  for (size_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < n_;) (*task_)(i);
+  try {
+    for (size_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < n_;) (*task_)(i);
+  } catch (...) {  // nothing may leave a parallel region, nor this thread's part while others still work
+    const std::lock_guard lock(mutex_);
+    if (!failure_) failure_ = std::current_exception();
+  }
 }
 
 }  // namespace onecopy::shard

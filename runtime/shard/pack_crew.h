@@ -6,6 +6,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
+#include <exception>
 #include <functional>
 #include <mutex>
 
@@ -16,8 +17,8 @@ class PackCrew {
   // lead(crew) on this thread, while the team's other threads serve the crew. Throws what lead throws.
   static void With(const std::function<void(PackCrew&)>& lead);
 
-  // For lead: task(0) … task(n - 1) on all threads, in any order; returns when all are done. Tasks must not throw.
-  // `first` is run before this thread takes part.
+  // For lead: task(0) … task(n - 1) on all threads, in any order; returns when all are done. `first` is run before this
+  // thread takes part. Throws, after that, what `first` or one of the tasks threw; then some tasks may be left out.
   void Run(size_t n, const std::function<void(size_t)>& task, const std::function<void()>& first = nullptr);
 
  private:
@@ -28,7 +29,8 @@ class PackCrew {
   std::mutex mutex_;
   std::condition_variable begun_, ended_;
   bool stop_ = false;
-  size_t busy_ = 0;  // threads within the batch; guarded by mutex_
+  size_t busy_ = 0;             // threads within the batch; guarded by mutex_
+  std::exception_ptr failure_;  // of a task of the batch; guarded by mutex_
   std::atomic<size_t> next_ = 0;
   size_t n_ = 0;
   const std::function<void(size_t)>* task_ = nullptr;

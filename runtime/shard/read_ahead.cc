@@ -3,19 +3,30 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <new>
 #include <utility>
 
+#include "runtime/base/current_error.h"
 #include "runtime/numa/binding.h"
 
 namespace onecopy::shard {
+namespace {
+
+constexpr char kReading[] = "reading the model's files";
+
+}  // namespace
 
 ReadAhead::ReadAhead(const ModelFiles& files, std::vector<const ReadBlock*> blocks,
                      std::vector<uint8_t*> buffers, const ReaderThreads& readers)
     : files_(files), blocks_(std::move(blocks)), buffers_(std::move(buffers)), left_(buffers_.size()) {
   const bool anything =
       std::any_of(blocks_.begin(), blocks_.end(), [](const auto* b) { return b != nullptr; });
-  for (int t = 0; anything && t < readers.threads; ++t)
-    threads_.emplace_back([this, cpus = readers.cpus] { Work(cpus); });
+  try {
+    for (int t = 0; anything && t < readers.threads; ++t)
+      threads_.emplace_back([this, cpus = readers.cpus] { Work(cpus); });
+  } catch (...) {  // those that have been started are joined by the destructor
+    Stop(CurrentError(kReading));
+  }
 }
 
 ReadAhead::~ReadAhead() {
@@ -58,9 +69,9 @@ void ReadAhead::Work(const std::vector<int>& cpus) {
       static_cast<uint8_t*>(std::aligned_alloc(FileReader::kAlign, ModelFiles::ScratchBytes())), std::free);
   size_t block;
   ReadChunk chunk;
-  std::unique_lock lock(mutex_);
   try {
-    if (!scratch) throw Error(ErrorCode::kNoMemory, "no memory for a buffer to read the model's files with");
+    std::unique_lock lock(mutex_);
+    if (!scratch) throw std::bad_alloc();
     if (!cpus.empty()) numa::LetThreadRunOn(cpus);
     while (NextChunk(&lock, &block, &chunk)) {
       lock.unlock();
@@ -68,12 +79,18 @@ void ReadAhead::Work(const std::vector<int>& cpus) {
       lock.lock();
       if (--left_[block % buffers_.size()] == 0) read_.notify_all();
     }
-  } catch (const Error& e) {
-    if (!lock.owns_lock()) lock.lock();
-    if (!error_) error_ = e;
-    read_.notify_all();
-    readable_.notify_all();
+  } catch (...) {  // nothing may leave a thread
+    Stop(CurrentError(kReading));
   }
+}
+
+void ReadAhead::Stop(const Error& error) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!error_) error_ = error;
+  }
+  read_.notify_all();
+  readable_.notify_all();
 }
 
 void ReadAhead::Wait(size_t i) {

@@ -39,6 +39,7 @@ class ReadAhead {
 
  private:
   void Work(const std::vector<int>& cpus);
+  void Stop(const Error& error);
   bool NextChunk(std::unique_lock<std::mutex>* lock, size_t* block, ReadChunk* chunk);
 
   const ModelFiles& files_;

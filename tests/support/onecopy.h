@@ -3,7 +3,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -49,6 +51,12 @@ class TempFile {
   TempFile(const TempFile&) = delete;
   TempFile& operator=(const TempFile&) = delete;
   const std::string& path() const { return path_; }
+  // How many files have a name that begins with this one's: it, and those under which programs write it.
+  ptrdiff_t NumFiles() const {
+    const std::filesystem::directory_iterator folder(std::filesystem::path(path_).parent_path());
+    return std::count_if(begin(folder), end(folder),
+                         [&](const auto& entry) { return entry.path().string().rfind(path_, 0) == 0; });
+  }
   std::string Read() const {
     std::ifstream file(path_, std::ios::binary);
     return std::string(std::istreambuf_iterator<char>(file), {});

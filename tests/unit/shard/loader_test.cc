@@ -123,6 +123,42 @@ TEST(Loader, AFileThatShrankIsNamedOnEveryRank) {
   std::filesystem::remove(copy);
 }
 
+// The content is as it was: it is the change that tells.
+TEST(Loader, AFileThatIsReplacedOrWrittenToIsNamedOnEveryRank) {
+  namespace fs = std::filesystem;
+  const std::string copy = ::testing::TempDir() + "/changed-" + std::to_string(getpid()) + ".gguf";
+  enum class When { kBeforeItIsOpened, kWhileItIsOpened, kWhileItIsRead };
+  for (const When when : {When::kBeforeItIsOpened, When::kWhileItIsOpened, When::kWhileItIsRead}) {
+    fs::copy_file(kLoadedModels[2], copy, fs::copy_options::overwrite_existing);
+    fs::copy_file(kLoadedModels[2], copy + ".new", fs::copy_options::overwrite_existing);
+    const Checkpoint checkpoint = OpenCheckpoint(copy);
+    const proto::ModelSpec spec = BuildModelSpec(checkpoint);
+    std::string error;
+    const auto* table = kernels::SelectTable("", &error);
+    const auto plan = MakeShardPlan(spec, *table, {.ranks = 3, .shares = {}});
+    if (when == When::kBeforeItIsOpened) fs::rename(copy + ".new", copy);
+    const auto errors = test::RunRanks(3, [&](comm::Communicator& comm) {
+      numa::ArenaSource memory;
+      const WeightStore store(spec, plan, *table, comm.rank(), &memory);
+      proto::ModelSpec mine = spec;
+      // Rank 1 finds another file under the same name.
+      if (when == When::kWhileItIsOpened && comm.rank() == 1) mine.set_files(0, copy + ".new");
+      LoadWeights(comm, mine, plan, store, comm.rank(),
+                  {.stamps = comm.rank() == 0 ? &checkpoint.file_stamps : nullptr,
+                   .progress = [&](uint64_t, uint64_t) {
+                     if (when == When::kWhileItIsRead)
+                       std::ofstream(copy, std::ios::in | std::ios::binary) << "GGUF";
+                   }});
+    });
+    for (const std::string& e : errors) {
+      EXPECT_NE(e.find("changed-"), std::string::npos) << e;
+      EXPECT_NE(e.find("replaced while"), std::string::npos) << e;
+    }
+  }
+  fs::remove(copy);
+  fs::remove(copy + ".new");
+}
+
 TEST(Loader, AFileThatIsGoneIsNamedOnEveryRankWithTheOptionThatHelps) {
   const std::string copy = ::testing::TempDir() + "/gone.gguf";
   std::filesystem::copy_file(kLoadedModels[0], copy, std::filesystem::copy_options::overwrite_existing);

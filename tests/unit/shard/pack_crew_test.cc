@@ -4,6 +4,7 @@
 #include <omp.h>
 
 #include <atomic>
+#include <new>
 #include <stdexcept>
 #include <vector>
 
@@ -33,6 +34,25 @@ TEST(PackCrew, FinishesABatchWhoseFirstPartThrows) {
   };
   EXPECT_THROW(PackCrew::With(lead), std::runtime_error);
   EXPECT_EQ(done, 50);
+}
+
+TEST(PackCrew, ATaskThatThrowsIsToldOnceAllThreadsAreThrough) {
+  for (const int threads : {1, 3}) {
+    omp_set_num_threads(threads);
+    std::atomic<int> begun = 0, ended = 0;
+    const auto lead = [&](PackCrew& crew) {
+      const auto task = [&](size_t i) {
+        ++begun;
+        if (i == 5) throw std::bad_alloc();
+        ++ended;
+      };
+      EXPECT_THROW(crew.Run(50, task), std::bad_alloc);
+      EXPECT_EQ(begun, ended + 1);
+      crew.Run(50, [&](size_t) { ++ended; });  // the next batch knows nothing of it
+      EXPECT_GE(ended, 55);
+    };
+    PackCrew::With(lead);
+  }
 }
 
 }  // namespace

@@ -33,7 +33,7 @@ class ReadAheadTest : public ::testing::Test {
       spec_.add_file_bytes(kFileBytes);
     }
     files_ = std::make_unique<ModelFiles>(spec_);
-    EXPECT_EQ(files_->Open(), "");
+    EXPECT_EQ(files_->Open(nullptr), "");
   }
   ~ReadAheadTest() override {
     for (const std::string& path : spec_.files()) std::filesystem::remove(path);

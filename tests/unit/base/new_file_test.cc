@@ -1,0 +1,91 @@
+#include "runtime/base/new_file.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <iterator>
+#include <string>
+
+#include "runtime/base/error.h"
+#include "runtime/base/file.h"
+
+namespace onecopy {
+namespace {
+
+class NewFileTest : public ::testing::Test {
+ protected:
+  NewFileTest() {
+    std::string name = (std::filesystem::temp_directory_path() / "onecopy-new-XXXXXX").string();
+    folder_ = mkdtemp(name.data());
+    path_ = folder_ / "out";
+  }
+  ~NewFileTest() override { std::filesystem::remove_all(folder_); }
+
+  ptrdiff_t Files() const { return std::distance(std::filesystem::directory_iterator(folder_), {}); }
+
+  std::filesystem::path folder_, path_;
+};
+
+TEST_F(NewFileTest, IsThereWholeOrNotAtAll) {
+  WriteFile(path_, "old");
+  {
+    NewFile file(path_, 3);
+    file.Write("half", 4);
+    EXPECT_EQ(ReadTextFile(path_), "old");
+  }
+  EXPECT_EQ(ReadTextFile(path_), "old");
+  EXPECT_EQ(Files(), 1);
+  NewFile file(path_, 3);
+  file.Write("new", 3);
+  file.PadTo(5);
+  file.Finish();
+  EXPECT_EQ(ReadTextFile(path_), std::string("new\0\0", 5));
+  EXPECT_EQ(Files(), 1);
+}
+
+TEST_F(NewFileTest, MoreBytesThanTheFileSystemHasAreRefusedAtOnce) {
+  try {
+    NewFile(path_, uint64_t{1} << 60);
+    FAIL() << "nothing was refused";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kBadInput);
+    EXPECT_NE(std::string(e.what()).find("/out: 1152921504606846976 bytes are needed"), std::string::npos)
+        << e.what();
+  }
+  EXPECT_EQ(Files(), 0);
+}
+
+TEST_F(NewFileTest, ASignalThatEndsTheProcessRemovesWhatIsNotFinished) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    const pid_t child = fork();
+    if (child == 0) {
+      std::signal(signal, SIG_DFL);  // what runs in the background may be told to ignore it
+      NewFile one(path_, 0), other(path_.string() + "2", 0);
+      one.Write("half", 4);
+      raise(signal);
+      _exit(0);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == signal) << status;
+    EXPECT_EQ(Files(), 0) << "signal " << signal;
+  }
+}
+
+TEST_F(NewFileTest, LeavesSignalsAsTheyWere) {
+  const auto handler = [](int) {};
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, handler);
+  std::signal(SIGHUP, SIG_IGN);
+  { const NewFile file(path_, 0); }
+  EXPECT_EQ(std::signal(SIGINT, SIG_DFL), SIG_DFL);
+  EXPECT_EQ(std::signal(SIGTERM, SIG_DFL), static_cast<void (*)(int)>(handler));
+  EXPECT_EQ(std::signal(SIGHUP, SIG_DFL), SIG_IGN);
+}
+
+}  // namespace
+}  // namespace onecopy
