@@ -34,6 +34,12 @@ proto::RunReport TwoRanks() {
   return report;
 }
 
+Service::Options FourAtOnce() {
+  Service::Options options;
+  options.scheduler.max_sequences = 4;
+  return options;
+}
+
 HttpOptions AnyPort() {
   HttpOptions options;
   options.port = 0;
@@ -81,7 +87,7 @@ class ApiTest : public ::testing::Test {
   test::FakeEngine engine_{kApiLimits};
   Metrics metrics_{report_};
   // As the program has it, but after each request rather than each second.
-  Service service_{engine_, tokenizer_.end_of_generation(), {}, metrics_, [this](double seconds) {
+  Service service_{engine_, tokenizer_.end_of_generation(), FourAtOnce(), metrics_, [this](double seconds) {
                      std::vector<proto::RankTimes> times(2);
                      times[1].set_step_seconds(static_cast<double>(++updates_));
                      times[1].set_wait_seconds(static_cast<double>(updates_) / 4);
