@@ -79,6 +79,7 @@ class Communicator {
   // Who shares long local work (copies, sums): team(n, body) calls body(0) … body(n - 1), possibly at once, and returns
   // when all are done. Without one this thread does all.
   using Team = std::function<void(size_t n, const std::function<void(size_t)>& body)>;
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): those that have a use for it keep it
   virtual void SetTeam(Team /*team*/) {}
   // Which algorithm an all-reduce takes from now on, also in parts split off later. The same on all ranks.
   virtual void UseTable(const CollectivesTable& /*table*/) {}

@@ -19,7 +19,8 @@ namespace {
 constexpr size_t kPageBytes = 4096;
 
 uint8_t* AlignToPage(void* at) {
-  return reinterpret_cast<uint8_t*>(RoundUp(reinterpret_cast<uintptr_t>(at), kPageBytes));
+  const auto address = reinterpret_cast<uintptr_t>(at);
+  return static_cast<uint8_t*>(at) + (RoundUp(address, kPageBytes) - address);
 }
 
 }  // namespace

@@ -130,11 +130,11 @@ void GqaAttention::RunBlocks(const Layer& layer) {
   auto* states = layer.sinks == nullptr
                      ? nullptr
                      : block_states_.ReserveAs<kernels::SoftmaxState>(team_.size() * kBlockRows);
-  pages_.resize(team_.size() * 2 * n_pages);
+  pages_.resize(2 * n_pages * team_.size());
   team_.For(blocks_.size(), [&](size_t task, int thread) {
     const Block& b = blocks_[task];
     kernels::AttendBlock block = block_of(b);
-    const void** k_pages = pages_.data() + thread * 2 * n_pages;
+    const void** k_pages = pages_.data() + 2 * n_pages * thread;
     const void** v_pages = k_pages + n_pages;
     const uint32_t slot = layer.step.slots(static_cast<int>(b.begin)), kv_head = groups_[b.group].kv_head;
     const auto first_seen =

@@ -125,7 +125,7 @@ void Decoder::StoreKv(const proto::Step& step, uint32_t layer) {
     const int token = static_cast<int>(t);
     const float* row = kv + t * layout.cols();
     layout.CopyFirst(row, normed.begin * dim, normed.end * dim, keys);
-    if (!k_bias.empty()) c_.table.axpy(1.0f, k_bias.data() + normed.begin * dim, key_floats, keys);
+    if (!k_bias.empty()) c_.table.axpy(1.0f, k_bias.data() + size_t{normed.begin} * dim, key_floats, keys);
     if (over_heads) c_.table.rms_norm(keys, k_norm.data(), c_.spec.rms_norm_eps(), key_floats, keys);
     for (uint32_t h = heads.begin; h < heads.end; ++h) {
       float* head = keys + (h - normed.begin) * head_dim_;
@@ -135,7 +135,7 @@ void Decoder::StoreKv(const proto::Step& step, uint32_t layer) {
       const uint32_t slot = step.slots(token), position = step.positions(token);
       c_.table.store_kv(head, dim, c_.cache.Key(layer, h - heads.begin, slot, position));
       layout.CopySecond(row, h * v_dim, (h + 1) * v_dim, value);
-      if (!v_bias.empty()) c_.table.axpy(1.0f, v_bias.data() + h * v_dim, v_dim, value);
+      if (!v_bias.empty()) c_.table.axpy(1.0f, v_bias.data() + size_t{h} * v_dim, v_dim, value);
       Scale(c_.spec.value_scale(), v_dim, value);
       c_.table.store_kv(value, v_dim, c_.cache.Value(layer, h - heads.begin, slot, position));
     }

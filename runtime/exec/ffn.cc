@@ -103,16 +103,16 @@ void Ffn::GateUp(const Routing& routing, Activations* x) {
   auto* h = h_.As<float>();
   const size_t scratch_size = (most_tokens + 2) * step;  // up, and both biases
   auto* scratch = up_.ReserveAs<float>(team_.size() * scratch_size);
-  y_rows_.resize(team_.size() * 2 * most_tokens);
+  y_rows_.resize(2 * most_tokens * team_.size());
   team_.For(tasks_.size(), [&](size_t i, int thread) {
     const GateUpTask& task = tasks_[i];
     const Expert& e = *task.expert;
     const uint32_t n = e.group->size(), n_rows = task.end - task.begin;
-    float** gate_y = y_rows_.data() + thread * 2 * most_tokens;
+    float** gate_y = y_rows_.data() + 2 * most_tokens * thread;
     float** up_y = gate_y + n;
     for (uint32_t t = 0; t < n; ++t) {
       gate_y[t] = h + e.h_begin + t * e.h_stride + task.begin;
-      up_y[t] = scratch + thread * scratch_size + t * n_rows;
+      up_y[t] = scratch + thread * scratch_size + size_t{t} * n_rows;
     }
     const auto gate = RowSlice(*e.gate, task.begin, task.end), up = RowSlice(*e.up, task.begin, task.end);
     const auto multiply = [&](const kernels::PackedMatrix& w, float** y) {
@@ -184,7 +184,7 @@ void Ffn::Down(const Routing& routing, uint32_t layer, size_t n_tokens, double* 
     double** y = y_sum_rows_.data() + thread * most_tokens;
     for (const Expert& e : experts_) {
       const uint32_t n = e.group->size(), n_rows = end - begin;
-      for (uint32_t t = 0; t < n; ++t) y[t] = scratch + thread * scratch_size + t * n_rows;
+      for (uint32_t t = 0; t < n; ++t) y[t] = scratch + thread * scratch_size + size_t{t} * n_rows;
       const auto down = RowSlice(*e.down, begin, end);
       KernelOf(table_, down, n, prefill_).matmul_sum(down, h_rows_.data() + e.group->begin, y, n, 0, n_rows);
       for (uint32_t t = 0; t < n; ++t)

@@ -51,7 +51,7 @@ StepCounter::StepCounter(const proto::ModelSpec& spec, const proto::ShardPlan& p
       attention_per_position_ += (key + value) * shard::OwnedHeads(plan, l, rank).size();
     // Of a state each element is read, added to and read again.
     const shard::LinearStateShape state = shard::StateShape(spec, plan, l, rank);
-    state_per_token_ += 3 * state.value_heads.size() * state.head_floats;
+    state_per_token_ += uint64_t{3} * state.value_heads.size() * state.head_floats;
     state_bytes_ += state.floats() * sizeof(float);
   }
 }

@@ -32,7 +32,7 @@ enum class CheckpointFormat { kGguf, kHuggingFace };
 // too, as from the first megabytes of a download; enough to plan, not to load.
 enum class Data { kRequired, kMayBeAbsent };
 
-struct Checkpoint {  // NOLINT(bugprone-exception-escape): moving a json only asserts
+struct Checkpoint {
   std::string path;  // as given
   CheckpointFormat format = CheckpointFormat::kGguf;
   std::vector<std::string> files;      // weight files

@@ -20,7 +20,7 @@ inline constexpr uint64_t kMaxGgufKeys = 1ull << 16;
 inline constexpr uint64_t kMaxGgufTensors = 1ull << 20;
 
 // One file; tensors have file = 0.
-struct GgufFile {      // NOLINT(bugprone-exception-escape): moving a json only asserts
+struct GgufFile {
   uint64_t bytes = 0;  // of the file; without data, as the headers say
   FileStamp stamp;
   bool data_absent = false;  // it ends with its headers, or in the padding behind them

@@ -104,7 +104,7 @@ Finding CheckFirmware(const CheckInput& input) {
   if (IsAmd(model)) {
     const std::string mode = AmdMode(per_socket, one_over_all, is_cache_each);
     found += ", as with " + mode;
-    if (mode.find("L3") == 0) found += "; --ranks-per socket is there where fewer, larger ranks are wanted";
+    if (mode.starts_with("L3")) found += "; --ranks-per socket is there where fewer, larger ranks are wanted";
   } else if (IsIntel(model)) {
     found += ", as with " + IntelMode(per_socket, one_over_all);
   }

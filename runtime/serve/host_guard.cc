@@ -20,7 +20,7 @@ std::string NameOf(std::string_view authority) {
     const size_t end = name.find(']');
     return end == std::string::npos ? name : name.substr(1, end - 1);
   }
-  name = name.substr(0, name.find(':'));
+  name.resize(std::min(name.size(), name.find(':')));
   if (name.ends_with('.')) name.pop_back();
   return name;
 }

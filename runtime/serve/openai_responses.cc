@@ -76,17 +76,17 @@ class ResponseAnswer : public Answer {
     response.update(echo_);
     return response;
   }
-  void Send(const char* type, Json fields) {
+  void Send(const char* type, const Json& fields) {
     if (!stream_) return;
     Json event = {{"type", type}, {"sequence_number", number_++}};
     event.update(fields);
     events_.Send("event: " + std::string(type) + "\n" + DataEvent(event));
   }
   // Of the item that is open.
-  void Tell(const char* type, Json fields) {
+  void Tell(const char* type, const Json& fields) {
     Json event = {{"item_id", item_["id"]}, {"output_index", output_.size()}};
     event.update(fields);
-    Send(type, std::move(event));
+    Send(type, event);
   }
   void Begin() {
     if (begun_) return;

@@ -133,7 +133,7 @@ void Int4Codes(const Job& job, uint64_t row, uint32_t c, uint8_t* out) {
   uint8_t bytes[16];
   switch (job.weight.layout()) {
     case Weight::INT4_GPTQ:
-      for (uint32_t j = 0; j < 4; ++j) std::memcpy(bytes + 4 * j, job.codes.Line(c + 8 * j) + 4 * row, 4);
+      for (uint32_t j = 0; j < 4; ++j) std::memcpy(bytes + size_t{4} * j, job.codes.Line(c + 8 * j) + 4 * row, 4);
       return SplitNeighbours(bytes, out);
     case Weight::INT4_AWQ:
       for (uint32_t i = 0; i < 16; ++i)

@@ -40,7 +40,7 @@ class Needs {
         if (cols.empty()) break;
         need.rows = {all};
         const uint32_t step = ReadBlockCols(w);
-        const uint64_t first = kernels::RowBytes(info, cols.front().begin / step * step);
+        const uint64_t first = kernels::RowBytes(info, cols.front().begin - cols.front().begin % step);
         const uint64_t end =
             kernels::RowBytes(info, std::min<uint64_t>(w.cols(), RoundUp(cols.back().end, step)));
         if (need.end_byte - (end - first) < min_skipped_row_bytes_) break;

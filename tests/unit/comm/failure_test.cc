@@ -276,8 +276,8 @@ class ForkedRanks : public testing::Test {
       EXPECT_THAT(message, HasSubstr("the job ends here"));
     }
   }
-  void ExpectDeathNamed(int dead, std::vector<int> survivors) { ExpectNamed(dead, "died", survivors); }
-  void ExpectStopNamed(int stopped, std::vector<int> survivors) {
+  void ExpectDeathNamed(int dead, const std::vector<int>& survivors) { ExpectNamed(dead, "died", survivors); }
+  void ExpectStopNamed(int stopped, const std::vector<int>& survivors) {
     ExpectNamed(stopped, "has been stopped (by SIGSTOP or a debugger) for 0.3 s", survivors);
   }
 
