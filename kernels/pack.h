@@ -1,5 +1,6 @@
 // The packed layout: how a shard of a weight matrix lies in memory. Lossless, at most 5 % larger than the
-// file's blocks (plus the headers that a cut through a super-block copies to both sides).
+// file's blocks (plus the headers that a cut through a super-block copies to both sides); TQ1_0 7.4 %, since 32 ternary
+// digits, 50.7 bits, take seven bytes of their own where a unit may be cut off.
 //
 // Float types (F32, F16, BF16): row after row, as in the file.
 // Quantised types: rows are taken `row_tile` (R) at a time; a tile holds, for each source block that the
@@ -36,7 +37,7 @@
 //   · Q6_K d*s*(q-32) · Q3_K d*s*(q-4) · MXFP4 2^(e-128) * table[q], table: kDoubledE2M1 in types/mxfp4.h
 //   · IQ4_NL d*level[q], IQ4_XS d*s*level[q], levels: kLevelsIQ4 in types/iq4.h · F8_E4M3 scale * q, which is never NaN
 //   · INT4_BF16 scale * (q-8) · INT4 scale * (q-zero).
-// The types with a UnitFormat (types/units.h: IQ1, IQ2, IQ3, TQ2_0, NVFP4) have header and units byte after byte: byte k of
+// The types with a UnitFormat (types/units.h: IQ1, IQ2, IQ3, TQ1_0, TQ2_0, NVFP4) have header and units byte after byte: byte k of
 // row r at k * R + r.
 #pragma once
 

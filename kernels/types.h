@@ -35,6 +35,7 @@ enum class WeightType : uint8_t {
   kIQ3_S,
   kIQ1_S,
   kIQ1_M,
+  kTQ1_0,
   kTQ2_0,
   kNVFP4,
   // Of safetensors: a loader puts their blocks together from tensors of codes, scales and zeros (types/f8_e4m3.cc,

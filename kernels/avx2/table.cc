@@ -1,5 +1,5 @@
 // The `avx2` table: a copy of `ref` with every entry overridden but the kernels of the types below 3 bits that
-// stand for entries of a codebook (IQ1, IQ2, IQ3), of TQ2_0 and of NVFP4.
+// stand for entries of a codebook (IQ1, IQ2, IQ3), of TQ1_0, TQ2_0 and of NVFP4.
 #include "kernels/avx2/avx2.h"
 #include "kernels/ref/ref.h"
 

@@ -50,6 +50,7 @@ extern const PackFormat kPackIQ3XXS;
 extern const PackFormat kPackIQ3S;
 extern const PackFormat kPackIQ1S;
 extern const PackFormat kPackIQ1M;
+extern const PackFormat kPackTQ1_0;
 extern const PackFormat kPackTQ2_0;
 extern const PackFormat kPackNVFP4;
 extern const PackFormat kPackF8E4M3;

@@ -54,6 +54,8 @@ const PackFormat* FormatOf(WeightType type) {
       return &kPackIQ1S;
     case WeightType::kIQ1_M:
       return &kPackIQ1M;
+    case WeightType::kTQ1_0:
+      return &kPackTQ1_0;
     case WeightType::kTQ2_0:
       return &kPackTQ2_0;
     case WeightType::kNVFP4:

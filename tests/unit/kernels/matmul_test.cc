@@ -236,6 +236,8 @@ std::pair<size_t, size_t> QuantBytes(WeightType type) {
       return {16, 80};
     case WeightType::kIQ4_XS:
       return {8, bytes};
+    case WeightType::kTQ1_0:
+      return {0, 52};
     case WeightType::kTQ2_0:
       return {0, 64};
     case WeightType::kNVFP4:

@@ -104,6 +104,7 @@ inline FileMatrix RandomMatrix(WeightType type, uint32_t rows, uint32_t cols, ui
         break;
       case WeightType::kQ6_K:
       case WeightType::kQ3_K:
+      case WeightType::kTQ1_0:
       case WeightType::kTQ2_0:
         put_half(block + info.block_bytes - 2, 10, 15);
         break;
