@@ -62,6 +62,8 @@ const PackFormat* FormatOf(WeightType type) {
       return &kPackNVFP4;
     case WeightType::kF8_E4M3:
       return &kPackF8E4M3;
+    case WeightType::kInt8_BF16:
+      return &kPackInt8BF16;
     case WeightType::kInt4_BF16:
       return &kPackInt4BF16;
     case WeightType::kInt4_32:

@@ -41,6 +41,7 @@ constexpr TypeInfo kTypes[] = {
     {"TQ2_0", 35, 256, 66, WeightType::kTQ2_0, DecodeByUnit<kUnitsTQ2_0>},
     {"NVFP4", 40, 64, 36, WeightType::kNVFP4, DecodeByUnit<kUnitsNVFP4>},
     {"F8_E4M3", kNotGgml, 128, 132, WeightType::kF8_E4M3, DecodeF8E4M3},
+    {"INT8_BF16", kNotGgml, 32, 34, WeightType::kInt8_BF16, DecodeInt8BF16},
     {"INT4_BF16", kNotGgml, 32, 18, WeightType::kInt4_BF16, DecodeInt4BF16},
     {"INT4_32", kNotGgml, 32, 19, WeightType::kInt4_32, DecodeInt4<32>},
     {"INT4_64", kNotGgml, 64, 35, WeightType::kInt4_64, DecodeInt4<64>},
