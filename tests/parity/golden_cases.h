@@ -67,6 +67,8 @@ inline const Case kCases[] = {
     {"qwen3_moe_gptq_act_order", kUnpacked + "qwen3_moe_gptq_act_order"},
     {"qwen3_moe_gptq_8", kUnpacked + "qwen3_moe_gptq_8"},
     {"qwen3_moe_int8_32", kUnpacked + "qwen3_moe_int8_32"},
+    Drawn("qwen3_moe_1280", "qwen3_moe_1280"),
+    DrawnGguf("qwen3_moe_1280_gguf", "qwen3_moe_1280"),
     Drawn("qwen2_moe", "qwen2_moe"),
     DrawnGguf("qwen2_moe_gguf", "qwen2_moe"),
     Drawn("qwen2_moe_dense_layers", "qwen2_moe_dense"),
