@@ -1,5 +1,6 @@
 // The packed layout: how a shard of a weight matrix lies in memory. Lossless, at most 5 % larger than the
-// file's blocks (plus the headers that a cut through a super-block copies to both sides).
+// file's blocks (plus the headers that a cut through a super-block copies to both sides); TQ1_0 7.4 %, since 32 ternary
+// digits, 50.7 bits, take seven bytes of their own where a unit may be cut off.
 //
 // Float types (F32, F16, BF16): row after row, as in the file.
 // Quantised types: rows are taken `row_tile` (R) at a time; a tile holds, for each source block that the
@@ -15,9 +16,10 @@
 //   scales  = Q4_0 Q5_0 Q8_0 IQ4_NL: d f16[R] · Q4_1 Q5_1: d f16[R], m f16[R] · Q4_K Q5_K: sc u8[R], m u8[R] (6-bit
 //             values, widened) · Q6_K Q3_K: s0 i8[R] (columns 0-15), s1 i8[R] (columns 16-31) · Q2_K: u8[R], u8[R] likewise,
 //             a scale in the low and a minimum in the high nibble · IQ4_XS: s i8[R] · MXFP4: e u8[R]
-//             · INT4_BF16: scale bf16[R] · F8_E4M3 INT4_32 _64 _128: none
-//   quants, with q[r][c] the stored unsigned value of row r, column c (Q8_0: the signed byte):
-//     Q8_0  8 groups j = 0..7 of R dwords; byte b of dword r is q[r][4j+b]
+//             · INT4_BF16 INT8_BF16: scale bf16[R] · F8_E4M3 INT4_32 _64 _128: none
+//   quants, with q[r][c] the stored unsigned value of row r, column c (Q8_0, INT8_BF16: the signed byte):
+//     Q8_0 INT8_BF16
+//           8 groups j = 0..7 of R dwords; byte b of dword r is q[r][4j+b]
 //     F8_E4M3
 //           8 groups j = 0..7 of R dwords; its bytes are the codes of columns 4j, 4j+2, 4j+1, 4j+3, so that those of even
 //           and of odd bytes are neighbours
@@ -35,8 +37,8 @@
 // Value of a weight: Q8_0 d*q · Q4_0 d*(q-8) · Q5_0 d*(q-16) · Q4_1, Q5_1 d*q + m · Q4_K, Q5_K, Q2_K d*sc*q - dmin*m
 //   · Q6_K d*s*(q-32) · Q3_K d*s*(q-4) · MXFP4 2^(e-128) * table[q], table: kDoubledE2M1 in types/mxfp4.h
 //   · IQ4_NL d*level[q], IQ4_XS d*s*level[q], levels: kLevelsIQ4 in types/iq4.h · F8_E4M3 scale * q, which is never NaN
-//   · INT4_BF16 scale * (q-8) · INT4 scale * (q-zero).
-// The types with a UnitFormat (types/units.h: IQ1, IQ2, IQ3, TQ2_0, NVFP4) have header and units byte after byte: byte k of
+//   · INT8_BF16 scale * q · INT4_BF16 scale * (q-8) · INT4 scale * (q-zero).
+// The types with a UnitFormat (types/units.h: IQ1, IQ2, IQ3, TQ1_0, TQ2_0, NVFP4) have header and units byte after byte: byte k of
 // row r at k * R + r.
 #pragma once
 

@@ -35,11 +35,13 @@ enum class WeightType : uint8_t {
   kIQ3_S,
   kIQ1_S,
   kIQ1_M,
+  kTQ1_0,
   kTQ2_0,
   kNVFP4,
   // Of safetensors: a loader puts their blocks together from tensors of codes, scales and zeros (types/f8_e4m3.cc,
-  // types/int4.cc).
+  // types/int4.cc, types/int8.cc).
   kF8_E4M3,
+  kInt8_BF16,  // 32 columns a scale of bf16, signed bytes
   kInt4_BF16,  // 32 columns a scale of bf16, zero 8
   kInt4_32,    // 32, 64, 128 columns a scale of f16 or bf16 and a zero from 0 to 31
   kInt4_64,
@@ -57,7 +59,7 @@ struct TypeInfo {
   uint32_t block_bytes;  // bytes of a block
   WeightType type;       // kCount where onecopy knows the type by name and size only
   // Decodes n_cols values (a multiple of block_cols) from consecutive blocks to out. nullptr where type is
-  // kCount. Bit for bit what ggml's dequantize_row gives. blocks may be unaligned. F8_E4M3 and INT4: also n_cols that end
+  // kCount. Bit for bit what ggml's dequantize_row gives. blocks may be unaligned. Types that are not of GGML: also n_cols that end
   // inside a block.
   void (*decode)(const uint8_t* blocks, float* out, size_t n_cols);
 };

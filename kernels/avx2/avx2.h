@@ -25,6 +25,7 @@ extern const MatmulKernel matmul_iq4_xs;
 extern const MatmulKernel matmul_q3_k;
 extern const MatmulKernel matmul_q2_k;
 extern const MatmulKernel matmul_mxfp4;
+extern const MatmulKernel matmul_int8_bf16;
 extern const MatmulKernel matmul_int4_bf16;
 extern const MatmulKernel matmul_int4_32;
 extern const MatmulKernel matmul_int4_64;

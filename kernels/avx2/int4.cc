@@ -6,11 +6,6 @@
 namespace onecopy::kernels::avx2 {
 namespace {
 
-inline __m256 LoadBf16Scales(const uint8_t* p) {
-  const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
-}
-
 struct Int4Bf16 {
   static constexpr size_t kBlockUnits = 0;
   static constexpr size_t kHeaderBytes = 0;

@@ -1,4 +1,4 @@
-// Q8_0 x Q8: maddubs wants one unsigned operand, so the weight's sign goes to the activation; one product of
+// Q8_0 and INT8_BF16 x Q8: maddubs wants one unsigned operand, so the weight's sign goes to the activation; one product of
 // at most 2 * 128 * 127 fits 16 bits.
 #include "kernels/avx2/avx2.h"
 #include "kernels/avx2/q8_parts.h"
@@ -6,7 +6,8 @@
 namespace onecopy::kernels::avx2 {
 namespace {
 
-struct Q8_0 {
+template <__m256 (*kLoadScales)(const uint8_t*)>
+struct Q8 {
   static constexpr size_t kBlockUnits = 0;
   static constexpr size_t kHeaderBytes = 0;
   static constexpr size_t kUnitBytes = 34 * kRowTile;
@@ -17,7 +18,7 @@ struct Q8_0 {
   struct Scales {
     __m256 d;
   };
-  static Scales ScalesAt(const uint8_t* p) { return {LoadScales(p)}; }
+  static Scales ScalesAt(const uint8_t* p) { return {kLoadScales(p)}; }
   // Columns 2j and 2j + 1 of every row: each byte goes above a zero one, then back down with its sign.
   static __m256i Weights(const uint8_t* p, size_t j) {
     const auto b = static_cast<char>(2 * (j % 2));
@@ -38,7 +39,7 @@ struct Q8_0 {
     const __m256i ones = _mm256_set1_epi16(1);
     for (size_t u = first_unit; u < first_unit + n_units; ++u, p += kUnitBytes) {
       PrefetchUnit<kUnitBytes>(p);
-      const __m256 d = LoadScales(p);
+      const __m256 d = kLoadScales(p);
       __m256i sum[T];
       for (int t = 0; t < T; ++t) sum[t] = _mm256_setzero_si256();
       for (size_t j = 0; j < 8; ++j) {
@@ -59,7 +60,10 @@ struct Q8_0 {
 
 }  // namespace
 
-constinit const MatmulKernel matmul_q8_0 = {ActFormat::kQ8, MatmulParts<Q8_0, float>,
-                                            MatmulParts<Q8_0, double>};
+constinit const MatmulKernel matmul_q8_0 = {ActFormat::kQ8, MatmulParts<Q8<LoadScales>, float>,
+                                            MatmulParts<Q8<LoadScales>, double>};
+
+constinit const MatmulKernel matmul_int8_bf16 = {ActFormat::kQ8, MatmulParts<Q8<LoadBf16Scales>, float>,
+                                                 MatmulParts<Q8<LoadBf16Scales>, double>};
 
 }  // namespace onecopy::kernels::avx2

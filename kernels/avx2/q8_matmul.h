@@ -52,6 +52,10 @@ inline __m256i LoadWeights(const uint8_t* p) {
 inline __m256 LoadScales(const uint8_t* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
+inline __m256 LoadBf16Scales(const uint8_t* p) {
+  const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+}
 
 // Columns 4j … 4j + 3 of 8 rows, of the 32 whose nibbles are at p.
 inline __m256i Nibbles(const uint8_t* p, size_t j) {

@@ -1,5 +1,5 @@
 // The `avx2` table: a copy of `ref` with every entry overridden but the kernels of the types below 3 bits that
-// stand for entries of a codebook (IQ1, IQ2, IQ3), of TQ2_0 and of NVFP4.
+// stand for entries of a codebook (IQ1, IQ2, IQ3), of TQ1_0, TQ2_0 and of NVFP4.
 #include "kernels/avx2/avx2.h"
 #include "kernels/ref/ref.h"
 
@@ -29,6 +29,7 @@ KernelTable Make() {
   set(WeightType::kQ2_K, 8, matmul_q2_k);
   set(WeightType::kMXFP4, 8, matmul_mxfp4);
   set(WeightType::kF8_E4M3, 8, matmul_f8_e4m3);
+  set(WeightType::kInt8_BF16, 8, matmul_int8_bf16);
   set(WeightType::kInt4_BF16, 8, matmul_int4_bf16);
   set(WeightType::kInt4_32, 8, matmul_int4_32);
   set(WeightType::kInt4_64, 8, matmul_int4_64);

@@ -54,6 +54,7 @@ const PackFormat kPackIQ3XXS = ByUnit<kUnitsIQ3XXS>(2, 12, 98);
 const PackFormat kPackIQ3S = ByUnit<kUnitsIQ3S>(2, 14, 110);
 const PackFormat kPackIQ1S = ByUnit<kUnitsIQ1S>(2, 6, 50);
 const PackFormat kPackIQ1M = ByUnit<kUnitsIQ1M>(2, 7, 56);
+const PackFormat kPackTQ1_0 = ByUnit<kUnitsTQ1_0>(2, 7, 54);
 const PackFormat kPackTQ2_0 = ByUnit<kUnitsTQ2_0>(2, 8, 66);
 const PackFormat kPackNVFP4 = ByUnit<kUnitsNVFP4>(0, 18, 4 * 36);
 

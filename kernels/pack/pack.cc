@@ -54,12 +54,16 @@ const PackFormat* FormatOf(WeightType type) {
       return &kPackIQ1S;
     case WeightType::kIQ1_M:
       return &kPackIQ1M;
+    case WeightType::kTQ1_0:
+      return &kPackTQ1_0;
     case WeightType::kTQ2_0:
       return &kPackTQ2_0;
     case WeightType::kNVFP4:
       return &kPackNVFP4;
     case WeightType::kF8_E4M3:
       return &kPackF8E4M3;
+    case WeightType::kInt8_BF16:
+      return &kPackInt8BF16;
     case WeightType::kInt4_BF16:
       return &kPackInt4BF16;
     case WeightType::kInt4_32:

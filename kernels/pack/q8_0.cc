@@ -1,4 +1,4 @@
-// Packing of Q8_0: unit = d f16[R], 8 groups of R dwords. See pack.h.
+// Packing of Q8_0 and INT8_BF16: unit = d f16[R] or bf16[R], 8 groups of R dwords. See pack.h.
 #include "kernels/pack/format.h"
 #include "kernels/pack/lanes.h"
 
@@ -18,9 +18,10 @@ void Pack(const uint8_t* block, uint64_t row_bytes, size_t first_unit, size_t n_
   }
 }
 
+template <float (*kLoadScale)(const uint8_t*)>
 void Unpack(const uint8_t* segment, size_t n_units, size_t row_tile, size_t lane, float* out) {
   for (size_t u = 0; u < n_units; ++u, segment += 34 * row_tile, out += 32) {
-    const float d = LoadF16(segment + 2 * lane);
+    const float d = kLoadScale(segment + 2 * lane);
     for (size_t j = 0; j < 8; ++j) {
       const uint32_t q = LoadDword(segment + 2 * row_tile, j, row_tile, lane);
       for (size_t b = 0; b < 4; ++b)
@@ -29,8 +30,13 @@ void Unpack(const uint8_t* segment, size_t n_units, size_t row_tile, size_t lane
   }
 }
 
+float LoadBF16(const uint8_t* p) {
+  return BF16ToF32(LoadU16(p));
+}
+
 }  // namespace
 
-const PackFormat kPackQ8_0 = {0, 34, kSegmentUnits* kBlockBytes, Pack<1>, Pack<4>, Unpack};
+const PackFormat kPackQ8_0 = {0, 34, kSegmentUnits* kBlockBytes, Pack<1>, Pack<4>, Unpack<LoadF16>};
+const PackFormat kPackInt8BF16 = {0, 34, kSegmentUnits* kBlockBytes, Pack<1>, Pack<4>, Unpack<LoadBF16>};
 
 }  // namespace onecopy::kernels

@@ -27,6 +27,7 @@ void DecodeQ3K(const uint8_t* blocks, float* out, size_t n_cols);
 void DecodeQ2K(const uint8_t* blocks, float* out, size_t n_cols);
 // Not of GGML: n_cols may end inside a block.
 void DecodeF8E4M3(const uint8_t* blocks, float* out, size_t n_cols);
+void DecodeInt8BF16(const uint8_t* blocks, float* out, size_t n_cols);
 void DecodeInt4BF16(const uint8_t* blocks, float* out, size_t n_cols);
 template <size_t kGroup>  // 32, 64, 128
 void DecodeInt4(const uint8_t* blocks, float* out, size_t n_cols);

@@ -37,9 +37,11 @@ constexpr TypeInfo kTypes[] = {
     {"IQ3_S", 21, 256, 110, WeightType::kIQ3_S, DecodeByUnit<kUnitsIQ3S>},
     {"IQ1_S", 19, 256, 50, WeightType::kIQ1_S, DecodeByUnit<kUnitsIQ1S>},
     {"IQ1_M", 29, 256, 56, WeightType::kIQ1_M, DecodeByUnit<kUnitsIQ1M>},
+    {"TQ1_0", 34, 256, 54, WeightType::kTQ1_0, DecodeByUnit<kUnitsTQ1_0>},
     {"TQ2_0", 35, 256, 66, WeightType::kTQ2_0, DecodeByUnit<kUnitsTQ2_0>},
     {"NVFP4", 40, 64, 36, WeightType::kNVFP4, DecodeByUnit<kUnitsNVFP4>},
     {"F8_E4M3", kNotGgml, 128, 132, WeightType::kF8_E4M3, DecodeF8E4M3},
+    {"INT8_BF16", kNotGgml, 32, 34, WeightType::kInt8_BF16, DecodeInt8BF16},
     {"INT4_BF16", kNotGgml, 32, 18, WeightType::kInt4_BF16, DecodeInt4BF16},
     {"INT4_32", kNotGgml, 32, 19, WeightType::kInt4_32, DecodeInt4<32>},
     {"INT4_64", kNotGgml, 64, 35, WeightType::kInt4_64, DecodeInt4<64>},
@@ -52,7 +54,6 @@ constexpr TypeInfo kTypes[] = {
     {"I32", 26, 1, 4, kUnknown, nullptr},
     {"I64", 27, 1, 8, kUnknown, nullptr},
     {"F64", 28, 1, 8, kUnknown, nullptr},
-    {"TQ1_0", 34, 256, 54, kUnknown, nullptr},
     {"Q1_0", 41, 128, 18, kUnknown, nullptr},
 };
 

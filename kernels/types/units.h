@@ -29,6 +29,7 @@ extern const UnitFormat kUnitsIQ3XXS;
 extern const UnitFormat kUnitsIQ3S;
 extern const UnitFormat kUnitsIQ1S;
 extern const UnitFormat kUnitsIQ1M;
+extern const UnitFormat kUnitsTQ1_0;
 extern const UnitFormat kUnitsTQ2_0;
 extern const UnitFormat kUnitsNVFP4;
 

@@ -18,6 +18,20 @@ Parameters::Parameters(const json& metadata, std::string file, std::string prefi
     : metadata_(metadata), file_(std::move(file)), prefix_(std::move(prefix)) {}
 
 const json* Parameters::Find(const std::string& key) const {
+  read_.insert(key);
+  return Value(key);
+}
+
+std::vector<std::string> Parameters::Unread() const {
+  std::vector<std::string> keys;
+  for (const auto& [name, value] : metadata_.items()) {
+    if (!name.starts_with(prefix_) || value.is_null()) continue;
+    if (const std::string key = name.substr(prefix_.size()); !read_.contains(key)) keys.push_back(key);
+  }
+  return keys;
+}
+
+const json* Parameters::Value(const std::string& key) const {
   const auto found = metadata_.find(prefix_ + key);
   return found == metadata_.end() || found->is_null() ? nullptr : &*found;
 }

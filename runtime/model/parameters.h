@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,17 +33,24 @@ class Parameters {
   bool FlagOr(const std::string& key, bool fallback);
   std::string TextOr(const std::string& key, const std::string& fallback);
 
+  // Keys behind the prefix that none of the functions above was asked for and that are not null, sorted.
+  std::vector<std::string> Unread() const;
+  // Null where it is absent or null. Does not count as reading it.
+  const nlohmann::json* Value(const std::string& key) const;
+
   // Adds "prefix + key: reason".
   void Problem(const std::string& key, const std::string& reason);
   // Throws kBadInput with all problems so far, if any.
   void Check() const;
 
  private:
+  // Value(), and the key is read.
   const nlohmann::json* Find(const std::string& key) const;
 
   const nlohmann::json& metadata_;
   std::string file_;
   std::string prefix_;
+  mutable std::set<std::string> read_;
   std::vector<std::string> problems_;
 };
 

@@ -97,13 +97,15 @@ void ReadCompressedInt(Fields* in, Quantization* q) {
   q->block_cols = strategy == "group" ? in->Columns("group_size", 0) : 0;
   if (strategy == "group" && in->Find("group_size") == nullptr) in->Problem("group_size", "is missing");
   q->symmetric = in->OneOf("symmetric", true, {true, false});
-  // Any other order of columns is stored beside the weights.
-  in->OneOf("actorder", nullptr, {"weight", "static"});
+  const json order = in->OneOf("actorder", nullptr, {"weight", "static", "group", "dynamic", true, false});
+  q->act_order = q->block_cols != 0 && (order == "group" || order == "dynamic" || order == true);
 }
 
 void ReadCompressedTensors(Fields* in, std::vector<std::string>* problems, Quantization* q) {
   const std::string format =
       in->OneOf("format", "", {"pack-quantized", "float-quantized", "naive-quantized"});
+  if (const json* transforms = in->Find("transform_config"); transforms != nullptr && !transforms->empty())
+    in->Problem("transform_config", "weights that are rotated, and inputs with them, are not supported");
   const json* groups = in->Find("config_groups");
   if (groups == nullptr || !groups->is_object() || groups->empty())
     return in->Problem("config_groups", "is missing");
@@ -119,10 +121,9 @@ void ReadCompressedTensors(Fields* in, std::vector<std::string>* problems, Quant
   }
   Fields of_weights(*weights, "config_groups: weights: ", problems);
   const std::string type = of_weights.OneOf("type", "int", {"int", "float"});
-  const int bits = of_weights.OneOf("num_bits", type == "int" ? 4 : 8, {type == "int" ? 4 : 8});
-  const bool is_packed = format == "pack-quantized";
-  if (bits != (is_packed ? 4 : 8))
-    return in->Problem("format", fmt::format("{} of {} {} bits is not supported", format, bits, type));
+  q->bits = type == "int" ? of_weights.OneOf("num_bits", 4, {4, 8}) : of_weights.OneOf("num_bits", 8, {8});
+  if ((format == "pack-quantized") != (type == "int"))
+    return in->Problem("format", fmt::format("{} of {} {} bits is not supported", format, q->bits, type));
   type == "int" ? ReadCompressedInt(&of_weights, q) : ReadCompressedFloat(&of_weights, q);
 }
 
@@ -135,15 +136,13 @@ void ReadAwq(Fields* in, Quantization* q) {
 }
 
 void ReadGptq(Fields* in, Quantization* q) {
-  in->OneOf("bits", 4, {4});
+  q->bits = in->OneOf("bits", 4, {4, 8});
   q->block_cols = in->Columns("group_size", 128);
-  // The columns of groups would have to be gathered; one group has all of them.
-  if (in->OneOf("desc_act", false, {false, true}) && q->block_cols != 0)
-    in->Problem("desc_act",
-                fmt::format("true (act-order) with groups of {} columns is not supported: expected false, or "
-                            "group_size -1; GGUF files of such a model can be run",
-                            q->block_cols));
-  q->symmetric = false;
+  // One group has all columns, in whatever order they were quantised; static groups are of columns that follow each other.
+  const bool act_order = in->OneOf("desc_act", false, {false, true});
+  const bool static_groups = in->OneOf("static_groups", false, {false, true});
+  q->act_order = act_order && !static_groups && q->block_cols != 0;
+  q->symmetric = q->bits == 8 && in->OneOf("sym", true, {true, false});
   const std::string format = in->OneOf("checkpoint_format", "gptq", {"gptq", "gptq_v2"});
   q->zero_offset = format == "gptq" ? 1 : 0;
 }
@@ -242,40 +241,49 @@ class QuantizedBinder {
 
   void BindPacked() {
     const uint64_t group = OrAll(quantization_.block_cols, cols_), groups = DivUp(cols_, group);
-    Set(proto::Weight::INT4_ROWS, kernels::WeightType::kCount, group);
-    Add(Part::CODES, stem_ + ".weight_packed", {"I32"}, {{rows_, cols_ / 8}}, cols_ / 2, 1);
+    const uint64_t in_word = 32 / quantization_.bits;
+    SetInt(proto::Weight::INT_ROWS, group);
+    Add(Part::CODES, stem_ + ".weight_packed", {"I32"}, {{rows_, cols_ / in_word}}, cols_ / in_word * 4, 1);
     const TensorInfo* scales =
         Add(Part::SCALES, stem_ + ".weight_scale", {"BF16", "F16"}, {{rows_, groups}}, groups, 1);
     if (!quantization_.symmetric)
-      Add(Part::ZEROS, stem_ + ".weight_zero_point", {"I32"}, {{DivUp(rows_, 8), groups}}, groups * 4, 8);
+      Add(Part::ZEROS, stem_ + ".weight_zero_point", {"I32"}, {{DivUp(rows_, in_word), groups}}, groups * 4,
+          in_word);
     else
-      weight_.set_zero_offset(8);
+      weight_.set_zero_offset(Middle());
+    if (quantization_.act_order)
+      Add(Part::GROUPS, stem_ + ".weight_g_idx", {"I32"}, {{cols_}}, cols_ * 4, rows_);
     MarkUsed(stem_ + ".weight_shape");
-    SetInt4Type(group, scales);
+    SetIntType(group, scales);
   }
 
   // AWQ and GPTQ: a line a column, or a group of them.
   void BindTransposed() {
     const bool gptq = quantization_.method == Method::kGptq;
     const uint64_t group = OrAll(quantization_.block_cols, cols_), groups = DivUp(cols_, group);
-    Set(gptq ? proto::Weight::INT4_GPTQ : proto::Weight::INT4_AWQ, kernels::WeightType::kCount, group);
-    if (rows_ % 8 != 0)
+    const uint64_t in_word = 32 / quantization_.bits;
+    SetInt(gptq ? proto::Weight::INT_GPTQ : proto::Weight::INT4_AWQ, group);
+    if (rows_ % in_word != 0)
       return Problem(&problems_.wrong_shape, name_,
-                     fmt::format("has {} rows, expected a multiple of 8", rows_));
+                     fmt::format("has {} rows, expected a multiple of {}", rows_, in_word));
     if (gptq)
-      Add(Part::CODES, stem_ + ".qweight", {"I32"}, {{cols_ / 8, rows_}}, rows_ * 4, 8);
+      Add(Part::CODES, stem_ + ".qweight", {"I32"}, {{cols_ / in_word, rows_}}, rows_ * 4, in_word);
     else
       Add(Part::CODES, stem_ + ".qweight", {"I32"}, {{cols_, rows_ / 8}}, rows_ / 2, 1);
+    // Of columns in any order the groups are wanted together: one line.
+    const uint64_t lines = quantization_.act_order ? groups : 1;
+    const uint64_t span = quantization_.act_order ? cols_ : group;
     const TensorInfo* scales =
-        Add(Part::SCALES, stem_ + ".scales", {"F16", "BF16"}, {{groups, rows_}}, rows_, group);
-    if (!quantization_.symmetric)
-      Add(Part::ZEROS, stem_ + ".qzeros", {"I32"}, {{groups, rows_ / 8}}, rows_ / 2, group);
+        Add(Part::SCALES, stem_ + ".scales", {"F16", "BF16"}, {{groups, rows_}}, lines * rows_, span);
+    if (gptq || !quantization_.symmetric)
+      Add(Part::ZEROS, stem_ + ".qzeros", {"I32"}, {{groups, rows_ / in_word}}, lines * rows_ / in_word * 4,
+          span);
     else
       MarkUsed(stem_ + ".qzeros");
     weight_.set_zero_offset(quantization_.zero_offset);
-    if (gptq && checkpoint_.Find(stem_ + ".g_idx") != nullptr)
+    if (quantization_.act_order || (gptq && checkpoint_.Find(stem_ + ".g_idx") != nullptr))
       Add(Part::GROUPS, stem_ + ".g_idx", {"I32"}, {{cols_}}, 4, 1);
-    SetInt4Type(group, scales);
+    SetIntType(group, scales);
   }
 
   void Set(proto::Weight::Layout layout, kernels::WeightType type, uint64_t group_cols) {
@@ -284,17 +292,27 @@ class QuantizedBinder {
     weight_.set_group_cols(static_cast<uint32_t>(group_cols));
   }
 
-  // The largest group that divides the file's: scales and zeros are then repeated.
-  void SetInt4Type(uint64_t group, const TensorInfo* scales) {
+  void SetInt(proto::Weight::Layout layout, uint64_t group_cols) {
+    Set(layout, kernels::WeightType::kCount, group_cols);
+    weight_.set_code_bits(quantization_.bits);
+  }
+  uint32_t Middle() const { return 1u << (quantization_.bits - 1); }
+
+  // The smallest type that holds the weights exactly: of act-order, and of 8 bits with zeros, only floats do.
+  void SetIntType(uint64_t group, const TensorInfo* scales) {
     using kernels::WeightType;
     if (scales == nullptr) return;
-    const bool zero8 = quantization_.method == Method::kPacked && quantization_.symmetric;
+    const bool bf16 = scales->type_name == "BF16";
+    // The largest group that divides the file's: scales and zeros are then repeated.
     WeightType type = group % 128 == 0 || group == cols_ ? WeightType::kInt4_128
                       : group % 64 == 0                  ? WeightType::kInt4_64
                                                          : WeightType::kInt4_32;
     // Without zeros to hold there is a smaller form, of f16 the very blocks of Q4_0.
-    if (type == WeightType::kInt4_32 && zero8)
-      type = scales->type_name == "BF16" ? WeightType::kInt4_BF16 : WeightType::kQ4_0;
+    if (type == WeightType::kInt4_32 && quantization_.method == Method::kPacked && quantization_.symmetric)
+      type = bf16 ? WeightType::kInt4_BF16 : WeightType::kQ4_0;
+    if (quantization_.bits == 8) type = bf16 ? WeightType::kInt8_BF16 : WeightType::kQ8_0;
+    if (quantization_.act_order || (quantization_.bits == 8 && !quantization_.symmetric))
+      type = WeightType::kF32;
     weight_.set_type(static_cast<uint32_t>(type));
   }
 

@@ -19,7 +19,9 @@ struct Quantization {
   Method method = Method::kNone;
   // Rows and columns that a scale covers; 0: all.
   uint32_t block_rows = 0, block_cols = 0;
-  bool symmetric = true;      // kPacked: no zeros
+  uint32_t bits = 4;          // of a code of kPacked, kAwq, kGptq: 4 or 8
+  bool symmetric = true;      // kPacked: no zeros; kGptq, 8 bits: all zeros are 128
+  bool act_order = false;     // kPacked, kGptq: a tensor says which group each column is of
   uint32_t zero_offset = 0;   // kGptq: the files hold zeros less this
   std::string name = "none";  // as config.json has it, for messages
 };

@@ -38,6 +38,14 @@ struct Job {
   uint32_t col_begin, col_end;
 
   uint64_t TensorRow(uint64_t row) const { return row * LinesPerOwn(weight) + weight.phase(); }
+  // Of integers: columns of a group are where they may be. A line of scales has then all groups.
+  bool act_order() const {
+    return groups.lines != nullptr && (!LinesAreColumns(weight) || scales.span == weight.cols());
+  }
+  uint32_t GroupOf(uint64_t row, uint32_t c) const {
+    if (groups.lines == nullptr) return c / weight.group_cols();
+    return LinesAreColumns(weight) ? LoadU32(groups.Line(c)) : LoadU32(groups.Line(row) + 4 * uint64_t{c});
+  }
 };
 
 Job MakeJob(const Weight& weight, const ReadItem& item, const uint8_t* block, uint32_t col_begin,
@@ -127,13 +135,24 @@ constexpr uint32_t kAwqNibble[8] = {0, 4, 1, 5, 2, 6, 3, 7};
 uint32_t Nibble(const uint8_t* words, uint64_t word, uint32_t nibble) {
   return LoadU32(words + 4 * word) >> (4 * nibble) & 15;
 }
+// Number i of codes in words, the first in a word's lowest bits.
+uint32_t CodeIn(const Job& job, const uint8_t* words, uint64_t i) {
+  const uint32_t bits = job.weight.code_bits(), in_word = 32 / bits;
+  return LoadU32(words + 4 * (i / in_word)) >> (bits * (i % in_word)) & ((1u << bits) - 1);
+}
 
-// 32 columns from c on, split as in SplitNeighbours.
+uint32_t CodeOf(const Job& job, uint64_t row, uint32_t c) {
+  if (job.weight.layout() == Weight::INT_ROWS) return CodeIn(job, job.codes.Line(row), c);
+  return CodeIn(job, job.codes.Line(c) + 4 * row, c % (32 / job.weight.code_bits()));
+}
+
+// 32 columns of 4 bits from c on, split as in SplitNeighbours.
 void Int4Codes(const Job& job, uint64_t row, uint32_t c, uint8_t* out) {
   uint8_t bytes[16];
   switch (job.weight.layout()) {
-    case Weight::INT4_GPTQ:
-      for (uint32_t j = 0; j < 4; ++j) std::memcpy(bytes + size_t{4} * j, job.codes.Line(c + 8 * j) + 4 * row, 4);
+    case Weight::INT_GPTQ:
+      for (uint32_t j = 0; j < 4; ++j)
+        std::memcpy(bytes + size_t{4} * j, job.codes.Line(c + 8 * j) + 4 * row, 4);
       return SplitNeighbours(bytes, out);
     case Weight::INT4_AWQ:
       for (uint32_t i = 0; i < 16; ++i)
@@ -145,21 +164,29 @@ void Int4Codes(const Job& job, uint64_t row, uint32_t c, uint8_t* out) {
   }
 }
 
-uint32_t Int4ZeroOf(const Job& job, uint64_t row, uint32_t c) {
-  if (job.zeros.lines == nullptr) return job.weight.zero_offset();
-  const uint32_t group = c / job.weight.group_cols();
+// Of a row in a group, which column c is of. Lines that are columns are of one group each; of act-order there is one, which
+// has all groups.
+uint64_t NumberInLine(const Job& job, uint64_t row, uint32_t group) {
+  if (!LinesAreColumns(job.weight)) return group;
+  return row + (job.act_order() ? group * job.weight.rows() : 0);
+}
+float ScaleOf(const Job& job, uint64_t row, uint32_t c, uint32_t group) {
+  return job.scales.Number(LinesAreColumns(job.weight) ? c : row, NumberInLine(job, row, group));
+}
+uint32_t ZeroOf(const Job& job, uint64_t row, uint32_t c, uint32_t group) {
+  const uint32_t offset = job.weight.zero_offset(), in_word = 32 / job.weight.code_bits();
+  if (job.zeros.lines == nullptr) return offset;
   switch (job.weight.layout()) {
-    case Weight::INT4_GPTQ:
-      return Nibble(job.zeros.Line(c), row / 8, row % 8) + job.weight.zero_offset();
+    case Weight::INT_GPTQ:
+      return CodeIn(job, job.zeros.Line(c), NumberInLine(job, row, group)) + offset;
     case Weight::INT4_AWQ:
-      return Nibble(job.zeros.Line(c), row / 8, kAwqNibble[row % 8]) + job.weight.zero_offset();
+      return Nibble(job.zeros.Line(c), row / 8, kAwqNibble[row % 8]) + offset;
     default:
-      return Nibble(job.zeros.Line(row), group, row % 8) + job.weight.zero_offset();
+      return CodeIn(job, job.zeros.Line(row), uint64_t{group} * in_word + row % in_word) + offset;
   }
 }
 
 void AssembleInt4(const Job& job, uint64_t row, uint8_t* out) {
-  const bool columns = LinesAreColumns(job.weight);
   const uint32_t block_cols = job.info.block_cols;
   const auto type = job.info.type;
   for (uint32_t c = job.col_begin; c < job.col_end; c += block_cols, out += job.info.block_bytes) {
@@ -169,8 +196,7 @@ void AssembleInt4(const Job& job, uint64_t row, uint8_t* out) {
       std::memcpy(out, job.scales.Line(row) + 2 * uint64_t{group}, 2);
     } else {
       header = 3;
-      const float scale = columns ? job.scales.Number(c, row) : job.scales.Number(row, group);
-      kernels::StoreInt4Header(scale, Int4ZeroOf(job, row, c), out);
+      kernels::StoreInt4Header(ScaleOf(job, row, c, group), ZeroOf(job, row, c, group), out);
     }
     for (uint32_t u = 0; u < block_cols; u += 32) {
       uint8_t* codes = out + header + u / 2;
@@ -179,11 +205,61 @@ void AssembleInt4(const Job& job, uint64_t row, uint8_t* out) {
   }
 }
 
-// Groups of consecutive columns.
-bool GroupsAreInOrder(const Job& job) {
-  for (uint32_t c = job.col_begin; c < job.col_end && job.groups.lines != nullptr; ++c)
-    if (LoadU32(job.groups.Line(c)) != c / job.weight.group_cols()) return false;
-  return true;
+// Blocks of Q8_0 or INT8_BF16. False where a zero is not 128.
+bool AssembleInt8(const Job& job, uint64_t row, uint8_t* out) {
+  const bool columns = LinesAreColumns(job.weight);
+  bool middle = true;
+  for (uint32_t c = job.col_begin; c < job.col_end; c += 32, out += 34) {
+    const uint32_t group = c / job.weight.group_cols();
+    std::memcpy(out, job.scales.Line(columns ? c : row) + 2 * NumberInLine(job, row, group), 2);
+    middle &= ZeroOf(job, row, c, group) == 128;
+    if (columns)
+      for (uint32_t i = 0; i < 32; i += 4) std::memcpy(out + 2 + i, job.codes.Line(c + i) + 4 * row, 4);
+    else
+      std::memcpy(out + 2, job.codes.Line(row) + c, 32);
+    for (uint32_t i = 2; i < 34; ++i) out[i] ^= 0x80;
+  }
+  return middle;
+}
+
+// Exact: a scale has at most 11 bits, a code less its zero 9.
+void AssembleIntAsFloat(const Job& job, uint64_t row, uint8_t* out) {
+  for (uint32_t c = job.col_begin; c < job.col_end; ++c, out += 4) {
+    const uint32_t group = job.GroupOf(row, c);
+    const int code = static_cast<int>(CodeOf(job, row, c)) - static_cast<int>(ZeroOf(job, row, c, group));
+    const float value = static_cast<float>(code) * ScaleOf(job, row, c, group);
+    std::memcpy(out, &value, 4);
+  }
+}
+
+const char* AssembleInt(const Job& job, uint64_t row, uint8_t* out) {
+  switch (job.info.type) {
+    case WeightType::kF32:
+      AssembleIntAsFloat(job, row, out);
+      return nullptr;
+    case WeightType::kQ8_0:
+    case WeightType::kInt8_BF16:
+      if (AssembleInt8(job, row, out)) return nullptr;
+      return "qzeros: expected 128 for every group, as \"sym\": true of quantization_config says; found "
+             "another";
+    default:
+      AssembleInt4(job, row, out);
+      return nullptr;
+  }
+}
+
+// What is wrong with the groups of an item's columns: unknown ones, or others than the type of the weight supposes.
+const char* ProblemOfGroups(const Job& job) {
+  if (job.groups.lines == nullptr) return nullptr;
+  const uint64_t n_groups = DivUp(job.weight.cols(), job.weight.group_cols());
+  for (uint32_t c = job.col_begin; c < job.col_end; ++c) {
+    const uint32_t group = job.GroupOf(0, c);
+    if (job.act_order() && group >= n_groups) return "g_idx: a column is of a group that has no scales";
+    if (!job.act_order() && group != c / job.weight.group_cols())
+      return "g_idx: the columns of a group do not follow each other (act-order), expected \"desc_act\": "
+             "true in quantization_config";
+  }
+  return nullptr;
 }
 
 }  // namespace
@@ -191,8 +267,7 @@ bool GroupsAreInOrder(const Job& job) {
 const char* AssembleRows(const Weight& weight, const ReadItem& item, const uint8_t* block, uint32_t row_begin,
                          uint32_t row_end, uint32_t col_begin, uint32_t col_end, uint8_t* out) {
   const Job job = MakeJob(weight, item, block, col_begin, col_end);
-  if (row_begin == item.row_begin && !GroupsAreInOrder(job))
-    return "g_idx: the columns of a group do not follow each other (act-order), which is not supported";
+  if (const char* problem = ProblemOfGroups(job)) return problem;
   const uint64_t row_bytes = kernels::RowBytes(job.info, col_end - col_begin);
   if (weight.layout() == Weight::FLOATS_TRANSPOSED) {
     AssembleTransposed(job, row_begin, row_end, row_bytes, out);
@@ -207,10 +282,10 @@ const char* AssembleRows(const Weight& weight, const ReadItem& item, const uint8
       case Weight::F8_TENSORS:
         numbers &= AssembleF8(job, row, out);
         break;
-      case Weight::INT4_ROWS:
-      case Weight::INT4_GPTQ:
+      case Weight::INT_ROWS:
+      case Weight::INT_GPTQ:
       case Weight::INT4_AWQ:
-        AssembleInt4(job, row, out);
+        if (const char* problem = AssembleInt(job, row, out)) return problem;
         break;
       default:
         AssembleFloats(job, row, out);

@@ -41,7 +41,7 @@ inline bool IsAssembled(const proto::Weight& weight) {
   return weight.layout() != proto::Weight::ROWS || weight.interleave() != 0;
 }
 inline bool LinesAreColumns(const proto::Weight& weight) {
-  return weight.layout() == proto::Weight::INT4_GPTQ || weight.layout() == proto::Weight::INT4_AWQ ||
+  return weight.layout() == proto::Weight::INT_GPTQ || weight.layout() == proto::Weight::INT4_AWQ ||
          weight.layout() == proto::Weight::FLOATS_TRANSPOSED;
 }
 

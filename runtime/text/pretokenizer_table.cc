@@ -209,6 +209,23 @@ const PreTokenizerPreset* FindPreTokenizerLike(const std::vector<PreTokenizerSte
   return nullptr;
 }
 
+const char* WhatPreTokenizerNeeds(std::string_view name) {
+  // None of these belongs to a family of models that can be run here.
+  constexpr const char* kCharacters = "its merges join characters, with spaces written as U+2581, not bytes";
+  constexpr const char* kEncoder = "it is of a model of embeddings, which puts separators around texts";
+  constexpr std::pair<std::string_view, const char*> kKnown[] = {{"gemma4", kCharacters},
+                                                                 {"sarvam-moe", kCharacters},
+                                                                 {"granite-embed-multi-311m", kCharacters},
+                                                                 {"whitespace", kEncoder},
+                                                                 {"jina-v1-en", kEncoder},
+                                                                 {"jina-v2-code", kEncoder},
+                                                                 {"roberta-bpe", kEncoder},
+                                                                 {"granite-embed-multi-97m", kEncoder}};
+  for (const auto& [known, needs] : kKnown)
+    if (known == name) return needs;
+  return nullptr;
+}
+
 std::string PreTokenizerNames() {
   std::string out;
   for (const PreTokenizerPreset& preset : kPresets) {

@@ -30,6 +30,9 @@ const PreTokenizerPreset* FindPreTokenizerLike(const std::vector<PreTokenizerSte
 // The steps of a row.
 std::vector<PreTokenizerStep> StepsOf(const PreTokenizerPreset& preset);
 
+// What is missing for a name that is known and has no row, to follow a colon; nullptr for others.
+const char* WhatPreTokenizerNeeds(std::string_view name);
+
 // All names, for messages.
 std::string PreTokenizerNames();
 

@@ -94,8 +94,10 @@ KindDefaults BuildByteLevelBpe(const Json& metadata, TokenizerParts* parts) {
   const std::string pre = StringField(metadata, Key("pre"), "metadata").value_or("default");
   const PreTokenizerPreset* preset = FindPreTokenizer(pre);
   if (preset == nullptr) {
-    Fail(ErrorCode::kBadInput, "{}.pre is '{}', a pre-tokenizer that is not supported; supported are {}",
-         kGgml, Printable(pre), PreTokenizerNames());
+    const char* needs = WhatPreTokenizerNeeds(pre);
+    Fail(ErrorCode::kBadInput, "{}.pre is '{}', a pre-tokenizer that is not supported{}{}; supported are {}",
+         kGgml, Printable(pre), needs == nullptr ? "" : ": ", needs == nullptr ? "" : needs,
+         PreTokenizerNames());
   }
   if (preset->nfc) parts->normalizer.push_back({NormalizerStep::Kind::kNfc, {}, {}});
   parts->pre_tokenizer = StepsOf(*preset);

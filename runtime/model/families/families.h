@@ -107,7 +107,10 @@ void ReadGgufNextn(Parameters* in, proto::ModelSpec* spec);
 // A problem where groups and experts do not fit together.
 void CheckGroups(bool gguf, Parameters* in, const proto::ModelSpec& spec);
 
-// Refuses parameters that contradict each other, and all problems found before.
+// A problem for each hyper-parameter that the family did not read and that may change what is computed (unread.cc).
+void RefuseUnread(const proto::ModelSpec& spec, bool gguf, Parameters* in);
+
+// Refuses parameters that contradict each other, those that were not read, and all problems found before.
 void CheckTransformer(Parameters* in, const proto::ModelSpec& spec);
 
 // Rows of tensors that several families share. Embedding, norms and attention; q/k norms are not among them.

@@ -67,8 +67,8 @@ void ReadGguf(Parameters* in, ModelSpec* spec) {
 
 // A list with a number for each layer, at least; null where there is none.
 const nlohmann::json* ListOf(const Checkpoint& checkpoint, const char* key, size_t least, Parameters* in) {
+  if (!in->Has(key)) return nullptr;
   const auto found = checkpoint.metadata.find(key);
-  if (found == checkpoint.metadata.end() || found->is_null()) return nullptr;
   if (found->is_array() && (found->empty() || found->size() >= least))
     return found->empty() ? nullptr : &*found;
   in->Problem(key, fmt::format("expected a list of at least {} values", least));
@@ -108,9 +108,11 @@ void ReadHfAttention(const Checkpoint& checkpoint, Parameters* in, ModelSpec* sp
     spec->set_attention_chunk(chunk);
   }
   spec->set_qk_l2_norm(in->FlagOr("use_qk_norm", true));
+  const uint32_t interval = in->CountOr("floor_scale", kTemperatureInterval, 1, kMaxContext);
+  const double scale = in->NumberOr("attn_scale", double{kTemperatureScale});
   if (!in->FlagOr("attn_temperature_tuning", true)) return;
-  spec->set_temperature_interval(in->CountOr("floor_scale", kTemperatureInterval, 1, kMaxContext));
-  spec->set_temperature_scale(static_cast<float>(in->NumberOr("attn_scale", double{kTemperatureScale})));
+  spec->set_temperature_interval(interval);
+  spec->set_temperature_scale(static_cast<float>(scale));
 }
 
 void ReadHfMoeLayers(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {

@@ -24,8 +24,8 @@ constexpr double kRotaryShare = 0.334, kValueScale = 0.707;
 // A list of at least one value a layer; null, with a problem where it is something else, when there is none.
 const json* LayersOf(const Checkpoint& checkpoint, const std::string& key, const char* name, Parameters* in,
                      const ModelSpec& spec) {
+  if (!in->Has(name)) return nullptr;
   const auto found = checkpoint.metadata.find(key);
-  if (found == checkpoint.metadata.end() || found->is_null()) return nullptr;
   if (found->is_array() && found->size() >= spec.n_layers()) return &*found;
   in->Problem(name, fmt::format("expected a list of {} layers", spec.n_layers()));
   return nullptr;
@@ -93,7 +93,7 @@ void ReadHfRope(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
   double share = in->NumberOr("partial_rotary_factor", kRotaryShare);
   const auto rope = checkpoint.metadata.find("rope_parameters");
   const char* kinds[] = {"full_attention", "sliding_attention"};
-  for (int kind = 0; kind < 2 && rope != checkpoint.metadata.end() && rope->is_object(); ++kind) {
+  for (int kind = 0; kind < 2 && in->Has("rope_parameters") && rope->is_object(); ++kind) {
     if (!rope->contains(kinds[kind]) || !rope->at(kinds[kind]).is_object()) continue;
     const json& one = rope->at(kinds[kind]);
     Parameters nested(one, fmt::format("{}/config.json: rope_parameters.{}", checkpoint.path, kinds[kind]),

@@ -31,9 +31,8 @@ void ReadHf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
   if (!in->FlagOr("use_qk_norm", true)) in->Problem("use_qk_norm", "expected true, found false");
   if (in->CountOr("shared_intermediate_size", 0, 0, kMaxDim) != 0)
     in->Problem("shared_intermediate_size", "is not supported in this family");
-  if (const auto kinds = checkpoint.metadata.find("attn_type_list");
-      kinds != checkpoint.metadata.end() && kinds->is_array()) {
-    for (const nlohmann::json& kind : *kinds) {
+  if (in->Has("attn_type_list")) {
+    for (const nlohmann::json& kind : checkpoint.metadata.at("attn_type_list")) {
       if (kind != 1)
         return in->Problem("attn_type_list", "layers without full attention are not supported yet");
     }

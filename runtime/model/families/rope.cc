@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <set>
+#include <string>
 
 #include "runtime/base/printable.h"
 #include "runtime/model/families/families.h"
@@ -107,6 +109,23 @@ constexpr HfScaling kHfScalings[] = {{"yarn", RopeScaling::YARN, ReadHfYarn},
                                      {"linear", RopeScaling::LINEAR, ReadHfLinear},
                                      {"dynamic", RopeScaling::DYNAMIC_NTK, ReadHfDynamic}};
 
+// All that such an object says is of the angles. Harmless: what others read, positions of pictures, and factors of 1.
+void RefuseUnreadScaling(Parameters* rope) {
+  static const std::set<std::string> kHarmless = {"type",
+                                                  "rope_type",
+                                                  "rope_theta",
+                                                  "partial_rotary_factor",
+                                                  "mrope_section",
+                                                  "mrope_interleaved",
+                                                  "original_max_position_embeddings",
+                                                  "max_position_embeddings",
+                                                  "finetuned"};
+  for (const std::string& key : rope->Unread())
+    if (!kHarmless.contains(key) && *rope->Value(key) != false && *rope->Value(key) != 1)
+      rope->Problem(key,
+                    fmt::format("{} is not supported with this rope_type", ShownJson(*rope->Value(key))));
+}
+
 // `rope`: the object that config.json has under `key`.
 void ReadHfScaling(const nlohmann::json& rope, const char* key, Parameters* nested, Parameters* in,
                    ModelSpec* spec) {
@@ -117,14 +136,15 @@ void ReadHfScaling(const nlohmann::json& rope, const char* key, Parameters* nest
         return in->Problem(
             key, fmt::format("rope that differs from layer to layer ({}) is not supported in this family",
                              Printable(name)));
-    if (rope.contains("factor")) in->Problem(key, "has a factor but no rope_type");
-    return;
+    if (rope.contains("factor")) return in->Problem(key, "has a factor but no rope_type");
+    return RefuseUnreadScaling(nested);
   }
-  if (*type == "default") return;
+  if (*type == "default") return RefuseUnreadScaling(nested);
   for (const HfScaling& scaling : kHfScalings) {
     if (*type != scaling.type) continue;
     spec->mutable_rope_scaling()->set_kind(scaling.kind);
-    return scaling.read(nested, spec);
+    scaling.read(nested, spec);
+    return RefuseUnreadScaling(nested);
   }
   in->Problem(
       key,

@@ -191,9 +191,10 @@ void ReadTransformer(const Checkpoint& checkpoint, const HfDefaults& defaults, P
 }
 
 void CheckTransformer(Parameters* in, const ModelSpec& spec) {
+  const bool gguf_names = in->Value("attention.head_count") != nullptr;
+  RefuseUnread(spec, gguf_names, in);
   in->Check();
   const uint32_t heads = spec.n_heads(), kv_heads = spec.n_kv_heads();
-  const bool gguf_names = in->Has("attention.head_count");
   const char* heads_key = gguf_names ? "attention.head_count" : "num_attention_heads";
   for (const uint32_t n : {kv_heads, spec.sliding_kv_heads() == 0 ? kv_heads : spec.sliding_kv_heads()}) {
     if (heads % n == 0) continue;

@@ -170,6 +170,13 @@ MIMO2 = dict(BASE, model_type="mimo_v2_flash", architectures=["MiMoV2FlashForCau
                  full_attention=dict(rope_type="default", rope_theta=5000000.0, partial_rotary_factor=0.334),
                  sliding_attention=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.334)))
 MODELS["mimo_v2_flash"] = dict(seed=1, gguf="mimo2", prompts=[1, 50, 200], config=MIMO2)
+# What no other has together: experts of 1280 columns, forty groups, which 3 and 24 ranks do not divide; five heads of 80 over
+# one key-value head; biases.
+MODELS["qwen3_moe_1280"] = dict(seed=1, gguf="qwen3moe", prompts=[1, 70], config=dict(
+    BASE, model_type="qwen3_moe", architectures=["Qwen3MoeForCausalLM"], hidden_size=64, num_hidden_layers=5,
+    vocab_size=128, intermediate_size=192, moe_intermediate_size=1280, num_attention_heads=5, num_key_value_heads=1,
+    head_dim=80, num_experts=6, num_experts_per_tok=3, norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[],
+    attention_bias=True, use_sliding_window=False, sliding_window=None, rope_theta=1000000.0, rope_scaling=None))
 TIED_GAIN = 4.0  # of what writes to the residual stream, or a model with tied embeddings repeats its input
 
 # ------------------------------------------------------------------------------------------------ drawing

@@ -40,8 +40,12 @@ def compressed(format_, weights):
                 config_groups=dict(group_0=dict(targets=["Linear"], input_activations=None, weights=weights)))
 
 
-def integers(group, symmetric):
-    return dict(type="int", num_bits=4, strategy="group", group_size=group, symmetric=symmetric, actorder=None)
+def integers(group, symmetric, bits=4, actorder=None):
+    return dict(type="int", num_bits=bits, strategy="group", group_size=group, symmetric=symmetric, actorder=actorder)
+
+
+def gptq(bits, group, desc_act, sym):
+    return dict(quant_method="gptq", bits=bits, group_size=group, desc_act=desc_act, sym=sym, checkpoint_format="gptq")
 
 
 MODELS = {
@@ -53,8 +57,14 @@ MODELS = {
     "qwen3_moe_int4_128": dict(seed=4, config=QWEN3, quantization=compressed("pack-quantized", integers(128, False))),
     "qwen3_moe_awq": dict(seed=5, config=QWEN3, quantization=dict(
         quant_method="awq", bits=4, group_size=64, zero_point=True, version="gemm", modules_to_not_convert=None)),
-    "qwen3_moe_gptq": dict(seed=6, config=QWEN3, quantization=dict(
-        quant_method="gptq", bits=4, group_size=128, desc_act=False, sym=False, checkpoint_format="gptq")),
+    "qwen3_moe_gptq": dict(seed=6, config=QWEN3, quantization=gptq(4, 128, False, False)),
+    "qwen3_moe_gptq_act_order": dict(seed=7, config=QWEN3, quantization=gptq(4, 32, True, False)),
+    "qwen3_moe_gptq_8": dict(seed=8, config=QWEN3, quantization=gptq(8, 128, False, True)),
+    "qwen3_moe_gptq_8_zeros": dict(seed=9, config=QWEN3, quantization=gptq(8, 64, False, False)),
+    "qwen3_moe_int8_32": dict(seed=10, config=QWEN3, quantization=compressed(
+        "pack-quantized", integers(32, True, bits=8))),
+    "qwen3_moe_int4_act_order": dict(seed=11, config=QWEN3, quantization=compressed(
+        "pack-quantized", integers(64, False, actorder="group"))),
 }
 
 # ------------------------------------------------------------------------------------------------ numbers
@@ -80,7 +90,7 @@ def e4m3(code):
 CODES = sorted((c for c in range(256) if c & 127 != 127), key=e4m3)
 F8_STD = 100.0      # codes reach 289 of at most 448
 F8 = bytes(min(CODES, key=lambda c: abs(e4m3(c) - F8_STD * z)) for z in NORMAL)
-INT4_STD = 2.6
+INT_STD = {4: 2.6, 8: 40.0}
 
 # ------------------------------------------------------------------------------------------------ tensors
 
@@ -110,60 +120,82 @@ class Writer:
         self.add(stem + ".weight_scale", "BF16", [rows, 1],
                  b"".join(bf16(self.scale(std / F8_STD)) for _ in range(rows)))
 
-    def draw_int4(self, rows, cols, group, symmetric):
-        """Codes by row, and zeros by row and group."""
-        groups = cols // group
-        zeros = [[8 if symmetric else self.random.randrange(3, 13) for _ in range(groups)] for _ in range(rows)]
-        tables = {zero: bytes(max(0, min(15, round(INT4_STD * z) + zero)) for z in NORMAL) for zero in range(17)}
+    def draw_int(self, rows, cols, group, symmetric, bits=4):
+        """Codes by row, and zeros by row and group: of each `group` columns in turn."""
+        groups, half, std = cols // group, 1 << bits - 1, INT_STD[bits]
+        spread = 5 * half // 8
+        zeros = [[half if symmetric else self.random.randrange(half - spread, half + spread) for _ in range(groups)]
+                 for _ in range(rows)]
+        tables = {zero: bytes(max(0, min(2 * half - 1, round(std * z) + zero)) for z in NORMAL)
+                  for zero in range(2 * half + 1)}
         codes = [b"".join(self.random.randbytes(group).translate(tables[zero]) for zero in row) for row in zeros]
         return codes, zeros
 
-    def packed(self, stem, rows, cols, std, group, symmetric):
-        """compressed-tensors: eight neighbours of a row in a word, zeros of eight rows in a word."""
-        codes, zeros = self.draw_int4(rows, cols, group, symmetric)
-        data = b"".join(bytes(row[i] | row[i + 1] << 4 for i in range(0, cols, 2)) for row in codes)
-        self.add(stem + ".weight_packed", "I32", [rows, cols // 8], data)
+    def in_any_order(self, codes, group):
+        """The columns' groups when columns were quantised in an order of their own, and the codes put back."""
+        order = list(range(len(codes[0])))
+        self.random.shuffle(order)          # column i of the codes is column order[i] of the matrix
+        back = sorted(range(len(order)), key=order.__getitem__)
+        return [i // group for i in back], [bytes(row[i] for i in back) for row in codes]
+
+    def packed(self, stem, rows, cols, std, weights):
+        """compressed-tensors: neighbours of a row in a word, zeros of so many rows in a word."""
+        group, symmetric, bits = weights["group_size"], weights["symmetric"], weights["num_bits"]
+        codes, zeros = self.draw_int(rows, cols, group, symmetric, bits)
+        if weights["actorder"] is not None:
+            g_idx, codes = self.in_any_order(codes, group)
+            self.add(stem + ".weight_g_idx", "I32", [cols], struct.pack(f"<{cols}i", *g_idx))
+        data = b"".join(bytes(row[i] | row[i + 1] << 4 for i in range(0, cols, 2)) if bits == 4 else row
+                        for row in codes)
+        self.add(stem + ".weight_packed", "I32", [rows, cols * bits // 32], data)
         groups = cols // group
         self.add(stem + ".weight_scale", "BF16", [rows, groups],
-                 b"".join(bf16(self.scale(std / INT4_STD)) for _ in range(rows * groups)))
+                 b"".join(bf16(self.scale(std / INT_STD[bits])) for _ in range(rows * groups)))
         if not symmetric:
-            words = [sum(zeros[8 * r + i][g] << 4 * i for i in range(8)) for r in range(rows // 8) for g in range(groups)]
-            self.add(stem + ".weight_zero_point", "I32", [rows // 8, groups], struct.pack(f"<{len(words)}I", *words))
+            n = 32 // bits
+            words = [sum(zeros[n * r + i][g] << bits * i for i in range(n))
+                     for r in range(rows // n) for g in range(groups)]
+            self.add(stem + ".weight_zero_point", "I32", [rows // n, groups], struct.pack(f"<{len(words)}I", *words))
         self.add(stem + ".weight_shape", "I64", [2], struct.pack("<2q", rows, cols))
 
-    def transposed(self, stem, rows, cols, std, group, awq):
-        """AWQ: eight rows of a column in a word, in an order of its own; GPTQ: eight columns of a row. Zeros of eight
-        rows in a word, those of GPTQ less one."""
-        codes, zeros = self.draw_int4(rows, cols, group, False)
-        order = [0, 2, 4, 6, 1, 3, 5, 7] if awq else range(8)
+    def transposed(self, stem, rows, cols, std, q):
+        """AWQ: eight rows of a column in a word, in an order of its own; GPTQ: as many columns of a row as fit. Zeros of
+        so many rows in a word, those of GPTQ less one."""
+        group, awq, bits = q["group_size"], q["quant_method"] == "awq", q["bits"]
+        n = 32 // bits
+        codes, zeros = self.draw_int(rows, cols, group, q.get("sym", False), bits)
+        g_idx = [c // group for c in range(cols)]
+        if q.get("desc_act"):
+            g_idx, codes = self.in_any_order(codes, group)
+        order = [0, 2, 4, 6, 1, 3, 5, 7] if awq else range(n)
         less = 0 if awq else 1
         if awq:
             words = [sum(codes[8 * r + order[i]][c] << 4 * i for i in range(8))
                      for c in range(cols) for r in range(rows // 8)]
             shape = [cols, rows // 8]
         else:
-            words = [sum(codes[r][8 * c + i] << 4 * i for i in range(8)) for c in range(cols // 8) for r in range(rows)]
-            shape = [cols // 8, rows]
+            words = [sum(codes[r][n * c + i] << bits * i for i in range(n)) for c in range(cols // n) for r in range(rows)]
+            shape = [cols // n, rows]
         self.add(stem + ".qweight", "I32", shape, struct.pack(f"<{len(words)}I", *words))
         groups = cols // group
-        words = [sum(zeros[8 * r + order[i]][g] - less << 4 * i for i in range(8))
-                 for g in range(groups) for r in range(rows // 8)]
-        self.add(stem + ".qzeros", "I32", [groups, rows // 8], struct.pack(f"<{len(words)}I", *words))
+        words = [sum(zeros[n * r + order[i]][g] - less << bits * i for i in range(n))
+                 for g in range(groups) for r in range(rows // n)]
+        self.add(stem + ".qzeros", "I32", [groups, rows // n], struct.pack(f"<{len(words)}I", *words))
         self.add(stem + ".scales", "F16", [groups, rows],
-                 b"".join(f16(self.scale(std / INT4_STD)) for _ in range(groups * rows)))
+                 b"".join(f16(self.scale(std / INT_STD[bits])) for _ in range(groups * rows)))
         if not awq:
-            self.add(stem + ".g_idx", "I32", [cols], struct.pack(f"<{cols}i", *(c // group for c in range(cols))))
+            self.add(stem + ".g_idx", "I32", [cols], struct.pack(f"<{cols}i", *g_idx))
 
     def linear(self, stem, rows, cols, std, q):
         method = q["quant_method"]
         if method == "fp8":
             return self.fp8(stem, rows, cols, std, q["weight_block_size"])
         if method != "compressed-tensors":
-            return self.transposed(stem, rows, cols, std, q["group_size"], method == "awq")
+            return self.transposed(stem, rows, cols, std, q)
         weights = q["config_groups"]["group_0"]["weights"]
         if weights["type"] == "float":
             return self.fp8_channel(stem, rows, cols, std)
-        return self.packed(stem, rows, cols, std, weights["group_size"], weights["symmetric"])
+        return self.packed(stem, rows, cols, std, weights)
 
     def bytes(self):
         header, data = {"__metadata__": {"format": "pt"}}, b""

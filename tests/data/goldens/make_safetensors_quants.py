@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write random blocks of the weight types that come from safetensors (kernels/types/f8_e4m3.cc, int4.cc), with their
+"""Write random blocks of the weight types that come from safetensors (kernels/types/f8_e4m3.cc, int4.cc, int8.cc), with their
 float32 values and products, beside those of make_quants.py, whose x.f32 it takes.
 
     make_safetensors_quants.py quants
@@ -75,13 +75,21 @@ def int4(rng, group):
             (codes - zeros[:, None]).astype(np.float32) * d[:, None])
 
 
+def int8_bf16(rng):
+    n = ROWS * COLS // 32
+    codes, d = rng.integers(-128, 128, (n, 32)), to_bf16(scales(rng, n))
+    d[n // 2] = to_bf16(np.array([1e-9], np.float32))[0]              # too small for a half
+    upper = (d.view(np.uint32) >> 16).astype("<u2").view(np.uint8).reshape(n, 2)
+    return np.concatenate([upper, codes.astype(np.int8).view(np.uint8)], 1), codes.astype(np.float32) * d[:, None]
+
+
 def main():
     out = Path(sys.argv[1])
     rng = np.random.default_rng(2)
     x = np.fromfile(out / "x.f32", "<f4")
     check_with_torch()
     for name, (blocks, values) in dict(F8_E4M3=f8(rng), INT4_BF16=int4_bf16(rng), INT4_32=int4(rng, 32),
-                                       INT4_64=int4(rng, 64), INT4_128=int4(rng, 128)).items():
+                                       INT4_64=int4(rng, 64), INT4_128=int4(rng, 128), INT8_BF16=int8_bf16(rng)).items():
         values = values.astype("<f4").reshape(ROWS, COLS)
         blocks.tofile(out / f"{name}.bin")
         values.tofile(out / f"{name}.f32")

@@ -218,6 +218,7 @@ std::pair<size_t, size_t> QuantBytes(WeightType type) {
     case WeightType::kIQ3_XXS:
     case WeightType::kIQ3_S:
     case WeightType::kIQ1_S:
+    case WeightType::kInt8_BF16:
     case WeightType::kInt4_BF16:
       return {2, bytes};
     case WeightType::kInt4_32:
@@ -236,6 +237,8 @@ std::pair<size_t, size_t> QuantBytes(WeightType type) {
       return {16, 80};
     case WeightType::kIQ4_XS:
       return {8, bytes};
+    case WeightType::kTQ1_0:
+      return {0, 52};
     case WeightType::kTQ2_0:
       return {0, 64};
     case WeightType::kNVFP4:
@@ -255,10 +258,10 @@ TEST_P(Matmul, ExtremeQuantsDoNotSaturate) {
   const auto [quants, end] = QuantBytes(type_);
   // The level of greatest size of IQ4 is the lowest; the greatest code of E4M3 that is a number is 0x7e.
   const bool iq4 = type_ == WeightType::kIQ4_NL || type_ == WeightType::kIQ4_XS;
-  const uint8_t fill = type_ == WeightType::kQ8_0      ? 0x80
-                       : type_ == WeightType::kF8_E4M3 ? 0xfe
-                       : iq4                           ? 0
-                                                       : 0xff;
+  const uint8_t fill = type_ == WeightType::kQ8_0 || type_ == WeightType::kInt8_BF16 ? 0x80
+                       : type_ == WeightType::kF8_E4M3                               ? 0xfe
+                       : iq4                                                         ? 0
+                                                                                     : 0xff;
   for (size_t at = 0; at < file.bytes.size(); at += info.block_bytes) {
     std::memset(file.bytes.data() + at + quants, fill, end - quants);
   }

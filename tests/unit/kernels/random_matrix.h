@@ -104,6 +104,7 @@ inline FileMatrix RandomMatrix(WeightType type, uint32_t rows, uint32_t cols, ui
         break;
       case WeightType::kQ6_K:
       case WeightType::kQ3_K:
+      case WeightType::kTQ1_0:
       case WeightType::kTQ2_0:
         put_half(block + info.block_bytes - 2, 10, 15);
         break;
@@ -112,6 +113,7 @@ inline FileMatrix RandomMatrix(WeightType type, uint32_t rows, uint32_t cols, ui
           if ((*code & 0x7f) == 0x7f) *code ^= 1;  // not NaN
         put_half(block + 2, 7, 127 - 3);           // codes reach 448
         break;
+      case WeightType::kInt8_BF16:
       case WeightType::kInt4_BF16:
       case WeightType::kInt4_32:
       case WeightType::kInt4_64:

@@ -78,9 +78,11 @@ TEST(Quantization, WhatIsNotSupportedIsNamedWithWhatIs) {
       {With(kDeepseek, "/fmt", "e5m2"), {"fmt: expected \"e4m3\", found \"e5m2\""}},
       {With(kDeepseek, "/weight_block_size", {128}), {"weight_block_size: expected two numbers"}},
       {With(kDeepseek, "/weight_block_size", {128, 100}), {"expected a multiple of 32, found 100"}},
-      {With(kKimi, weights + "num_bits", 8), {"num_bits: expected 4, found 8"}},
-      {With(kKimi, weights + "actorder", "group"), {"actorder", "found \"group\""}},
+      {With(kKimi, weights + "num_bits", 3), {"num_bits: expected 4 or 8, found 3"}},
+      {With(kKimi, weights + "actorder", "rows"), {"actorder", "found \"rows\""}},
       {With(kKimi, weights + "group_size", 48), {"group_size: expected a multiple of 32, found 48"}},
+      {With(kKimi, "/transform_config", {{"config_groups", {{"u", {{"type", "hadamard"}}}}}}),
+       {"transform_config: weights that are rotated"}},
       {With(kKimi, "/format", "marlin-24"), {"format", "found \"marlin-24\""}},
       {With(kKimi, "/format", "float-quantized"), {"format: float-quantized of 4 int bits"}},
       {With(kKimi, "/config_groups", nullptr), {"config_groups: is missing"}},
@@ -89,8 +91,8 @@ TEST(Quantization, WhatIsNotSupportedIsNamedWithWhatIs) {
       {With(kGlm, weights + "strategy", "group"), {"strategy", "found \"group\""}},
       {With(kAwq, "/bits", 8), {"bits: expected 4, found 8"}},
       {With(kAwq, "/version", "gemv"), {"version", "found \"gemv\""}},
-      {With(kGptq, "/desc_act", true),
-       {"desc_act: true (act-order) with groups of 128 columns is not supported"}},
+      {With(kGptq, "/bits", 3), {"bits: expected 4 or 8, found 3"}},
+      {With(kGptq, "/desc_act", "yes"), {"desc_act: expected false or true"}},
       {With(kGptq, "/checkpoint_format", "marlin"), {"checkpoint_format", "found \"marlin\""}}};
   for (const auto& [config, fragments] : cases) {
     std::vector<std::string> problems;
@@ -105,6 +107,9 @@ TEST(Quantization, ActOrderWithOneGroupOfAllColumnsChangesNothing) {
   const Quantization one = Read(With(With(kGptq, "/desc_act", true), "/group_size", -1));
   EXPECT_EQ(one.method, Method::kGptq);
   EXPECT_EQ(one.block_cols, 0u);
+  EXPECT_FALSE(one.act_order);
+  EXPECT_TRUE(Read(With(kGptq, "/desc_act", true)).act_order);
+  EXPECT_FALSE(Read(With(With(kGptq, "/desc_act", true), "/static_groups", true)).act_order);
 }
 
 // One matrix of 64 x 256, as the binder sees it.
@@ -141,13 +146,28 @@ TEST(Quantization, EachFormBecomesATypeThatHoldsIt) {
   asymmetric.Add("x.weight_packed", "I32", {64, 32}, 4).Add("x.weight_scale", "BF16", {64, 8});
   asymmetric.Add("x.weight_zero_point", "I32", {8, 8}, 4);
   awq.Add("x.qweight", "I32", {256, 8}, 4).Add("x.scales", "F16", {2, 64}).Add("x.qzeros", "I32", {2, 8}, 4);
+  SafetensorsWriter gptq, gptq8, packed8, ordered;
+  gptq.Add("x.qweight", "I32", {32, 64}, 4).Add("x.scales", "F16", {2, 64}).Add("x.qzeros", "I32", {2, 8}, 4);
+  gptq.Add("x.g_idx", "I32", {256}, 4);
+  gptq8.Add("x.qweight", "I32", {64, 64}, 4)
+      .Add("x.scales", "F16", {2, 64})
+      .Add("x.qzeros", "I32", {2, 16}, 4);
+  packed8.Add("x.weight_packed", "I32", {64, 64}, 4).Add("x.weight_scale", "BF16", {64, 8});
+  ordered.Add("x.weight_packed", "I32", {64, 32}, 4).Add("x.weight_scale", "BF16", {64, 8});
+  ordered.Add("x.weight_g_idx", "I32", {256}, 4);
   const std::string weights = "/config_groups/group_0/weights/";
   const std::tuple<json, SafetensorsWriter, WeightType, Weight::Layout> cases[] = {
+      {kGptq, gptq, WeightType::kInt4_128, Weight::INT_GPTQ},
+      {With(kGptq, "/desc_act", true), gptq, WeightType::kF32, Weight::INT_GPTQ},
+      {With(kGptq, "/bits", 8), gptq8, WeightType::kQ8_0, Weight::INT_GPTQ},
+      {With(With(kGptq, "/bits", 8), "/sym", false), gptq8, WeightType::kF32, Weight::INT_GPTQ},
+      {With(kKimi, weights + "num_bits", 8), packed8, WeightType::kInt8_BF16, Weight::INT_ROWS},
+      {With(kKimi, weights + "actorder", "group"), ordered, WeightType::kF32, Weight::INT_ROWS},
       {kDeepseek, fp8, WeightType::kF8_E4M3, Weight::F8_TENSORS},
       {kGlm, channel, WeightType::kF8_E4M3, Weight::F8_TENSORS},
-      {kKimi, packed, WeightType::kInt4_BF16, Weight::INT4_ROWS},
-      {kKimi, half, WeightType::kQ4_0, Weight::INT4_ROWS},
-      {With(kKimi, weights + "symmetric", false), asymmetric, WeightType::kInt4_32, Weight::INT4_ROWS},
+      {kKimi, packed, WeightType::kInt4_BF16, Weight::INT_ROWS},
+      {kKimi, half, WeightType::kQ4_0, Weight::INT_ROWS},
+      {With(kKimi, weights + "symmetric", false), asymmetric, WeightType::kInt4_32, Weight::INT_ROWS},
       {kAwq, awq, WeightType::kInt4_128, Weight::INT4_AWQ}};
   for (const auto& [config, tensors, type, layout] : cases) {
     const Bound bound = BindMatrix(config, tensors);

@@ -30,9 +30,18 @@ namespace {
 using proto::Weight;
 
 const std::string kModelFolder = ONECOPY_TEST_MODELS "/";
-const char* const kNames[] = {"gpt_oss",           "deepseek_v3_fp8",    "qwen3_moe_fp8_channel",
-                              "qwen3_moe_int4_32", "qwen3_moe_int4_128", "qwen3_moe_awq",
-                              "qwen3_moe_gptq"};
+const char* const kNames[] = {"gpt_oss",
+                              "deepseek_v3_fp8",
+                              "qwen3_moe_fp8_channel",
+                              "qwen3_moe_int4_32",
+                              "qwen3_moe_int4_128",
+                              "qwen3_moe_awq",
+                              "qwen3_moe_gptq",
+                              "qwen3_moe_gptq_act_order",
+                              "qwen3_moe_gptq_8",
+                              "qwen3_moe_gptq_8_zeros",
+                              "qwen3_moe_int8_32",
+                              "qwen3_moe_int4_act_order"};
 
 class Tensors {
  public:
@@ -73,6 +82,11 @@ float BF16(const char* begin, uint64_t i) {
 uint32_t Nibble(const char* begin, uint64_t word, uint32_t i) {
   return Load<uint32_t>(begin, word) >> (4 * i) & 15;
 }
+// Code number i of those in words.
+uint32_t BitsOf(const char* begin, uint64_t i, uint32_t bits) {
+  const uint64_t first = i * bits;
+  return Load<uint32_t>(begin, first / 32) >> (first % 32) & ((1u << bits) - 1);
+}
 
 float Half(uint16_t bits) {
   const int exponent = bits >> 10 & 31, mantissa = bits & 1023;
@@ -100,6 +114,7 @@ class Oracle {
       scales_ = t.Begin(scales);
       zeros_ = t.Begin(zeros);
       g_idx_ = t.Begin(groups);
+      bits_ = t.quantization.value("bits", 4u);
       if (t.Has(scales)) scale_rows_ = t.Dim(scales, 0), scale_cols_ = t.Dim(scales, 1);
     };
     if (weight.layout() == Weight::ROWS)
@@ -111,11 +126,14 @@ class Oracle {
     else if (method == "gptq")
       use(&Oracle::Gptq, stem + ".qweight", stem + ".scales", stem + ".qzeros", stem + ".g_idx");
     else if (t.Has(stem + ".weight_packed"))
-      use(&Oracle::Packed, stem + ".weight_packed", stem + ".weight_scale", stem + ".weight_zero_point");
+      use(&Oracle::Packed, stem + ".weight_packed", stem + ".weight_scale", stem + ".weight_zero_point",
+          stem + ".weight_g_idx");
     else if (method == "fp8")
       use(&Oracle::F8Blocks, weight.name(), weight.name() + "_scale_inv");
     else
       use(&Oracle::F8Rows, weight.name(), weight.name() + "_scale");
+    if (form_ == &Oracle::Packed)
+      bits_ = t.quantization.at("config_groups").at("group_0").at("weights").at("num_bits");
   }
   float At(uint64_t r, uint64_t c) const { return (this->*form_)(r, c); }
 
@@ -141,9 +159,12 @@ class Oracle {
     return (static_cast<float>(code) - static_cast<float>(zero)) * scale;
   }
   float Packed(uint64_t r, uint64_t c) const {
-    const uint64_t groups = scale_cols_, g = c * groups / w_.cols();
-    const uint32_t zero = zeros_ != nullptr ? Nibble(zeros_, r / 8 * groups + g, r % 8) : 8;
-    return Value(Nibble(codes_, r * (w_.cols() / 8) + c / 8, c % 8), zero, BF16(scales_, r * groups + g));
+    const uint64_t groups = scale_cols_, in_word = 32 / bits_;
+    const uint64_t g = g_idx_ != nullptr ? Load<uint32_t>(g_idx_, c) : c * groups / w_.cols();
+    const uint32_t zero = zeros_ != nullptr
+                              ? BitsOf(zeros_, (r / in_word * groups + g) * in_word + r % in_word, bits_)
+                              : 1u << (bits_ - 1);
+    return Value(BitsOf(codes_, r * w_.cols() + c, bits_), zero, BF16(scales_, r * groups + g));
   }
   float Awq(uint64_t r, uint64_t c) const {
     constexpr uint32_t kOrder[] = {0, 2, 4, 6, 1, 3, 5, 7};  // nibble i holds row kOrder[i]
@@ -154,9 +175,9 @@ class Oracle {
                  Half(Load<uint16_t>(scales_, g * w_.rows() + r)));
   }
   float Gptq(uint64_t r, uint64_t c) const {
-    const uint64_t g = Load<uint32_t>(g_idx_, c);
-    return Value(Nibble(codes_, c / 8 * w_.rows() + r, c % 8),
-                 Nibble(zeros_, g * (w_.rows() / 8) + r / 8, r % 8) + 1,
+    const uint64_t g = Load<uint32_t>(g_idx_, c), in_word = 32 / bits_;
+    return Value(BitsOf(codes_, (c / in_word * w_.rows() + r) * in_word + c % in_word, bits_),
+                 BitsOf(zeros_, g * w_.rows() + r, bits_) + 1,
                  Half(Load<uint16_t>(scales_, g * w_.rows() + r)));
   }
 
@@ -165,6 +186,7 @@ class Oracle {
   float (Oracle::*form_)(uint64_t, uint64_t) const = nullptr;
   const char *codes_ = nullptr, *scales_ = nullptr, *zeros_ = nullptr, *g_idx_ = nullptr;
   uint64_t scale_rows_ = 0, scale_cols_ = 0;
+  uint32_t bits_ = 4;
 };
 
 // Every element of the rank's shard of the assembled weights.
@@ -317,10 +339,27 @@ TEST(AssembledErrors, ACodeThatIsNoNumberIsRefusedByName) {
 }
 
 TEST(AssembledErrors, ColumnsOutOfOrderAreRefusedByName) {
-  const std::string name = "model.layers.0.self_attn.q_proj";
+  const std::string name = "model.layers.0.mlp.experts.1.down_proj";
   for (const std::string& e : LoadBroken("qwen3_moe_gptq", name + ".g_idx", std::string("\1\0\0\0", 4))) {
     EXPECT_NE(e.find(name), std::string::npos) << e;
     EXPECT_NE(e.find("act-order"), std::string::npos) << e;
+  }
+}
+
+TEST(AssembledErrors, AGroupWithoutScalesIsRefusedByName) {
+  const std::string name = "model.layers.1.mlp.experts.2.down_proj";
+  for (const std::string& e :
+       LoadBroken("qwen3_moe_gptq_act_order", name + ".g_idx", std::string("\xff\xff\xff\xff", 4))) {
+    EXPECT_NE(e.find(name), std::string::npos) << e;
+    EXPECT_NE(e.find("no scales"), std::string::npos) << e;
+  }
+}
+
+TEST(AssembledErrors, AZeroThatASymmetricModelHasNotIsRefusedByName) {
+  const std::string name = "model.layers.0.mlp.experts.1.up_proj";
+  for (const std::string& e : LoadBroken("qwen3_moe_gptq_8", name + ".qzeros", std::string("\x7e", 1))) {
+    EXPECT_NE(e.find(name), std::string::npos) << e;
+    EXPECT_NE(e.find("expected 128"), std::string::npos) << e;
   }
 }
 
