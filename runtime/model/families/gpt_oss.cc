@@ -35,6 +35,8 @@ void ReadGguf(Parameters* in, ModelSpec* spec) {
   spec->set_n_experts_used(in->Count("expert_used_count", 1, kMaxExperts));
   spec->set_moe_intermediate_dim(in->Count("expert_feed_forward_length", 1, kMaxDim));
   spec->set_swiglu_limit(kSwigluLimit);
+  if (!in->FlagOr("expert_weights_norm", true))
+    in->Problem("expert_weights_norm", "false is not supported in this family");
   // As the published config.json has it; GGUF has no key for it.
   if (spec->rope_scaling().kind() == proto::RopeScaling::YARN)
     spec->mutable_rope_scaling()->set_truncate(false);
