@@ -1,6 +1,6 @@
-// Hyper-parameters that a family did not ask for. Those of a GGUF file's architecture are few, and other programs compute with
-// most: each that says something and is not known to be harmless is a problem. A config.json has many others (training,
-// generation, tools): a problem are those whose names tell that something is computed with them.
+// Hyper-parameters that a family did not ask for: a problem are those that say something and whose names tell that something
+// is computed with them, but for those that are known to be harmless. Others (training, generation, tools, whatever a
+// converter notes) are left alone: a model that runs everywhere else must not be refused for them.
 // Sources: gguf-py constants.py; config classes of transformers.
 #include <fmt/format.h>
 
@@ -34,43 +34,46 @@ constexpr std::pair<std::string_view, std::string_view> kGgufOfWindows[] = {
     {"attention.key_length_swa", "attention.key_length"},
     {"attention.value_length_swa", "attention.value_length"}};
 
-constexpr std::string_view kHfOperands[] = {"softcap",
-                                            "multiplier",
-                                            "alibi",
-                                            "clip",
-                                            "clamp",
-                                            "_scale",
-                                            "scale_",
-                                            "scaling",
-                                            "scalar",
-                                            "norm_type",
-                                            "normalization",
-                                            "qk_norm",
-                                            "qk_layernorm",
-                                            "activation",
-                                            "act_fn",
-                                            "swiglu",
-                                            "rope",
-                                            "rotary",
-                                            "position_embedding",
-                                            "residual",
-                                            "sink",
-                                            "temperature_tuning",
-                                            "index_topk",
-                                            "indexer",
-                                            "zero_expert",
-                                            "parallel_attn",
-                                            "mup",
-                                            "gating",
-                                            "topk_method",
-                                            "scoring",
-                                            "latent",
-                                            "lora_rank",
-                                            "altup",
-                                            "hash_layer",
-                                            "attention_type",
-                                            "attn_type",
-                                            "_beta"};
+// Parts of names. Those of GGUF, whose keys are few and terse, count there besides.
+constexpr std::string_view kGgufOperands[] = {"scale",   "causal", "ssm.", "shared_kv",  "sliding_window",
+                                              "every_n", "norm",   "_swa", "layer_step", "chunk"};
+constexpr std::string_view kOperands[] = {"softcap",
+                                          "multiplier",
+                                          "alibi",
+                                          "clip",
+                                          "clamp",
+                                          "_scale",
+                                          "scale_",
+                                          "scaling",
+                                          "scalar",
+                                          "norm_type",
+                                          "normalization",
+                                          "qk_norm",
+                                          "qk_layernorm",
+                                          "activation",
+                                          "act_fn",
+                                          "swiglu",
+                                          "rope",
+                                          "rotary",
+                                          "position_embedding",
+                                          "residual",
+                                          "sink",
+                                          "temperature_tuning",
+                                          "index_topk",
+                                          "indexer",
+                                          "zero_expert",
+                                          "parallel_attn",
+                                          "mup",
+                                          "gating",
+                                          "topk_method",
+                                          "scoring",
+                                          "latent",
+                                          "lora_rank",
+                                          "altup",
+                                          "hash_layer",
+                                          "attention_type",
+                                          "attn_type",
+                                          "_beta"};
 
 // Zero, false, nothing, or a list of these: what it names is not there.
 bool SaysNothing(const json& value) {
@@ -105,9 +108,10 @@ bool IsHarmlessInGguf(const std::string& key, const json& value, const Parameter
   return (key == "rope.scaling.attn_factor" || key == "rope.scaling.yarn_attn_factor") && value == 1;
 }
 
-bool IsHarmlessInHf(const std::string& key, const json& value) {
+bool TellsOfArithmetic(const std::string& key, bool gguf) {
   const auto named = [&](std::string_view part) { return Contains(key, part); };
-  return std::none_of(std::begin(kHfOperands), std::end(kHfOperands), named) || SaysThePlain(value);
+  return std::any_of(std::begin(kOperands), std::end(kOperands), named) ||
+         (gguf && std::any_of(std::begin(kGgufOperands), std::end(kGgufOperands), named));
 }
 
 }  // namespace
@@ -115,7 +119,8 @@ bool IsHarmlessInHf(const std::string& key, const json& value) {
 void RefuseUnread(const ModelSpec& spec, bool gguf, Parameters* in) {
   for (const std::string& key : in->Unread()) {
     const json& value = *in->Value(key);
-    if (gguf ? IsHarmlessInGguf(key, value, *in, spec) : IsHarmlessInHf(key, value)) continue;
+    if (!TellsOfArithmetic(key, gguf)) continue;
+    if (gguf ? IsHarmlessInGguf(key, value, *in, spec) : SaysThePlain(value)) continue;
     in->Problem(key,
                 fmt::format("{} is not supported in this family: ignored, it could make the answers wrong",
                             ShownJson(value)));
