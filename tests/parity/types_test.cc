@@ -11,6 +11,7 @@
 #include <fstream>
 
 #include "kernels/quantize.h"
+#include "runtime/base/new_file.h"
 #include "runtime/cli/model_session.h"
 #include "runtime/model/gguf_writer.h"
 #include "tests/support/golden.h"

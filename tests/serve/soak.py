@@ -38,7 +38,8 @@ def parse_options():
     parser.add_argument("--clients", type=int, default=48, help="default: %(default)s")
     parser.add_argument("--ranks", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--requests", type=int, default=150, help="different ones; default: %(default)s")
-    parser.add_argument("--growth", type=float, default=0.02, help="of memory that still counts as flat; default: %(default)s")
+    parser.add_argument("--growth", type=float, default=0.05,
+                        help="of memory that still counts as flat: the most that requests need at once is met ever more rarely; default: %(default)s")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
 
