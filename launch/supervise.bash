@@ -255,7 +255,10 @@ judge() {
     echo "onecopy: $reason$cause" >&2
   fi
   # Other codes than ours are those of mpirun, which has said what is wrong: a host lost, or not reached.
-  [[ $status =~ ^(0|2|3|4|5|130)$ ]] || status=5
+  if [[ ! $status =~ ^(0|2|3|4|5|130)$ ]]; then
+    reason=${reason:-"a rank or the communication failed (mpirun ended with $status)"}
+    status=5
+  fi
   if [[ $status != 5 ]]; then return; fi
   reason=${reason:-a rank or the communication failed}
   say_limits >&2

@@ -28,6 +28,7 @@ onecopy: restart 2 of 3 in 2 s: a rank or the communication failed' "$(grep rest
     rm -f "$work/runs"
     run --restart 3 -n 1 fail "$work/runs" 9 "$code"
     equal "exit code $code is not for restarts" "$code after 1 runs" "$status after $(runs) runs"
+    [[ $(runs) == 1 ]] || cat "$work/err"
   done
   rm -f "$work/runs"
   run -n 1 fail "$work/runs" 9 5
