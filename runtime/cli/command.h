@@ -25,9 +25,10 @@ struct Command {
   std::function<void(comm::Communicator& comm, const Seat& seat)> run;
 };
 
-// Results to stdout. Errors: kUsage where it cannot be written.
+// Results to stdout. A reader may leave in the middle (... | head), which is no error. Errors: kUsage where it cannot be
+// written for another reason, as on a full disk.
 void Print(const std::string& text);
-// The same of a text that a reader may leave in the middle (... | head): false where it has.
+// The same of a text that is still being made: false where the reader has left.
 bool PrintToReader(const std::string& text);
 
 Command GenerateCommand();

@@ -78,6 +78,13 @@ TEST(ExitCode, HelpIsAResult) {
   EXPECT_THAT(Onecopy({"generate", "--help"}).out, HasSubstr("onecopy generate -p"));
 }
 
+TEST(ExitCode, AReaderThatLeavesIsNoError) {
+  const auto result = test::RunCommand(
+      {"bash", "-c", "set -o pipefail; \"$0\" inspect --json | (exec <&-; sleep 1)", ONECOPY_BINARY});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.err, "");
+}
+
 TEST(ExitCode, MalformedModelsEndSoonWithoutMuchMemory) {
   const std::string folder = ONECOPY_TEST_DATA "/goldens/malformed/";
   const auto cases = nlohmann::json::parse(std::ifstream(folder + "cases.json"));
