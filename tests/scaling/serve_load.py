@@ -24,7 +24,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, f"{ROOT}/tests/serve")
 sys.dont_write_bytecode = True
 import compare_llama
-from server import Server
+from server import Server, pss_bytes
 
 
 def parse_options():
@@ -38,14 +38,6 @@ def parse_options():
     parser.add_argument("--json", help="a file for the figures")
     parser.add_argument("--ranks", type=int, default=1, help="default: %(default)s")
     return parser.parse_args()
-
-
-def pss_bytes(pids):
-    total = 0
-    for pid in pids:
-        with open(f"/proc/{pid}/smaps_rollup") as file:
-            total += 1024 * sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
-    return total
 
 
 class MemoryWatch:

@@ -15,6 +15,15 @@ LAUNCHER = f"{TREE}/launch/onecopy"
 TOOLS_TEMPLATE = f"{TREE}/tests/serve/tools.jinja"
 
 
+def pss_bytes(pids):
+    """Memory of these processes, what they share counted once. Errors: OSError where one has ended."""
+    total = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/smaps_rollup") as file:
+            total += 1024 * sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+    return total
+
+
 class Server:
     """with Server(ranks, *options) as server: ..."""
 

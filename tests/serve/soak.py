@@ -22,7 +22,7 @@ import threading
 import time
 
 sys.dont_write_bytecode = True
-from server import Server
+from server import Server, pss_bytes
 
 WORDS = ("the miller had three sons and a cat that could speak when nobody listened so they went over the hills to find a king whose "
          "daughter never laughed because a fox had stolen her golden ball").split()
@@ -190,7 +190,7 @@ class Soak:
         self.memory = []
         while time.monotonic() < self.end:
             try:
-                self.memory.append(sum(pss_bytes(pid) for pid in self.pids))
+                self.memory.append(pss_bytes(self.pids))
             except OSError as error:
                 return self.stop(f"a rank ended: {error}")
             time.sleep(1)
@@ -208,11 +208,6 @@ class Soak:
     def growth(self):
         n = len(self.memory) // 4
         return statistics.median(self.memory[3 * n:]) / statistics.median(self.memory[n:2 * n]) - 1 if n else 0.0
-
-
-def pss_bytes(pid):
-    with open(f"/proc/{pid}/smaps_rollup") as file:
-        return 1024 * sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
 
 
 def main():
