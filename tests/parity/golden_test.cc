@@ -62,18 +62,25 @@ TEST_P(Goldens, LogitsAndGreedyTokensMatch) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Goldens,
-                         ::testing::Combine(::testing::ValuesIn(TableNames()),
-                                            ::testing::Range<size_t>(0, std::size(kCases)),
-                                            ::testing::Values(1, 2, 3, 24)),
-                         [](const auto& info) {
-                           std::string name = std::string(std::get<0>(info.param)) + "_" +
-                                              kCases[std::get<1>(info.param)].name + "_" +
-                                              std::to_string(std::get<2>(info.param)) + "ranks";
-                           for (char& ch : name)
-                             if (!std::isalnum(static_cast<unsigned char>(ch))) ch = '_';
-                           return name;
-                         });
+// Every table, case and number of ranks: for `ref`, which is held against transformers closely, all of them; for others the
+// least and the most, since determinism_test.cc compares their bits between numbers of ranks, but where they may differ.
+std::vector<std::tuple<const char*, size_t, int>> AllGoldens() {
+  std::vector<std::tuple<const char*, size_t, int>> all;
+  for (const char* table : TableNames())
+    for (size_t c = 0; c < std::size(kCases); ++c)
+      for (const int ranks : {1, 2, 3, 24})
+        if (std::string(table) == "ref" || ranks == 1 || ranks == 24 || kCases[c].kv_tokens == kManyPositions)
+          all.emplace_back(table, c, ranks);
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Goldens, ::testing::ValuesIn(AllGoldens()), [](const auto& info) {
+  std::string name = std::string(std::get<0>(info.param)) + "_" + kCases[std::get<1>(info.param)].name + "_" +
+                     std::to_string(std::get<2>(info.param)) + "ranks";
+  for (char& ch : name)
+    if (!std::isalnum(static_cast<unsigned char>(ch))) ch = '_';
+  return name;
+});
 
 }  // namespace
 }  // namespace onecopy::parity
