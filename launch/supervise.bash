@@ -149,7 +149,7 @@ end_mpirun() {
 supervise() {
   local one_host=$1
   shift
-  local ending='' folder='' lost='' unwritten='' input_pid='' output_pid='' watch_pid=''
+  local ending='' folder='' lost='' unwritten='' left='' input_pid='' output_pid='' watch_pid=''
   local filter_pid filter_fd input_fd output_fd deadline shm=/dev/shm tmp=${TMPDIR:-/tmp}
   local -a folders=() locks=() places=() guard=()
   reason=''
@@ -162,6 +162,8 @@ supervise() {
   # shellcheck disable=SC2064  # the folders' names of now
   ((${#folders[@]} == 0)) || trap "rm -rf $(quoted "${folders[@]}")" EXIT
   # shellcheck disable=SC2154  # set by compose
+  # The ranks' own exit code, of which mpirun sometimes makes another.
+  [[ -z $folder ]] || places+=(-x "ONECOPY_EXIT_CODE=$folder/code")
   if [[ -z $one_host && $open_mpi_version -lt 5 ]]; then
     # Open MPI passes the words through a shell on the other host.
     places+=(--mca orte_launch_agent "$(quoted "$here/host_daemon" "${folders[@]}" --)")
@@ -227,9 +229,12 @@ supervise() {
     sleep 0.02
   done
   [[ -z $unwritten || ! -e $unwritten ]] || unwritten=yes
+  [[ -z $folder || ! -s $folder/code ]] || left=$(<"$folder/code")
   for deadline in "${locks[@]}"; do exec {deadline}>&-; done
   rm -rf "${folders[@]}"
   trap - EXIT
+  # Of a signal that ended a rank, and of a host that is lost, only mpirun and the watch know.
+  if [[ $left =~ ^[0-9]+$ && $status -lt 128 && -z $reason ]]; then status=$left; fi
   if [[ $unwritten == yes ]]; then
     status=2
     echo "onecopy: standard output cannot be written: is its disk full? The job was ended" >&2
@@ -256,7 +261,10 @@ judge() {
   fi
   # Other codes than ours are those of mpirun, which has said what is wrong: a host lost, or not reached.
   if [[ ! $status =~ ^(0|2|3|4|5|130)$ ]]; then
-    reason=${reason:-"a rank or the communication failed (mpirun ended with $status)"}
+    if [[ -z $reason ]]; then
+      reason="a rank or the communication failed (mpirun ended with $status)"
+      echo "onecopy: $reason" >&2
+    fi
     status=5
   fi
   if [[ $status != 5 ]]; then return; fi

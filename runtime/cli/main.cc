@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "runtime/base/error.h"
+#include "runtime/base/exit_code.h"
 #include "runtime/base/log.h"
 #include "runtime/cli/build_info.h"
 #include "runtime/cli/commands.h"
@@ -99,7 +100,8 @@ int main(int argc, char** argv) {
   const cli::Command* chosen = nullptr;
   cli::CommWish comm_wish;
   // All ranks parse the same line; only the first speaks about it.
-  if (const auto code = cli::Parse(argc, argv, cli::LauncherRank() == 0, commands, &comm_wish, &chosen))
-    return *code;
-  return cli::RunAsRank(comm_wish, chosen->run);
+  std::optional<int> code = cli::Parse(argc, argv, cli::LauncherRank() == 0, commands, &comm_wish, &chosen);
+  if (!code) code = cli::RunAsRank(comm_wish, chosen->run);
+  LeaveExitCode(*code);
+  return *code;
 }

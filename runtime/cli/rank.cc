@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/base/current_error.h"
+#include "runtime/base/exit_code.h"
 #include "runtime/base/file.h"
 #include "runtime/base/log.h"
 #include "runtime/cli/collectives_file.h"
@@ -105,6 +106,7 @@ int RunAsRank(const CommWish& comm_wish, const std::function<void(comm::Communic
     if (e.code() == ErrorCode::kInternal && comm &&
         comm->size() > 1) {  // not agreed on: the others must be told
       log::error("{}", e.what());
+      LeaveExitCode(Exit(e.code()));  // before the others leave theirs
       comm->Abandon(e.what());
       comm::AbortMpi(Exit(e.code()));
     }
@@ -116,6 +118,7 @@ int RunAsRank(const CommWish& comm_wish, const std::function<void(comm::Communic
     return Exit(e.code());
   } catch (...) {
     const Error error = CurrentError("running on host " + comm::HostName());
+    LeaveExitCode(Exit(error.code()));
     // The others may have no memory either, and their code would then be the job's.
     if (comm && error.code() == ErrorCode::kInternal) comm->Abandon(error.what());
     log::error("{}", error.what());

@@ -152,6 +152,7 @@ std::string MpiVersion() {
 }
 
 void AbortMpi(int exit_code) {
+  LeaveExitCode(exit_code);
   fflush(nullptr);
   int initialized = 0, finalized = 0;
   MPI_Initialized(&initialized);

@@ -114,6 +114,8 @@ test_run() {
   run -n 3 exit 3
   equal "exit code of a rank" 3 "$status"
   equal "one message" "our one message" "$(grep -v warning <<<"$err")"
+  run -n 2 misread 4
+  equal "exit code of the ranks, not what mpirun makes of it" 4 "$status"
   run -n 3 kill
   equal "a killed rank is a failed rank" 5 "$status"
   # mpirun adds which rank it was, in most runs; filter_notices is tested to keep that.

@@ -15,17 +15,20 @@ unset "${!ONECOPY_@}" "${!OMP_@}" "${!SLURM_@}"
 cat >"$tree/build/release/onecopy" <<'TEXT'
 #!/bin/bash
 rank=${OMPI_COMM_WORLD_RANK:-0}
+leave() { if [[ -n ${ONECOPY_EXIT_CODE:-} ]]; then (set -C && echo "$1" >"$ONECOPY_EXIT_CODE") 2>/dev/null; fi }
 case $1 in
   show) echo "rank $rank of ${OMPI_COMM_WORLD_SIZE:-1} bind=$ONECOPY_BIND threads=${ONECOPY_THREADS:-} wait=${OMP_WAIT_POLICY:-} args=${*:2}" ;;
   terminal) echo "terminal=${ONECOPY_TERMINAL:-no}" ;;
   input) if [[ $rank == 0 ]]; then cat; fi ;;
-  exit) if [[ $rank == 1 || ${OMPI_COMM_WORLD_SIZE:-1} == 1 ]]; then echo "our one message" >&2 && exit "$2"; fi; sleep 60 ;;
+  exit) if [[ $rank == 1 || ${OMPI_COMM_WORLD_SIZE:-1} == 1 ]]; then echo "our one message" >&2 && leave "$2" && exit "$2"; fi; sleep 60 ;;
+  # misread CODE: what the job looks like where mpirun makes another code of it.
+  misread) leave "$2"; exit 1 ;;
   kill) if [[ $rank == 1 ]]; then kill -KILL $$; fi; sleep 60 ;;
   wait) echo "rank $rank is up" && exec sleep 61.75 ;;
   # Takes a second to finish when told to end.
   drain) echo "rank $rank is up"; trap 'sleep 1; echo "rank $rank has finished"; exit 0' TERM; while :; do sleep 0.1; done ;;
   # fail FILE TIMES CODE: ends with CODE for the first TIMES runs, which FILE counts.
-  fail) echo run >>"$2"; if (($(wc -l <"$2") <= $3)); then exit "$4"; fi ;;
+  fail) echo run >>"$2"; if (($(wc -l <"$2") <= $3)); then leave "$4"; exit "$4"; fi ;;
 esac
 TEXT
 chmod +x "$tree/build/release/onecopy"
