@@ -11,6 +11,7 @@
 #include <string>
 
 #include "runtime/base/check.h"
+#include "runtime/base/exit_code.h"
 #include "runtime/comm/communicator.h"
 
 namespace onecopy::comm {

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #include "tests/parity/golden_cases.h"
 
@@ -55,12 +56,13 @@ TEST_P(Pipelines, GiveTheLogitsAndTokensOfOneStage) {
   unsetenv("ONECOPY_KERNELS");
 }
 
-// What stages exchange does not depend on the kernels: the slow ones, ref, need only one shape.
+// What stages exchange does not depend on the kernels: all shapes with those that every machine has, one with the others but
+// ref, which is slow.
 std::vector<std::tuple<const char*, std::pair<int, int>>> PipelineCases() {
   std::vector<std::tuple<const char*, std::pair<int, int>>> cases;
-  for (const char* table : TableNames())
+  for (const std::string_view table : TableNames())
     for (const int ranks : {2, 4, 6})
-      if (ranks == 2 || std::string(table) != "ref") cases.push_back({table, {ranks, 2}});
+      if (table == "avx2" || (ranks == 4 && table != "ref")) cases.push_back({table.data(), {ranks, 2}});
   return cases;
 }
 

@@ -17,6 +17,16 @@ from concurrent.futures import ThreadPoolExecutor
 from server import LAUNCHER, TREE, Server
 
 PROMPT = "Once upon a time"
+
+
+def assert_kept(test, server, usage):
+    """The beginning of a prompt that was read before is read from the cache: by pages, or where the kernels of prompts round
+    otherwise than those of few tokens, by the pieces in which prompts are read."""
+    unit = 512 if server.ask("GET", "/api/machine")[2]["kernels"] == "amx" else 64
+    kept = (usage["prompt_tokens"] - 1) // unit * unit
+    test.assertEqual(usage["prompt_tokens_details"]["cached_tokens"], kept)
+
+
 # More than a page of the KV cache.
 LONG = ("There was once a miller who had three sons, and when he came to die he had nothing to leave them but his mill, "
         "his ass and his cat. The eldest son took the mill, the second son took the ass, and as for the youngest, all that "
@@ -90,7 +100,7 @@ class Api(unittest.TestCase):
         self.assertEqual(events[-2]["choices"][0]["finish_reason"], "length")
         self.assertEqual(events[-1]["choices"], [])
         self.assertEqual(events[-1]["usage"]["completion_tokens"], 50)
-        self.assertGreater(events[-1]["usage"]["prompt_tokens_details"]["cached_tokens"], 0)  # read a moment ago
+        assert_kept(self, self.server, events[-1]["usage"])  # read a moment ago
         self.assertGreater(len(events), 20)
 
     def test_chat(self):
@@ -376,11 +386,14 @@ class CacheOfEightBits(unittest.TestCase):
 
         with Server(2, "--no-access-log", "--context", "256", *q8) as server:
             with ThreadPoolExecutor(4) as pool:
-                self.assertEqual(list(pool.map(lambda p: ask(server, p), prompts)), want)
+                for _ in range(50):  # on a quick machine one may have ended before the next one comes
+                    self.assertEqual(list(pool.map(lambda p: ask(server, p), prompts)), want)
+                    if "onecopy_preemptions_total 0\n" not in server.ask("GET", "/metrics")[2]:
+                        break
             self.assertEqual([ask(server, p) for p in prompts], want)
             self.assertNotIn("onecopy_preemptions_total 0\n", server.ask("GET", "/metrics")[2])
             again = server.post("/v1/completions", prompt=prompts[-1], max_tokens=1, temperature=0)
-            self.assertGreater(again["usage"]["prompt_tokens_details"]["cached_tokens"], 0)
+            assert_kept(self, server, again["usage"])
             machine = server.ask("GET", "/api/machine")[2]
         self.assertEqual(machine["kv_type"], "q8_0")
         for rank, planned in zip(machine["ranks"], plan["ranks"], strict=True):  # arenas are of 2 MiB

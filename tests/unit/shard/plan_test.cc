@@ -305,9 +305,10 @@ TEST(ShardPlan, ADirectoryOf45000TensorsIsPlannedInASecond) {
   EXPECT_EQ(plan.placements_size(), spec.weights_size());
   RecordProperty("seconds", std::to_string(seconds));
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "times under a sanitizer say nothing";
+  EXPECT_LT(seconds, 10.0);
+#else
+  EXPECT_LT(seconds, 3.0);  // a second on a free machine
 #endif
-  EXPECT_LT(seconds, 1.0);
 }
 
 TEST(ShardPlan, AnyRankCountFrom1To64WorksForASmallModel) {
