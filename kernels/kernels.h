@@ -68,15 +68,14 @@ struct MatmulKernel {
   MatmulSumFn matmul_sum = nullptr;
 };
 
-// The kernel of a type, and perhaps another that is better for many tokens of prompts and reads the same weights. Which one
-// a call takes changes the last bits of a result; with one kernel, a token's result has the same bits whatever tokens
-// stand beside it. The number of tokens is the same on all ranks, and so the kernel.
+// The kernel of a type, and perhaps another that is better for many tokens of prompts (KernelTable::many_from) and reads the
+// same weights. Which one takes a token changes the last bits of its result; with one kernel, a token's result has the same
+// bits whatever tokens stand beside it.
 struct WeightKernel : MatmulKernel {
   uint32_t row_tile = 1;  // of the packed layout that both read
   MatmulKernel many;
-  size_t many_from = SIZE_MAX;  // tokens of a call
 
-  const MatmulKernel& ForPrompt(size_t n_tokens) const { return n_tokens < many_from ? *this : many; }
+  bool has_many() const { return many.matmul != nullptr; }
 };
 
 // Element type of the KV cache. kQ8_0: blocks of 32 as in GGUF, {f16 d, int8 q[32]}, an element is d * q; a row begins with
@@ -198,16 +197,18 @@ struct TransposedKernel {
 struct KernelTable : CacheKernels {  // of the table's own type, the best it has: float in `ref`, else f16
   const char* name;                  // "ref", "avx2", …
   WeightKernel weights[static_cast<size_t>(WeightType::kCount)];
+  // So many tokens of one prompt that a matrix multiplies at a time are for WeightKernel::many, where there is one.
+  size_t many_from = SIZE_MAX;
   CacheKernels q8_cache;  // half of f16's memory (registry.h, WithCache)
   // Of the table's own type whatever the cache has: for keys and values that are made for a step.
   CacheKernels step_cache;
   TransposedKernel transposed;
 
-  // Whether the number of a prompt's tokens in a call decides which kernel takes them.
-  bool has_many() const {
-    for (const WeightKernel& kernel : weights)
-      if (kernel.many.matmul != nullptr) return true;
-    return false;
+  // Whether the number of a prompt's tokens decides which kernel takes them.
+  bool has_many() const { return many_from != SIZE_MAX; }
+  const MatmulKernel& ForPrompt(WeightType type, size_t n_tokens) const {
+    const WeightKernel& kernel = weights[static_cast<size_t>(type)];
+    return n_tokens >= many_from && kernel.has_many() ? kernel.many : kernel;
   }
 
   // x: [cols] -> out: one kQ8 row, Q8RowBytes(cols) bytes, 64-byte aligned.

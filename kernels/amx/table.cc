@@ -11,10 +11,9 @@ constexpr size_t kManyTokens = 12;
 KernelTable Make() {
   KernelTable table = avx512::Table();
   table.name = "amx";
+  table.many_from = kManyTokens;
   const auto set = [&table](WeightType type, const MatmulKernel& many) {
-    WeightKernel& kernel = table.weights[static_cast<size_t>(type)];
-    kernel.many = many;
-    kernel.many_from = kManyTokens;
+    table.weights[static_cast<size_t>(type)].many = many;
   };
   set(WeightType::kQ8_0, matmul_q8_0);
   set(WeightType::kQ4_0, matmul_q4_0);

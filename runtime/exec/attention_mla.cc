@@ -36,7 +36,7 @@ MlaAttention::MlaAttention(const DecoderContext& context, PhaseClock* clock)
 const float* MlaAttention::Run(const proto::Step& step, uint32_t layer, Activations* x,
                                const float* cos_sin) {
   const size_t n = step.tokens_size();
-  acts_.set_prefill(step.prefill());
+  acts_.set_split(&x->split());
   heads_ = shard::OwnedHeads(c_.plan, layer, c_.all.rank());
   clock_.Enter(Phase::kAttentionMatmul);
   Project(layer, n, x);
@@ -178,26 +178,31 @@ void MlaAttention::Values(uint32_t layer, size_t n) {
 void MlaAttention::HeadLinear(const HeadRows& rows, size_t n, const float* x, size_t x_cols, size_t x_stride,
                               float* y, size_t y_stride) {
   const size_t n_heads = heads_.size();
-  const kernels::MatmulKernel& kernel = KernelOf(c_.table, *rows.w, n, acts_.prefill());
+  const RowSplit& split = acts_.split();
   acts_.Set(x, n * n_heads, x_cols, x_stride);
-  const void* const* by_token = acts_.Rows(kernel.act, c_.table, c_.team);
   x_rows_.resize(n * n_heads);
   y_rows_.resize(n * n_heads);
-  for (size_t h = 0; h < n_heads; ++h) {
-    for (size_t t = 0; t < n; ++t) {
-      x_rows_[h * n + t] = by_token[t * n_heads + h];
-      y_rows_[h * n + t] = y + (t * n_heads + h) * y_stride;
-    }
-  }
+  ForKernels(c_.table, *rows.w, split.n_many, n,
+             [&](const kernels::MatmulKernel& kernel, size_t begin, size_t end) {
+               const void* const* by_token = acts_.Rows(kernel.act, c_.table, c_.team);
+               for (size_t h = 0; h < n_heads; ++h)
+                 for (size_t i = begin; i < end; ++i)
+                   x_rows_[h * n + i] = by_token[split.At(i) * n_heads + h];
+             });
+  for (size_t h = 0; h < n_heads; ++h)
+    for (size_t i = 0; i < n; ++i) y_rows_[h * n + i] = y + (split.At(i) * n_heads + h) * y_stride;
   const uint32_t step = std::min(rows.rows, RowsPerTask(uint64_t{rows.rows} * n_heads, n, c_.team));
   const size_t per_head = DivUp(rows.rows, step);
   c_.team.For(n_heads * per_head, [&](size_t task, int) {
     const size_t h = task / per_head;
-    const auto begin = static_cast<uint32_t>(task % per_head * step);
+    const auto row = static_cast<uint32_t>(task % per_head * step);
     const auto first = static_cast<uint32_t>(h) * rows.per_head + rows.first;
     const auto head = RowSlice(*rows.w, first, first + rows.rows);
-    kernel.matmul(head, x_rows_.data() + h * n, y_rows_.data() + h * n, n, begin,
-                  std::min(rows.rows, begin + step));
+    ForKernels(c_.table, head, split.n_many, n,
+               [&](const kernels::MatmulKernel& kernel, size_t begin, size_t end) {
+                 kernel.matmul(head, x_rows_.data() + h * n + begin, y_rows_.data() + h * n + begin,
+                               end - begin, row, std::min(rows.rows, row + step));
+               });
   });
 }
 

@@ -127,7 +127,7 @@ void ExpandedMla::Expand(const Layer& layer, const Block& block) {
   const kernels::PackedMatrix& w = c_.store.Matrix(split ? Weight::ATTN_V_B : Weight::ATTN_KV_B, layer.layer);
   const auto rows_of_head = static_cast<uint32_t>(split ? v_dim_ : nope_ + v_dim_);
   // The kernel for many however few are left: a position's keys and values have the same bits in every chunk.
-  const kernels::MatmulKernel& kernel = KernelOf(c_.table, w, kTaskPositions, /*prefill=*/true);
+  const kernels::MatmulKernel& kernel = c_.table.ForPrompt(w.type, kTaskPositions);
   const kernels::TransposedKernel& transposed = c_.table.transposed;
   acts_.Set(latents, block.n, latent_, row_floats_);
   const void* const* x = acts_.Rows(kernel.act, c_.table, c_.team);

@@ -32,6 +32,7 @@ Decoder::Decoder(const DecoderContext& context)
       mla_(context, &clock_),
       delta_(context, &clock_),
       ffn_(context.spec, context.store, context.table, context.team),
+      pieces_(context.table.many_from),
       counter_(context.spec, context.plan, context.store, context.table, context.cache, context.all.rank()) {
   c_.stage.SetTeam([&team = c_.team](size_t n, const std::function<void(size_t)>& body) {
     team.For(n, [&](size_t i, int) { body(i); });
@@ -65,7 +66,8 @@ std::span<const float> Decoder::Forward(const proto::Step& step) {
   const ThreadTeam::Work worked = c_.team.work();
   clock_.Start(Phase::kRest);
   counter_.Begin(step, ExpandedChunk(c_, step));
-  acts_.set_prefill(step.prefill());
+  pieces_.SetStep(step);
+  acts_.set_split(&pieces_.all());
   x_.ReserveAs<float>(n * hidden_);
   normed_.ReserveAs<float>(n * hidden_);
   partial_.ReserveAs<double>(n * hidden_);
@@ -214,6 +216,7 @@ void Decoder::FeedForward(uint32_t layer, size_t n) {
   if (router_bounds.empty()) {
     clock_.Enter(Phase::kExperts);
     RouteAll(n, &routing_);
+    pieces_.Order(&routing_);
     ffn_.Run(Ffn::kDense, layer, routing_, &acts_, partial, hidden_);
   } else {
     clock_.Enter(Phase::kRouter);
@@ -230,6 +233,7 @@ void Decoder::FeedForward(uint32_t layer, size_t n) {
         scores, n, &routing_);
     counter_.CountExperts(layer, routing_);
     if (c_.store.Has(Weight::SHARED_GATE, layer)) RouteShared(n, SharedGates(layer, n), &routing_);
+    pieces_.Order(&routing_);
     clock_.Enter(Phase::kExperts);
     ffn_.Run(Ffn::kExperts, layer, routing_, &acts_, partial, hidden_);
   }
@@ -248,6 +252,7 @@ std::span<const float> Decoder::Logits(const proto::Step& step) {
     for (size_t i = 0; i < n; ++i)
       std::copy_n(x + step.logit_rows(static_cast<int>(i)) * hidden_, hidden_, rows + i * hidden_);
     Norm(rows, c_.store.Vector(Weight::OUTPUT_NORM, 0), n);
+    acts_.set_split(&pieces_.Of({step.logit_rows().data(), n}));
     Linear(c_.table, c_.team, c_.store.Matrix(HeadRole(c_.spec), 0), &acts_,
            logits.data() + logit_bounds_[c_.stage.rank()], vocab);
     const shard::Range mine = {logit_bounds_[c_.stage.rank()], logit_bounds_[c_.stage.rank() + 1]};

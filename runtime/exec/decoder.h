@@ -26,6 +26,7 @@
 #include "runtime/exec/head_rotation.h"
 #include "runtime/exec/kv_cache.h"
 #include "runtime/exec/linear.h"
+#include "runtime/exec/pieces.h"
 #include "runtime/exec/router.h"
 #include "runtime/exec/step_counts.h"
 #include "runtime/exec/step_times.h"
@@ -85,6 +86,7 @@ class Decoder {
   MlaAttention mla_;
   GatedDeltaNet delta_;
   Ffn ffn_;
+  Pieces pieces_;
   StepCounter counter_;
   Observer observer_;
   struct Layout {

@@ -50,7 +50,6 @@ void Ffn::FindExperts(const Roles& roles, uint32_t layer, const Routing& routing
 
 void Ffn::Run(const Roles& roles, uint32_t layer, const Routing& routing, Activations* x, double* out,
               size_t hidden) {
-  prefill_ = x->prefill();
   FindExperts(roles, layer, routing);
   if (!experts_.empty()) GateUp(routing, x);
   Down(routing, layer, x->n_rows(), out, hidden);
@@ -95,10 +94,11 @@ void Ffn::GateUp(const Routing& routing, Activations* x) {
   };
   for (auto& rows_of : x_rows_) rows_of.clear();
   for (const Expert& e : experts_)
-    for (const auto* w : {e.gate, e.up}) {
-      const kernels::ActFormat format = KernelOf(table_, *w, e.group->size(), prefill_).act;
-      if (x_rows_[static_cast<size_t>(format)].empty()) gather(format);
-    }
+    for (const auto* w : {e.gate, e.up})
+      ForKernels(table_, *w, e.group->n_many, e.group->size(),
+                 [&](const kernels::MatmulKernel& kernel, size_t, size_t) {
+                   if (x_rows_[static_cast<size_t>(kernel.act)].empty()) gather(kernel.act);
+                 });
 
   auto* h = h_.As<float>();
   const size_t scratch_size = (most_tokens + 2) * step;  // up, and both biases
@@ -116,8 +116,11 @@ void Ffn::GateUp(const Routing& routing, Activations* x) {
     }
     const auto gate = RowSlice(*e.gate, task.begin, task.end), up = RowSlice(*e.up, task.begin, task.end);
     const auto multiply = [&](const kernels::PackedMatrix& w, float** y) {
-      const kernels::MatmulKernel& kernel = KernelOf(table_, w, n, prefill_);
-      kernel.matmul(w, x_rows_[static_cast<size_t>(kernel.act)].data() + e.group->begin, y, n, 0, n_rows);
+      ForKernels(table_, w, e.group->n_many, n,
+                 [&](const kernels::MatmulKernel& kernel, size_t begin, size_t end) {
+                   const auto& rows = x_rows_[static_cast<size_t>(kernel.act)];
+                   kernel.matmul(w, rows.data() + e.group->begin + begin, y + begin, end - begin, 0, n_rows);
+                 });
     };
     multiply(gate, gate_y);
     multiply(up, up_y);
@@ -152,17 +155,19 @@ void Ffn::Down(const Routing& routing, uint32_t layer, size_t n_tokens, double* 
   to_convert_.clear();
   size_t most_tokens = 1;
   for (const Expert& e : experts_) {
-    const kernels::ActFormat format = KernelOf(table_, *e.down, e.group->size(), prefill_).act;
     most_tokens = std::max<size_t>(most_tokens, e.group->size());
-    for (uint32_t t = 0; t < e.group->size(); ++t) {
-      const float* h_row = h + e.h_begin + t * e.h_stride;
-      const void*& row = h_rows_[e.group->begin + t];
-      row = h_row;
-      if (format == kernels::ActFormat::kF32) continue;
-      uint8_t* act = acts + e.acts_begin + t * ActBytes(e.h_stride);
-      row = act;
-      to_convert_.push_back({h_row, act, e.down->cols, format});
-    }
+    const auto convert = [&](const kernels::MatmulKernel& kernel, size_t begin, size_t end) {
+      for (size_t t = begin; t < end; ++t) {
+        const float* h_row = h + e.h_begin + t * e.h_stride;
+        const void*& row = h_rows_[e.group->begin + t];
+        row = h_row;
+        if (kernel.act == kernels::ActFormat::kF32) continue;
+        uint8_t* act = acts + e.acts_begin + t * ActBytes(e.h_stride);
+        row = act;
+        to_convert_.push_back({h_row, act, e.down->cols, kernel.act});
+      }
+    };
+    ForKernels(table_, *e.down, e.group->n_many, e.group->size(), convert);
   }
   constexpr size_t kEntriesPerTask = 4;
   team_.For(DivUp(to_convert_.size(), kEntriesPerTask), [&](size_t task, int) {
@@ -186,7 +191,11 @@ void Ffn::Down(const Routing& routing, uint32_t layer, size_t n_tokens, double* 
       const uint32_t n = e.group->size(), n_rows = end - begin;
       for (uint32_t t = 0; t < n; ++t) y[t] = scratch + thread * scratch_size + size_t{t} * n_rows;
       const auto down = RowSlice(*e.down, begin, end);
-      KernelOf(table_, down, n, prefill_).matmul_sum(down, h_rows_.data() + e.group->begin, y, n, 0, n_rows);
+      ForKernels(table_, down, e.group->n_many, n,
+                 [&](const kernels::MatmulKernel& kernel, size_t first, size_t last) {
+                   kernel.matmul_sum(down, h_rows_.data() + e.group->begin + first, y + first, last - first,
+                                     0, n_rows);
+                 });
       for (uint32_t t = 0; t < n; ++t)
         table_.accumulate(y[t], n_rows, out + routing.tokens[e.group->begin + t] * hidden + begin);
     }

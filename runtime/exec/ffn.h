@@ -72,7 +72,6 @@ class Ffn {
   const shard::WeightStore& store_;
   const kernels::KernelTable& table_;
   const ThreadTeam& team_;
-  bool prefill_ = false;  // of the step that runs
   AlignedBuffer h_, acts_, up_, down_;
   // Kept from layer to layer, so that a step allocates nothing.
   std::vector<Expert> experts_;

@@ -67,6 +67,21 @@ uint32_t RowsPerTask(uint64_t rows, size_t n_tokens, const ThreadTeam& team) {
   return static_cast<uint32_t>(std::clamp(even, kTile, most));
 }
 
+namespace {
+
+// The rows of x in the formats of the kernels that take them, in the order of the split, from x->x_rows[at] on.
+void FindRows(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,
+              size_t at, Activations* x) {
+  const RowSplit& split = x->split();
+  ForKernels(table, w, split.n_many, x->n_rows(),
+             [&](const kernels::MatmulKernel& kernel, size_t begin, size_t end) {
+               const void* const* rows = x->Rows(kernel.act, table, team);
+               for (size_t i = begin; i < end; ++i) x->x_rows[at + i] = rows[split.At(i)];
+             });
+}
+
+}  // namespace
+
 void Linear(const kernels::KernelTable& table, const ThreadTeam& team, std::span<const Product> products,
             Activations* x) {
   const size_t n = x->n_rows();
@@ -75,22 +90,25 @@ void Linear(const kernels::KernelTable& table, const ThreadTeam& team, std::span
   for (const Product& p : products) rows += p.w->rows;
   if (rows == 0 || n == 0) return;
   const uint32_t step = RowsPerTask(rows, n, team);
-  const void* const* x_rows[kMostProducts];
+  const RowSplit& split = x->split();
   size_t first_task[kMostProducts + 1] = {};
+  x->x_rows.resize(products.size() * n);
   x->y_rows.resize(products.size() * n);
   for (size_t i = 0; i < products.size(); ++i) {
     const Product& p = products[i];
     first_task[i + 1] = first_task[i] + DivUp(p.w->rows, step);
-    if (p.w->rows > 0) x_rows[i] = x->Rows(KernelOf(table, *p.w, n, x->prefill()).act, table, team);
-    for (size_t t = 0; t < n; ++t) x->y_rows[i * n + t] = p.y + t * p.y_stride;
+    if (p.w->rows > 0) FindRows(table, team, *p.w, i * n, x);
+    for (size_t t = 0; t < n; ++t) x->y_rows[i * n + t] = p.y + split.At(t) * p.y_stride;
   }
   team.For(first_task[products.size()], [&](size_t task, int) {
     size_t i = 0;
     while (first_task[i + 1] <= task) ++i;
     const kernels::PackedMatrix& w = *products[i].w;
-    const auto begin = static_cast<uint32_t>((task - first_task[i]) * step);
-    KernelOf(table, w, n, x->prefill())
-        .matmul(w, x_rows[i], x->y_rows.data() + i * n, n, begin, std::min(w.rows, begin + step));
+    const auto row = static_cast<uint32_t>((task - first_task[i]) * step);
+    ForKernels(table, w, split.n_many, n, [&](const kernels::MatmulKernel& kernel, size_t begin, size_t end) {
+      kernel.matmul(w, x->x_rows.data() + i * n + begin, x->y_rows.data() + i * n + begin, end - begin, row,
+                    std::min(w.rows, row + step));
+    });
   });
 }
 
@@ -98,14 +116,18 @@ void LinearSum(const kernels::KernelTable& table, const ThreadTeam& team, const 
                Activations* x, double* y, size_t y_stride) {
   const size_t n = x->n_rows();
   if (w.rows == 0 || n == 0) return;
-  const void* const* x_rows = x->Rows(KernelOf(table, w, n, x->prefill()).act, table, team);
+  const RowSplit& split = x->split();
+  x->x_rows.resize(n);
   x->y_sum_rows.resize(n);
-  for (size_t t = 0; t < n; ++t) x->y_sum_rows[t] = y + t * y_stride;
+  FindRows(table, team, w, 0, x);
+  for (size_t t = 0; t < n; ++t) x->y_sum_rows[t] = y + split.At(t) * y_stride;
   const uint32_t step = RowsPerTask(w.rows, n, team);
   team.For(DivUp(w.rows, step), [&](size_t task, int) {
-    const auto begin = static_cast<uint32_t>(task * step);
-    KernelOf(table, w, n, x->prefill())
-        .matmul_sum(w, x_rows, x->y_sum_rows.data(), n, begin, std::min(w.rows, begin + step));
+    const auto row = static_cast<uint32_t>(task * step);
+    ForKernels(table, w, split.n_many, n, [&](const kernels::MatmulKernel& kernel, size_t begin, size_t end) {
+      kernel.matmul_sum(w, x->x_rows.data() + begin, x->y_sum_rows.data() + begin, end - begin, row,
+                        std::min(w.rows, row + step));
+    });
   });
 }
 

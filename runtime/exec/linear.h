@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "runtime/exec/pieces.h"
 #include "runtime/exec/thread_team.h"
 
 namespace onecopy::exec {
@@ -48,18 +49,20 @@ class Activations {
   const void* const* Rows(kernels::ActFormat format, const kernels::KernelTable& table,
                           const ThreadTeam& team);
   size_t n_rows() const { return n_rows_; }
-  // Whether the rows are tokens of prompts (Step.prefill), which decides what multiplies them.
-  bool prefill() const { return prefill_; }
-  void set_prefill(bool prefill) { prefill_ = prefill; }
+  // Which kernels multiply the rows. It outlives their use.
+  const RowSplit& split() const { return *split_; }
+  void set_split(const RowSplit* split) { split_ = split; }
 
-  // Pointers to the rows of outputs, for Linear and LinearSum, kept so that they allocate nothing.
+  // Pointers to the rows of inputs and outputs, for Linear and LinearSum, kept so that they allocate nothing.
+  std::vector<const void*> x_rows;
   std::vector<float*> y_rows;
   std::vector<double*> y_sum_rows;
 
  private:
   const float* x_ = nullptr;
   size_t n_rows_ = 0, cols_ = 0, stride_ = 0;
-  bool prefill_ = false;
+  static inline const RowSplit kFew;
+  const RowSplit* split_ = &kFew;
   static constexpr size_t kFormats = static_cast<size_t>(kernels::ActFormat::kCount);
   std::array<AlignedBuffer, kFormats> buffers_;
   std::array<std::vector<const void*>, kFormats> rows_;
@@ -92,11 +95,14 @@ inline void Linear(const kernels::KernelTable& table, const ThreadTeam& team, co
 void LinearSum(const kernels::KernelTable& table, const ThreadTeam& team, const kernels::PackedMatrix& w,
                Activations* x, double* y, size_t y_stride);
 
-// The kernel for a product with n_tokens rows of activations. prefill: of Step.
-inline const kernels::MatmulKernel& KernelOf(const kernels::KernelTable& table,
-                                             const kernels::PackedMatrix& w, size_t n_tokens, bool prefill) {
+// body(kernel, begin, end) for the rows [begin, end) of a product, in the order of their split, that the kernel takes.
+template <typename Body>
+void ForKernels(const kernels::KernelTable& table, const kernels::PackedMatrix& w, size_t n_many,
+                size_t n_rows, const Body& body) {
   const kernels::WeightKernel& kernel = table.weights[static_cast<size_t>(w.type)];
-  return prefill ? kernel.ForPrompt(n_tokens) : kernel;
+  if (!kernel.has_many()) n_many = 0;
+  if (n_many > 0) body(kernel.many, size_t{0}, n_many);
+  if (n_many < n_rows) body(kernel, n_many, n_rows);
 }
 
 }  // namespace onecopy::exec

@@ -20,10 +20,12 @@ inline constexpr uint32_t kSharedExpert = UINT32_MAX;
 struct ExpertGroup {
   uint32_t expert;
   uint32_t begin, end;
+  uint32_t n_many = 0;  // of which the first so many are for the kernel for many tokens (pieces.h)
   uint32_t size() const { return end - begin; }
 };
 
-// Tokens grouped by expert, experts ascending, tokens ascending within one. Kept from layer to layer, it allocates nothing.
+// Tokens grouped by expert, experts ascending, tokens ascending within one until Pieces::Order. Kept from layer to layer, it
+// allocates nothing.
 struct Routing {
   std::vector<ExpertGroup> groups;
   std::vector<uint32_t> tokens;      // token index of each entry

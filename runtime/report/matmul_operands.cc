@@ -4,9 +4,7 @@ namespace onecopy::report {
 
 MatmulOperands::MatmulOperands(const kernels::KernelTable& table, kernels::WeightType type, uint32_t rows,
                                uint32_t cols, uint32_t tokens)
-    : kernel_(table.weights[static_cast<size_t>(type)].ForPrompt(tokens)),
-      y_(size_t{tokens} * rows),
-      y_sum_(size_t{tokens} * rows) {
+    : kernel_(table.ForPrompt(type, tokens)), y_(size_t{tokens} * rows), y_sum_(size_t{tokens} * rows) {
   shape_.type = type;
   shape_.row_tile = table.weights[static_cast<size_t>(type)].row_tile;
   shape_.rows = rows;

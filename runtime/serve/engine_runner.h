@@ -26,7 +26,8 @@ class EngineRunner : public StepEngine {
     return {engine_.options().slots(),        engine_.cache().n_pages(),
             exec::KvCache::kPageTokens,       engine_.spec().context_length(),
             engine_.options().chunk_tokens(), engine_.spec().vocab_size(),
-            engine_.forward_only(),           fixed_chunks_};
+            engine_.forward_only(),           fixed_chunks_,
+            fixed_chunks_ && engine_.spec().kv_lora_rank() > 0};
   }
 
  private:

@@ -5,11 +5,12 @@
 //
 // A sequence gets the same tokens whatever runs beside it, whether its prompt's beginning was kept, and after it had to make
 // way: prompts and decoded tokens are computed in steps of their own (proto::Step.prefill), only keys and values that a
-// prompt's steps have left are kept, and what a sequence had decoded before it made way is decoded again.
+// prompt's steps have left are kept, and what a sequence had decoded before it made way is decoded again. Where pieces of
+// prompts decide on kernels (StepEngine::Limits.fixed_chunks), a prompt has the same pieces whatever is read beside them.
 //
 // Fairness: sequences start in the order they came. Those that are still being read take turns, so a short prompt does not
-// wait for a long one; while others decode, a chunk is so short that they wait about Options::chunk_seconds, and between two
-// chunks they decode for a third of the last one's time.
+// wait for a long one; while others decode, a chunk is so short that they wait about Options::chunk_seconds, or one piece of
+// fixed length, and between two chunks they decode for a third of the last one's time.
 #pragma once
 
 #include <deque>

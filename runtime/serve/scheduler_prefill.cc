@@ -18,7 +18,7 @@ uint32_t RoundDown(uint32_t n, uint32_t unit) {
 }  // namespace
 
 uint32_t Scheduler::ChunkBudget() const {
-  if (limits_.fixed_chunks || !Decodes()) return limits_.chunk_tokens;
+  if (!Decodes()) return limits_.chunk_tokens;
   return std::min(chunk_pages_ * limits_.page_tokens, limits_.chunk_tokens);
 }
 
@@ -31,8 +31,8 @@ void Scheduler::AdjustChunk(double seconds) {
   }
 }
 
-// Where the next piece of the prompt ends: after at most `budget` tokens, and where it is scored, as many as there may be rows
-// of logits beside those that the step has.
+// Where the next piece of the prompt ends: after at most `budget` tokens, unless all are of fixed lengths, and where it is
+// scored, as many as there may be rows of logits beside those that the step has.
 uint32_t Scheduler::ChunkEnd(const Sequence& s, uint32_t budget, size_t rows) const {
   if (limits_.fixed_chunks) {
     const uint32_t unit = s.scores() ? score_rows_ : limits_.chunk_tokens;
@@ -75,9 +75,13 @@ bool Scheduler::RunPrefill() {
   step.set_prefill(true);
   std::vector<Row> rows;
   for (Sequence* s : readers) {
-    if (budget == 0) break;
+    if (budget == 0 || (limits_.one_prompt && step.tokens_size() > 0)) break;
     const uint32_t end = ChunkEnd(*s, budget, rows.size());
     if (end == s->computed) continue;
+    // A piece of fixed length that has no room beside others waits for its turn.
+    if (limits_.fixed_chunks && step.tokens_size() > 0 &&
+        (end - s->computed > budget || (s->scores() && rows.size() + (end - s->computed) > score_rows_)))
+      continue;
     // The pages of a prompt were counted when it was admitted; decoding sequences may have taken them since.
     const auto pages = [&](uint32_t n) { return (n + limits_.page_tokens - 1) / limits_.page_tokens; };
     new_pages += pages(end) - pages(s->computed);
@@ -85,7 +89,6 @@ bool Scheduler::RunPrefill() {
     s->last_turn = ++turns_;
     budget -= std::min(budget, end - s->computed);
     AddChunk(*s, end, &step, &rows);
-    if (limits_.fixed_chunks) break;
   }
   if (step.tokens_size() == 0) {  // no page for any of them: the youngest makes way
     if (running_.size() > 1) MakeWay(running_.size() - 1);

@@ -30,9 +30,11 @@ class StepEngine {
     uint32_t chunk_tokens;  // most tokens of a step
     uint32_t vocab;
     bool forward_only;  // sequences cannot share a beginning (exec::Engine::forward_only)
-    // Prompts are read in pieces that end at multiples of chunk_tokens, one in a step: the kernels for many tokens round
-    // otherwise than those for few, so that a token's bits would depend on what is read beside it.
+    // Prompts are read in pieces that end at multiples of chunk_tokens: how many tokens of its sequence a step has decides by
+    // which kernels a token is computed, and so how it is rounded (exec/pieces.h).
     bool fixed_chunks;
+    // A step has tokens of one prompt only: which form latent attention takes is decided for a step (shard/latent_forms.h).
+    bool one_prompt = false;
   };
   virtual Limits limits() const = 0;
 };

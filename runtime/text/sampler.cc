@@ -103,11 +103,7 @@ SampleResult Sampler::Sample(std::span<const float> logits, std::span<const int3
   if (best < 0) return {SampleStatus::kNoCandidate};
   if (options_.temperature == 0) return {SampleStatus::kOk, best};
 
-  candidates_.clear();
-  for (size_t i = 0; i < logits_.size(); ++i) {
-    if (logits_[i] > -kInfinity) candidates_.push_back({logits_[i], static_cast<int32_t>(i), 0});
-  }
-  KeepTopK();
+  FindCandidates();
   const double total = ComputeWeights(largest);
   if (options_.top_p < 1) KeepTopP(total);
   if (options_.min_p > 0) {
@@ -151,12 +147,29 @@ void Sampler::ApplyPenalties(std::span<const int32_t> history) {
   }
 }
 
-void Sampler::KeepTopK() {
-  const auto k = static_cast<size_t>(options_.top_k);
-  if (k == 0 || k >= candidates_.size()) return;
-  std::nth_element(candidates_.begin(), candidates_.begin() + options_.top_k, candidates_.end(), LargerFirst);
-  candidates_.resize(k);
-  // nth_element leaves an order that depends on the library; ids are the same everywhere.
+// All that are not forbidden, or the top_k largest of them, in order of ids. A heap of those that were the largest so far has
+// the least of them in front, which most tokens of a vocabulary do not pass: one comparison each.
+void Sampler::FindCandidates() {
+  const size_t k = options_.top_k > 0 ? static_cast<size_t>(options_.top_k) : SIZE_MAX;
+  float least = -std::numeric_limits<float>::infinity();
+  candidates_.clear();
+  for (size_t i = 0; i < logits_.size(); ++i) {
+    if (!(logits_[i] > least)) continue;
+    const Candidate candidate = {logits_[i], static_cast<int32_t>(i), 0};
+    if (candidates_.size() < k) {
+      candidates_.push_back(candidate);
+      if (candidates_.size() < k) continue;
+      std::make_heap(candidates_.begin(), candidates_.end(), LargerFirst);
+    } else {
+      // Of equals the later one comes last, and goes first.
+      std::pop_heap(candidates_.begin(), candidates_.end(), LargerFirst);
+      candidates_.back() = candidate;
+      std::push_heap(candidates_.begin(), candidates_.end(), LargerFirst);
+    }
+    least = candidates_.front().logit;
+  }
+  if (candidates_.size() < k) return;
+  // The order of a heap depends on the library; ids are the same everywhere.
   std::sort(candidates_.begin(), candidates_.end(),
             [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
 }

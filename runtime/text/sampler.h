@@ -79,7 +79,7 @@ class Sampler {
   void Forbid(std::span<const uint64_t> allowed);
   void ApplyBias();
   void ApplyPenalties(std::span<const int32_t> history);
-  void KeepTopK();
+  void FindCandidates();
   double ComputeWeights(float largest);
   void KeepTopP(double total);
   // Orders ranked_[begin, end) around one of it: those before it are larger. mass: of it and those before it.

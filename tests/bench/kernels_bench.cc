@@ -63,7 +63,7 @@ void ReadBandwidth(benchmark::State& state) {
 template <typename Y>
 void Matmul(benchmark::State& state, const KernelTable& table, WeightType type, size_t n_tokens) {
   const uint32_t row_tile = table.weights[static_cast<size_t>(type)].row_tile;
-  const MatmulKernel& kernel = table.weights[static_cast<size_t>(type)].ForPrompt(n_tokens);
+  const MatmulKernel& kernel = table.ForPrompt(type, n_tokens);
   const Shard& w = WorkingSet(type, row_tile);
   const std::vector<float> token = RandomVector(kCols, 2);
   // One buffer, as exec has it.

@@ -40,7 +40,7 @@ class Matmul : public ::testing::TestWithParam<TableAndType> {
     row_tile_ = kernels.row_tile;
     kernel_ = kernels;
     if (std::get<2>(GetParam()) == Which::kMany) {
-      if (kernels.many.matmul == nullptr)
+      if (!kernels.has_many())
         GTEST_SKIP() << table_->name << " has one kernel for " << TypeName(type_)
                      << " and any number of tokens";
       kernel_ = kernels.many;

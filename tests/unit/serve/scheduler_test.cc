@@ -1,127 +1,16 @@
-#include "runtime/serve/scheduler.h"
-
-#include <gmock/gmock.h>
-
 #include <random>
 
-#include "runtime/base/error.h"
-#include "tests/unit/serve/fake_engine.h"
+#include "tests/unit/serve/scheduler_fixture.h"
 
 namespace onecopy::serve {
 namespace {
 
-using test::FakeEngine;
+using test::Expected;
 using test::HashOf;
-
-constexpr StepEngine::Limits kLimits = {.slots = 16,
-                                        .pages = 64,
-                                        .page_tokens = 8,
-                                        .context = 400,
-                                        .chunk_tokens = 32,
-                                        .vocab = 500,
-                                        .forward_only = false,
-                                        .fixed_chunks = false};
-
-struct Recorder : TokenSink {
-  bool OnToken(int32_t token, const Logprobs* logprobs) override {
-    EXPECT_FALSE(finish) << "a token after the end";
-    tokens.push_back(token);
-    if (logprobs != nullptr) last = *logprobs;
-    return tokens.size() < stop_after;
-  }
-  void OnFinish(const Finish& f) override {
-    EXPECT_FALSE(finish) << "two ends";
-    finish = f;
-  }
-  void OnPromptLogprobs(const Logprobs& logprobs) override {
-    EXPECT_TRUE(tokens.empty()) << "of the prompt after a token";
-    prompt.push_back(logprobs);
-  }
-  void OnEndToken(int32_t token, const Logprobs&) override { end_token = token; }
-  bool cancelled() const override { return gone; }
-
-  std::vector<Logprobs> prompt;
-  std::optional<int32_t> end_token;
-  std::vector<int32_t> tokens;
-  std::optional<Finish> finish;
-  std::optional<Logprobs> last;
-  size_t stop_after = SIZE_MAX;
-  bool gone = false;
-};
-
-std::vector<int32_t> Prompt(size_t n, int seed) {
-  std::vector<int32_t> tokens(n);
-  std::mt19937 random(static_cast<unsigned>(seed));
-  for (int32_t& t : tokens) t = static_cast<int32_t>(random() % kLimits.vocab);
-  return tokens;
-}
-
-std::vector<int32_t> Expected(std::vector<int32_t> prompt, size_t n) {
-  const size_t n_prompt = prompt.size();
-  for (size_t i = 0; i < n; ++i) prompt.push_back(HashOf(prompt, kLimits.vocab));
-  return {prompt.begin() + static_cast<ptrdiff_t>(n_prompt), prompt.end()};
-}
-
-class SchedulerTest : public ::testing::Test {
- protected:
-  void Make(const StepEngine::Limits& limits, Scheduler::Options options = {}) {
-    engine = std::make_unique<FakeEngine>(limits);
-    options.max_sequences = std::min(options.max_sequences, limits.slots / 2);
-    options.now = [this] { return now; };
-    scheduler = std::make_unique<Scheduler>(*engine, end_tokens, options);
-    // A step of n tokens takes n milliseconds.
-    engine->on_step = [this](const proto::Step& step) {
-      now += std::chrono::milliseconds(step.tokens_size());
-    };
-  }
-  std::shared_ptr<Recorder> Add(std::vector<int32_t> prompt, uint32_t n, int top_logprobs = -1) {
-    auto sink = std::make_shared<Recorder>();
-    SequenceRequest request;
-    request.prompt = std::move(prompt);
-    request.max_tokens = n;
-    request.sampling.temperature = 0;
-    request.top_logprobs = top_logprobs;
-    request.sink = sink;
-    request.ignore_eos = end_tokens.empty();
-    scheduler->Add(std::move(request));
-    return sink;
-  }
-  std::shared_ptr<Recorder> Score(std::vector<int32_t> prompt, uint32_t n, int top_logprobs = 2) {
-    auto sink = std::make_shared<Recorder>();
-    SequenceRequest request;
-    request.prompt = std::move(prompt);
-    request.max_tokens = n;
-    request.sampling.temperature = 0;
-    request.top_logprobs = top_logprobs;
-    request.prompt_logprobs = true;
-    request.ignore_eos = true;
-    request.sink = sink;
-    scheduler->Add(std::move(request));
-    return sink;
-  }
-  // Each token of the prompt is judged by the logits of the tokens before it, which the fake engine's hash gives away.
-  void ExpectScored(const Recorder& sink, const std::vector<int32_t>& prompt) {
-    ASSERT_EQ(sink.prompt.size(), prompt.size() - 1);
-    for (size_t i = 1; i < prompt.size(); ++i) {
-      const int32_t best = HashOf(std::span(prompt).first(i), kLimits.vocab);
-      const Logprobs& got = sink.prompt[i - 1];
-      ASSERT_EQ(got.top.at(0).token, best) << i;
-      const double sum = std::exp(9.0) + kLimits.vocab - 1;
-      EXPECT_NEAR(got.logprob, (prompt[i] == best ? 9.0 : 0.0) - std::log(sum), 1e-4) << i;
-    }
-  }
-  void Run() {
-    for (int i = 0; !scheduler->idle(); ++i) {
-      ASSERT_LT(i, 100000) << "no progress";
-      scheduler->RunStep();
-    }
-  }
-
-  Clock::time_point now;
-  std::vector<int32_t> end_tokens;
-  std::unique_ptr<FakeEngine> engine;
-  std::unique_ptr<Scheduler> scheduler;
-};
+using test::kLimits;
+using test::Prompt;
+using test::Recorder;
+using test::SchedulerTest;
 
 TEST_F(SchedulerTest, OneSequenceIsReadInChunksAndDecoded) {
   Make(kLimits);
@@ -258,24 +147,6 @@ TEST_F(SchedulerTest, NothingIsKeptWhereThatIsOffOrCannotBe) {
   Run();
   EXPECT_EQ(engine->shared, 0u);
   EXPECT_EQ(second->tokens, Expected(Prompt(70, 3), 3));
-}
-
-// A table whose kernels count a prompt's tokens gets the same pieces of every prompt, each in a step of its own.
-TEST_F(SchedulerTest, FixedChunksAreTheSameForEveryPrompt) {
-  StepEngine::Limits fixed = kLimits;
-  fixed.fixed_chunks = true;
-  Make(fixed);
-  engine->on_step = [&](const proto::Step& step) {
-    if (!step.prefill()) return;
-    for (int t = 1; t < step.tokens_size(); ++t) EXPECT_EQ(step.slots(t), step.slots(0));
-    EXPECT_EQ(step.positions(0) % 32, 0u);
-  };
-  std::vector<std::shared_ptr<Recorder>> sinks;
-  for (int i = 0; i < 6; ++i) sinks.push_back(Add(Prompt(75, i / 2), 8));
-  Run();
-  for (int i = 0; i < 6; ++i)
-    EXPECT_EQ(sinks[static_cast<size_t>(i)]->tokens, Expected(Prompt(75, i / 2), 8));
-  EXPECT_EQ(sinks[1]->finish->cached_tokens, 64u);
 }
 
 TEST_F(SchedulerTest, ALongPromptNeitherBlocksShortOnesNorThoseThatDecode) {
