@@ -116,6 +116,8 @@ struct AttendBlock {
   // Elements between the values of two positions (KvRowBytes), at least v_dim: more where they are part of the keys.
   size_t v_stride;
   size_t first_position;  // of the block: token t sees the positions 0 … first_position + t
+  // Of these only so many, whole pages, where it is not 0: there are no more, or they are for another call.
+  size_t n_positions;
   // Token t, head h at q + t * q_stride + h * head_dim; already multiplied by the softmax scale.
   const float* q;
   size_t q_stride;
@@ -178,10 +180,28 @@ struct CacheKernels {
   size_t (*attend_block_bytes)(const AttendBlock& block);
 };
 
+// Products with a matrix that lies transposed, in floats:
+//   y[t][c] = sum over d < depth of x[t][d] * w[d][c]
+// w is put into panels first, once for many x.
+struct TransposedKernel {
+  ActFormat act;  // of x: rows of `depth` columns
+  // Of the panels of a matrix of that shape; a multiple of 64.
+  size_t (*panel_bytes)(size_t depth, size_t cols);
+  // w: [depth][cols]; panels: 64-byte aligned.
+  void (*pack)(const float* w, size_t depth, size_t cols, void* panels);
+  // x: rows x_bytes apart, 64-byte aligned; y: rows y_stride floats apart, room for cols rounded up to 32, of which those
+  // behind the last column get anything. A token has the same bits whatever stands beside it.
+  void (*multiply)(const void* panels, size_t depth, size_t cols, const void* x, size_t x_bytes,
+                   size_t n_tokens, float* y, size_t y_stride);
+};
+
 struct KernelTable : CacheKernels {  // of the table's own type, the best it has: float in `ref`, else f16
   const char* name;                  // "ref", "avx2", …
   WeightKernel weights[static_cast<size_t>(WeightType::kCount)];
   CacheKernels q8_cache;  // half of f16's memory (registry.h, WithCache)
+  // Of the table's own type whatever the cache has: for keys and values that are made for a step.
+  CacheKernels step_cache;
+  TransposedKernel transposed;
 
   // Whether the number of a prompt's tokens in a call decides which kernel takes them.
   bool has_many() const {

@@ -21,5 +21,6 @@ void round_bf16(const float* x, size_t cols, void* out);
 void attend_block_f16(const AttendBlock& block);
 void attend_block_q8_0(const AttendBlock& block);
 size_t attend_block_bytes(const AttendBlock& block);
+extern const TransposedKernel transposed;
 
 }  // namespace onecopy::kernels::amx

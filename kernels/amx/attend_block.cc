@@ -319,7 +319,8 @@ void AttendPages(const AttendBlock& b) {
     config.row_bytes[i] = kLine;
   }
   LoadConfig(config);
-  const size_t end = b.first_position + b.n_tokens;
+  const size_t seen = b.first_position + b.n_tokens;
+  const size_t end = b.n_positions != 0 && b.n_positions < seen ? b.n_positions : seen;
   for (size_t first = 0; first < end; first += kPage) {
     const size_t count = end - first < kPage ? end - first : kPage;
     ConvertKeys<Rows>(b.k_pages[first / kPage], b.head_dim, count, s.keys);

@@ -23,10 +23,12 @@ KernelTable Make() {
   set(WeightType::kQ6_K, matmul_q6_k);
   set(WeightType::kMXFP4, matmul_mxfp4);
   table.round_bf16 = round_bf16;
+  table.transposed = transposed;
   table.attend_block = attend_block_f16;
   table.attend_block_bytes = attend_block_bytes;
   table.q8_cache.attend_block = attend_block_q8_0;
   table.q8_cache.attend_block_bytes = attend_block_bytes;
+  table.step_cache = table;
   return table;
 }
 

@@ -6,18 +6,13 @@
 
 #include "kernels/avx2/avx2.h"
 #include "kernels/avx2/cache_rows.h"
+#include "kernels/avx2/panel_product.h"
 #include "kernels/avx2/vec.h"
 
 namespace onecopy::kernels::avx2 {
 namespace {
 
 constexpr size_t kPage = kKvPagePositions;
-constexpr size_t kPanel = 16;
-constexpr size_t kRows = 6;  // with a panel of two vectors 12 sums, and all 16 registers in use
-
-inline size_t PaddedColumns(size_t n) {
-  return (n + kPanel - 1) / kPanel * kPanel;
-}
 
 // What the block's scratch holds.
 struct Scratch {
@@ -88,34 +83,6 @@ void ConvertValues(const void* page, size_t v_dim, size_t v_stride, size_t count
   }
 }
 
-// c[r] (+)= sum over k < depth of a[r][k] * panel[k], for R rows; c: rows c_stride floats apart.
-template <size_t R>
-void PanelProduct(const float* const* a, const float* panel, size_t depth, bool add, float* c,
-                  size_t c_stride) {
-  __m256 sum[R][2];
-  for (size_t r = 0; r < R; ++r) {
-    for (size_t j = 0; j < 2; ++j)
-      sum[r][j] = add ? _mm256_loadu_ps(c + r * c_stride + 8 * j) : _mm256_setzero_ps();
-  }
-  for (size_t k = 0; k < depth; ++k, panel += kPanel) {
-    const __m256 first = _mm256_loadu_ps(panel), second = _mm256_loadu_ps(panel + 8);
-    for (size_t r = 0; r < R; ++r) {
-      const __m256 x = BroadcastF32(a[r] + k);
-      sum[r][0] = _mm256_fmadd_ps(x, first, sum[r][0]);
-      sum[r][1] = _mm256_fmadd_ps(x, second, sum[r][1]);
-    }
-  }
-  for (size_t r = 0; r < R; ++r) {
-    for (size_t j = 0; j < 2; ++j) _mm256_storeu_ps(c + r * c_stride + 8 * j, sum[r][j]);
-  }
-}
-
-void Product(const float* const* a, size_t rows, const float* panel, size_t depth, bool add, float* c,
-             size_t c_stride) {
-  if (rows == kRows) return PanelProduct<kRows>(a, panel, depth, add, c, c_stride);
-  for (size_t r = 0; r < rows; ++r) PanelProduct<1>(a + r, panel, depth, add, c + r * c_stride, c_stride);
-}
-
 // One row's scores of `seen` positions of a page become weights, zero up to `padded`; acc is rescaled.
 void UpdateSoftmax(float* scores, size_t seen, size_t padded, float* max, float* sums, float* acc,
                    size_t v_columns) {
@@ -179,7 +146,8 @@ void AttendPages(const AttendBlock& b) {
   for (size_t i = 0; i < rows * 8; ++i) s.sums[i] = 0.0f;
   for (size_t r = 0; r < rows; ++r) s.max[r] = -INFINITY;
 
-  const size_t end = b.first_position + b.n_tokens;
+  const size_t seen = b.first_position + b.n_tokens;
+  const size_t end = b.n_positions != 0 && b.n_positions < seen ? b.n_positions : seen;
   for (size_t first = 0; first < end; first += kPage) {
     const size_t count = end - first < kPage ? end - first : kPage;
     ConvertKeys<Rows>(b.k_pages[first / kPage], b.head_dim, count, s.keys);

@@ -28,5 +28,6 @@ void attend_q8_0(const float* q, size_t n_heads, size_t head_dim, const void* k,
                  SoftmaxState* state, float* acc, float* scratch);
 void attend_block_q8_0(const AttendBlock& block);
 size_t attend_block_bytes(const AttendBlock& block);
+extern const TransposedKernel transposed;
 
 }  // namespace onecopy::kernels::avx512

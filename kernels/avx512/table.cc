@@ -24,6 +24,8 @@ KernelTable Make() {
                                        attend_block_bytes};
   table.q8_cache = {KvType::kQ8_0, table.q8_cache.store_kv, attend_q8_0, attend_block_q8_0,
                     attend_block_bytes};
+  table.transposed = transposed;
+  table.step_cache = table;
   return table;
 }
 

@@ -67,7 +67,8 @@ void AttendBlocks(const AttendBlock& b) {
     float* out = b.out + t * b.out_stride;
     std::fill_n(state, b.n_heads, SoftmaxState{-std::numeric_limits<float>::infinity(), 0.0f});
     std::fill_n(out, b.n_heads * b.v_dim, 0.0f);
-    const size_t seen = b.first_position + t + 1;
+    const size_t all = b.first_position + t + 1;
+    const size_t seen = b.n_positions == 0 ? all : std::min(all, b.n_positions);
     for (size_t p = 0; p < seen; p += kKvPagePositions)
       Attend<Rows>(b.q + t * b.q_stride, b.n_heads, b.head_dim, {b.k_pages[p / kKvPagePositions], b.head_dim},
                    {b.v_pages[p / kKvPagePositions], b.v_stride}, b.v_dim,

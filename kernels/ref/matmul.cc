@@ -14,11 +14,17 @@ constexpr size_t kTokenBatch =
     64;  // double accumulators on the stack; decoding is cheap beside 64 dot products
 
 // One unit or less.
-double UnitDot(const float* w, const float* x, uint32_t n) {
+inline double UnitDot(const float* w, const float* x, uint32_t n) {
   float lanes[8] = {};
   uint32_t c = 0;
-  for (; c + 8 <= n; c += 8) {
+  const auto add_eight = [&] {
     for (uint32_t i = 0; i < 8; ++i) lanes[i] += w[c + i] * x[c + i];
+    c += 8;
+  };
+  if (n == kUnitCols) {  // nearly always; the compiler makes better code where it knows how often
+    for (uint32_t i = 0; i < kUnitCols / 8; ++i) add_eight();
+  } else {
+    while (c + 8 <= n) add_eight();
   }
   double sum = 0;
   for (; c < n; ++c) sum += static_cast<double>(w[c]) * x[c];

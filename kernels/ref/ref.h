@@ -33,6 +33,7 @@ void attend_q8_0(const float* q, size_t n_heads, size_t head_dim, const void* k,
                  SoftmaxState* state, float* acc, float* scratch);
 void attend_block_q8_0(const AttendBlock& block);
 size_t attend_block_bytes(const AttendBlock& block);
+extern const TransposedKernel transposed;
 void gated_delta(const GatedDelta& run);
 
 }  // namespace onecopy::kernels::ref

@@ -21,7 +21,9 @@ KernelTable Make() {
   static_cast<CacheKernels&>(table) = {KvType::kF32, store_kv_f32, attend_f32, attend_block_f32,
                                        attend_block_bytes};
   table.q8_cache = {KvType::kQ8_0, store_kv_q8_0, attend_q8_0, attend_block_q8_0, attend_block_bytes};
+  table.transposed = transposed;
   table.gated_delta = gated_delta;
+  table.step_cache = table;
   return table;
 }
 

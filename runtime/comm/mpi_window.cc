@@ -16,11 +16,11 @@
 namespace onecopy::comm {
 namespace {
 
-constexpr size_t kPageBytes = 4096;
+constexpr size_t kWindowPage = 4096;
 
 uint8_t* AlignToPage(void* at) {
   const auto address = reinterpret_cast<uintptr_t>(at);
-  return static_cast<uint8_t*>(at) + (RoundUp(address, kPageBytes) - address);
+  return static_cast<uint8_t*>(at) + (RoundUp(address, kWindowPage) - address);
 }
 
 }  // namespace
@@ -38,7 +38,7 @@ MpiWindow::MpiWindow(MpiHandle host_comm, size_t bytes_per_rank)
   CheckMpi(MPI_Info_create(&info), "MPI_Info_create");
   MPI_Info_set(info, "alloc_shared_noncontig", "true");
   void* mine;
-  const auto bytes = static_cast<MPI_Aint>(RoundUp(bytes_per_rank, kPageBytes) + kPageBytes);
+  const auto bytes = static_cast<MPI_Aint>(RoundUp(bytes_per_rank, kWindowPage) + kWindowPage);
   const int result = MPI_Win_allocate_shared(bytes, 1, info, comm, &mine, &handle_->win);
   MPI_Info_free(&info);
   CheckMpi(result, "MPI_Win_allocate_shared");
@@ -66,7 +66,7 @@ void RequireSharedMemory(int ranks, size_t bytes_per_rank) {
   if (statvfs(kDirectory, &fs) != 0) return;  // none here: Open MPI then uses its session directory
   const uint64_t available = uint64_t{fs.f_bavail} * fs.f_frsize;
   const uint64_t needed =
-      static_cast<uint64_t>(ranks) * (RoundUp(bytes_per_rank, kPageBytes) + 2 * kPageBytes);
+      static_cast<uint64_t>(ranks) * (RoundUp(bytes_per_rank, kWindowPage) + 2 * kWindowPage);
   if (needed <= available) return;
   Fail(ErrorCode::kNoMemory,
        "{} has {:.1f} MB free, but the {} ranks of this host need {:.1f} MB there to exchange activations: "

@@ -20,7 +20,8 @@ MlaAttention::MlaAttention(const DecoderContext& context, PhaseClock* clock)
       rope_(context.spec.qk_rope_head_dim()),
       v_dim_(context.spec.v_head_dim()),
       latent_(context.spec.kv_lora_rank()),
-      core_(context.spec, context.table, context.team) {
+      core_(context.spec, context.table, context.team),
+      expanded_(context, clock) {
   if (latent_ == 0) return;
   const int stage = shard::StageOfRank(c_.plan, c_.all.rank());
   const shard::Range layers = shard::LayersOfStage(c_.plan, stage);
@@ -42,6 +43,14 @@ const float* MlaAttention::Run(const proto::Step& step, uint32_t layer, Activati
   clock_.Enter(Phase::kRest);
   StoreLatents(step, layer, cos_sin);
   PrepareQuery(n, cos_sin);
+  if (ExpandedChunk(c_, step).tokens == 0) return Absorbed(step, layer);
+  auto* out = out_.ReserveAs<float>(n * heads_.size() * v_dim_);
+  expanded_.Run(step, layer, heads_, q_.As<float>(), out);
+  return out;
+}
+
+const float* MlaAttention::Absorbed(const proto::Step& step, uint32_t layer) {
+  const size_t n = step.tokens_size();
   clock_.Enter(Phase::kAttentionMatmul);
   AbsorbKeys(layer, n);
   clock_.Enter(Phase::kAttention);
@@ -102,24 +111,30 @@ void MlaAttention::StoreLatents(const proto::Step& step, uint32_t layer, const f
   });
 }
 
-// Scales q; its rotated part goes behind the place of the absorbed one in query_, [tokens][heads][latent + rope].
+// Scales q and rotates its last part.
 void MlaAttention::PrepareQuery(size_t n, const float* cos_sin) {
   const RopeFn rope = RopeOf(c_.spec, c_.table);
   const float scale = SoftmaxScale(c_.spec);
-  const size_t n_heads = heads_.size(), dim = nope_ + rope_, width = latent_ + rope_;
-  auto *q = q_.As<float>(), *query = query_.ReserveAs<float>(n * n_heads * width);
+  const size_t n_heads = heads_.size(), dim = nope_ + rope_;
+  auto* q = q_.As<float>();
   c_.team.For(n, [&](size_t t, int) {
     for (size_t h = t * n_heads; h < (t + 1) * n_heads; ++h) {
       float* head = q + h * dim;
       for (size_t i = 0; i < dim; ++i) head[i] *= scale;
       rope(head + nope_, cos_sin + t * rope_, rope_ / 2);
-      std::copy_n(head + nope_, rope_, query + h * width + latent_);
     }
   });
 }
 
+// query_: [tokens][heads][latent + rope], of which q's rotated part is the last.
 void MlaAttention::AbsorbKeys(uint32_t layer, size_t n) {
   if (heads_.size() == 0) return;
+  const size_t n_heads = heads_.size(), width = latent_ + rope_;
+  auto* query = query_.ReserveAs<float>(n * n_heads * width);
+  c_.team.For(n, [&](size_t t, int) {
+    for (size_t h = t * n_heads; h < (t + 1) * n_heads; ++h)
+      std::copy_n(q_.As<float>() + h * (nope_ + rope_) + nope_, rope_, query + h * width + latent_);
+  });
   if (!c_.store.Has(Weight::ATTN_K_B, layer))
     return AbsorbWholeKvB(c_.store.Matrix(Weight::ATTN_KV_B, layer), n);
   const auto rows = static_cast<uint32_t>(latent_);

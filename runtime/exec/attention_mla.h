@@ -1,6 +1,7 @@
 // Multi-head latent attention over this rank's heads (DeepSeek-V2, arXiv 2405.04434, section 2.1), absorbed: the up-
 // projection of the keys is applied to the query instead, and that of the values to the weighted sum of latents, so that
-// all heads attend to the one latent vector of a position: attention_gqa's core with one KV head.
+// all heads attend to the one latent vector of a position: attention_gqa's core with one KV head. Chunks of prompts are
+// expanded where that is cheaper (attention_mla_expanded.h).
 //
 // The latents lie with every rank, or every n-th page of a sequence with every n-th rank, as the plan says. In the
 // second case each rank attends with the queries of all heads to the positions it has, and the partial softmaxes are
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "runtime/exec/attention_gqa.h"
+#include "runtime/exec/attention_mla_expanded.h"
 #include "runtime/exec/decoder_context.h"
 #include "runtime/exec/gathered_pair.h"
 #include "runtime/exec/linear.h"
@@ -39,6 +41,7 @@ class MlaAttention {
   void Project(uint32_t layer, size_t n, Activations* x);
   void StoreLatents(const proto::Step& step, uint32_t layer, const float* cos_sin);
   void PrepareQuery(size_t n, const float* cos_sin);
+  const float* Absorbed(const proto::Step& step, uint32_t layer);
   void AbsorbKeys(uint32_t layer, size_t n);
   void AbsorbWholeKvB(const kernels::PackedMatrix& kv_b, size_t n);
   void Values(uint32_t layer, size_t n);
@@ -50,6 +53,7 @@ class MlaAttention {
   PhaseClock& clock_;
   const size_t nope_, rope_, v_dim_, latent_;  // elements of a head, or of a position
   GqaAttention core_;
+  ExpandedMla expanded_;
   std::vector<GatheredPair> layouts_;  // q_a, kv_a, by layer; empty ones for those of other stages
   shard::Range heads_;                 // of the layer that is being run
   Activations acts_;

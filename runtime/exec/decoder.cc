@@ -64,7 +64,7 @@ std::span<const float> Decoder::Forward(const proto::Step& step) {
   const double waited = WaitSeconds();
   const ThreadTeam::Work worked = c_.team.work();
   clock_.Start(Phase::kRest);
-  counter_.Begin(step);
+  counter_.Begin(step, ExpandedChunk(c_, step));
   acts_.set_prefill(step.prefill());
   x_.ReserveAs<float>(n * hidden_);
   normed_.ReserveAs<float>(n * hidden_);

@@ -24,6 +24,7 @@ struct DecoderContext {
   const ThreadTeam& team;
   KvCache& cache;
   RecurrentState& states;
+  bool cut_anywhere;  // EngineOptions
 };
 
 // x *= a factor of the spec, of which 0 says that there is none.

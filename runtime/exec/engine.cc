@@ -24,7 +24,8 @@ Engine::Engine(const RankGroups& groups, const proto::ModelSpec& spec, const pro
       options_(options),
       cache_(spec, plan, table, groups.plan.rank(), memory, options.kv_tokens(), options.slots()),
       states_(spec, plan, groups.plan.rank(), memory, options.slots()),
-      decoder_({groups.plan, groups.stage, spec, plan, store, table, team, cache_, states_}),
+      decoder_({groups.plan, groups.stage, spec, plan, store, table, team, cache_, states_,
+                options.cut_anywhere()}),
       lengths_(options.slots()) {}
 
 Engine::~Engine() {

@@ -23,7 +23,8 @@ void StepCounter::Cost::Add(const kernels::PackedMatrix& matrix) {
 StepCounter::StepCounter(const proto::ModelSpec& spec, const proto::ShardPlan& plan,
                          const shard::WeightStore& store, const kernels::KernelTable& table,
                          const KvCache& cache, int rank)
-    : n_experts_(std::max(1u, spec.n_experts())),
+    : spec_(spec),
+      n_experts_(std::max(1u, spec.n_experts())),
       experts_(size_t{spec.n_layers()} * n_experts_),
       positions_of_slot_(cache.n_slots()) {
   const auto head_role = spec.tied_embeddings() ? proto::Weight::TOKEN_EMBEDDING : proto::Weight::LM_HEAD;
@@ -47,16 +48,16 @@ StepCounter::StepCounter(const proto::ModelSpec& spec, const proto::ShardPlan& p
       kernels::KvRowBytes(table.kv_type, key) + (latent ? 0 : kernels::KvRowBytes(table.kv_type, value));
   for (uint32_t l = 0; l < spec.n_layers(); ++l) {
     kv_bytes_per_position_ += cache.heads(l).size() * position_bytes;
-    if (cache.heads(l).size() > 0)
-      attention_per_position_ += (key + value) * shard::OwnedHeads(plan, l, rank).size();
+    if (cache.heads(l).size() > 0) heads_ += shard::OwnedHeads(plan, l, rank).size();
     // Of a state each element is read, added to and read again.
     const shard::LinearStateShape state = shard::StateShape(spec, plan, l, rank);
     state_per_token_ += uint64_t{3} * state.value_heads.size() * state.head_floats;
     state_bytes_ += state.floats() * sizeof(float);
   }
+  attention_per_position_ = (key + value) * heads_;
 }
 
-void StepCounter::Begin(const proto::Step& step) {
+void StepCounter::Begin(const proto::Step& step, const shard::Chunk& expanded) {
   const auto n = static_cast<uint64_t>(step.tokens_size());
   counts_ = {};
   counts_.weight_bytes = every_token_.bytes;
@@ -70,7 +71,14 @@ void StepCounter::Begin(const proto::Step& step) {
     const uint32_t seen = step.positions(t) + 1;
     uint32_t& of_slot = positions_of_slot_[step.slots(t)];
     of_slot = std::max(of_slot, seen);
-    counts_.multiply_adds += seen * attention_per_position_ + state_per_token_;
+    counts_.multiply_adds += (expanded.tokens > 0 ? 0 : seen * attention_per_position_) + state_per_token_;
+  }
+  if (expanded.tokens > 0) {
+    // The projections of its own tokens are among the weights' products already.
+    const uint64_t projection =
+        uint64_t{spec_.kv_lora_rank()} * (spec_.qk_nope_head_dim() + spec_.v_head_dim());
+    counts_.multiply_adds +=
+        heads_ * (shard::ExpandedMultiplyAdds(spec_, expanded) - expanded.tokens * projection);
   }
   for (uint32_t positions : positions_of_slot_)
     counts_.kv_bytes += positions * kv_bytes_per_position_ + (positions > 0 ? state_bytes_ : 0);

@@ -11,6 +11,7 @@
 #include "proto/plan.pb.h"
 #include "runtime/exec/kv_cache.h"
 #include "runtime/exec/router.h"
+#include "runtime/shard/latent_forms.h"
 #include "runtime/shard/weight_store.h"
 
 namespace onecopy::exec {
@@ -33,8 +34,9 @@ class StepCounter {
   StepCounter(const proto::ModelSpec& spec, const proto::ShardPlan& plan, const shard::WeightStore& store,
               const kernels::KernelTable& table, const KvCache& cache, int rank);
 
-  // Starts a step: counts all of it but its routed experts.
-  void Begin(const proto::Step& step);
+  // Starts a step: counts all of it but its routed experts. expanded: what is computed in the expanded form of latent
+  // attention: all of the step, or no tokens.
+  void Begin(const proto::Step& step, const shard::Chunk& expanded = {0, 0});
   // The routed experts of one layer of the step.
   void CountExperts(uint32_t layer, const Routing& routing);
   // Of the step begun last.
@@ -46,12 +48,14 @@ class StepCounter {
     void Add(const kernels::PackedMatrix& matrix);
   };
 
+  const proto::ModelSpec& spec_;
   const uint32_t n_experts_;
   Cost every_token_, logits_;
   std::vector<Cost> experts_;                       // [layer][expert]
   uint64_t state_bytes_ = 0, state_per_token_ = 0;  // of linear attention: of a slot; multiply-adds
   uint64_t kv_bytes_per_position_ = 0;              // of a slot
   uint64_t attention_per_position_ = 0;      // multiply-adds of one token for each position that it sees
+  uint64_t heads_ = 0;                       // over all layers
   std::vector<uint32_t> positions_of_slot_;  // while a step is counted
   StepCounts counts_;
 };

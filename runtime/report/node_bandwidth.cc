@@ -22,7 +22,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr size_t kLine = 64;
 
-double Seconds(Clock::time_point since) {
+double ElapsedSeconds(Clock::time_point since) {
   return std::chrono::duration<double>(Clock::now() - since).count();
 }
 
@@ -59,7 +59,7 @@ class Meter {
   Meter(const numa::Topology& topology, const NodeBandwidthOptions& options)
       : topology_(topology), options_(options) {}
 
-  bool HasTime() const { return Seconds(start_) < options_.budget_seconds; }
+  bool HasTime() const { return ElapsedSeconds(start_) < options_.budget_seconds; }
 
   // Bytes a second of each job, while all run at once. Errors: as numa::PinThread, numa::Arena.
   std::vector<double> Run(const std::vector<Job>& jobs) const {
@@ -95,7 +95,7 @@ class Meter {
         everyone.arrive_and_wait();
         const auto start = Clock::now();
         sink += Read(me.begin, me.bytes);
-        me.seconds += Seconds(start);
+        me.seconds += ElapsedSeconds(start);
         if (w == 0) ++passes;
         everyone.arrive_and_wait();
         more = workers[0].seconds < kEnough && passes < 8;

@@ -209,7 +209,7 @@ void AddItem(const Json& item, Json* messages) {
   }
 }
 
-ChatPrompt PromptOf(const Params& params) {
+ChatPrompt PromptOfInput(const Params& params) {
   for (const char* name : {"previous_response_id", "conversation", "prompt"})
     if (params.Has(name))
       throw ApiError(
@@ -259,7 +259,7 @@ void Responses(const ApiContext& context, const std::shared_ptr<Exchange>& excha
   generation.ignore_eos = params.Bool("ignore_eos", false);
   if (const Json* text = params.Find("text"); text != nullptr && text->is_object())
     if (const Json* format = Params(*text).Find("format")) SetResponseFormat(context, *format, &generation);
-  SetPrompt(context, PromptOf(params), &generation);
+  SetPrompt(context, PromptOfInput(params), &generation);
   generation.max_tokens = MaxTokens(context, params, generation.prompts[0].size(),
                                     params.Int("max_output_tokens", 0, 1, INT32_MAX));
   Json echo;

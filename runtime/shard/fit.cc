@@ -9,6 +9,7 @@
 #include "runtime/base/check.h"
 #include "runtime/base/sizes.h"
 #include "runtime/model/model_spec.h"
+#include "runtime/shard/latent_forms.h"
 #include "runtime/shard/loader.h"
 #include "runtime/shard/pipeline.h"
 #include "runtime/shard/plan.h"
@@ -48,8 +49,9 @@ uint64_t WorkspaceBytes(const proto::ModelSpec& spec, const proto::ShardPlan& pl
                                     spec.n_experts() + 2 * (entries * inter + shared);
   // Two tokens' worth of logits cover decoding; commands that ask for more rows are few and say so by
   // --context.
-  return filter_bytes + floats_per_token * sizeof(float) * options.chunk_tokens +
-         2ull * spec.vocab_size() * sizeof(float) + kStagingBytes / options.ranks_on_host + kProcessBytes;
+  return filter_bytes + ExpandedBytes(spec, plan, rank) +
+         floats_per_token * sizeof(float) * options.chunk_tokens + 2ull * spec.vocab_size() * sizeof(float) +
+         kStagingBytes / options.ranks_on_host + kProcessBytes;
 }
 
 }  // namespace

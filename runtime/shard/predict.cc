@@ -8,6 +8,7 @@
 #include "runtime/base/check.h"
 #include "runtime/model/model_spec.h"
 #include "runtime/shard/exchange_time.h"
+#include "runtime/shard/latent_forms.h"
 #include "runtime/shard/pipeline.h"
 #include "runtime/shard/plan.h"
 #include "runtime/shard/traffic.h"
@@ -305,17 +306,27 @@ class StepPredictor {
     return std::min(all, n_ * window);
   }
 
+  // Elements of a key and of a value that a head goes through. Latent attention has a score over latent and rotated part,
+  // and a sum over the latent; where it is expanded, the products that make keys and values of earlier positions count
+  // too (those of the step's own are the weights').
+  double HeadElements(double attended) const {
+    if (spec_.kv_lora_rank() == 0) return attended * spec_.head_dim();
+    const Chunk chunk = {static_cast<uint64_t>(n_), static_cast<uint64_t>(step_.position)};
+    if (n_ <= 1 || !IsExpanded(spec_, plan_, chunk))
+      return attended * (spec_.kv_lora_rank() + spec_.qk_rope_head_dim() / 2.0);
+    return (static_cast<double>(ExpandedMultiplyAdds(spec_, chunk)) -
+            n_ * spec_.kv_lora_rank() * (spec_.qk_nope_head_dim() + spec_.v_head_dim())) /
+           2;
+  }
+
   void AddAttention(uint32_t layer, int rank, StepTime* time) {
     constexpr double kChunkTokens = 512;  // exec/attention_gqa.h
     const Range heads = OwnedHeads(plan_, layer, rank);
     if (heads.size() == 0) return;
     const double kv_heads = std::max(1u, OwnedKvHeads(spec_, plan_, layer, rank).size());
-    // Latent attention works on the latents: a score over latent and rotated part, a sum over the latent.
-    const double dims =
-        spec_.kv_lora_rank() > 0 ? spec_.kv_lora_rank() + spec_.qk_rope_head_dim() / 2.0 : spec_.head_dim();
     const double attended = Attended(layer);
     Region region;
-    region.thread_seconds = heads.size() * attended * dims * machine_.vectors.attend;
+    region.thread_seconds = heads.size() * HeadElements(attended) * machine_.vectors.attend;
     // Positions of one chunk of the cache stay in the caches while the step's tokens attend to them.
     region.bytes = std::min<double>(step_.position + n_, attended) *
                    static_cast<double>(plan_.totals(rank).kv_bytes_per_token()) /

@@ -61,11 +61,12 @@ class Company : public ::testing::TestWithParam<CompanyCase> {};
 INSTANTIATE_TEST_SUITE_P(
     All, Company,
     ::testing::Values(CompanyCase{"qwen3_moe", 1}, CompanyCase{"qwen3_moe", 2},
-                      CompanyCase{"qwen3_moe_Q4_K_M", 2}, CompanyCase{"deepseek_v3", 2},
+                      CompanyCase{"qwen3_moe_Q4_K_M", 2}, CompanyCase{"deepseek_v3_absorbed", 2},
                       CompanyCase{"deepseek_v3_by_position", 2}, CompanyCase{"gpt_oss", 1},
                       CompanyCase{"llama4_gguf", 2}, CompanyCase{"qwen3_moe", 2, kQ8},
-                      CompanyCase{"deepseek_v3", 2, kQ8}, CompanyCase{"deepseek_v3_by_position", 2, kQ8},
-                      CompanyCase{"gpt_oss", 1, kQ8}, CompanyCase{"llama4_gguf", 2, kQ8}),
+                      CompanyCase{"deepseek_v3_absorbed", 2, kQ8},
+                      CompanyCase{"deepseek_v3_by_position", 2, kQ8}, CompanyCase{"gpt_oss", 1, kQ8},
+                      CompanyCase{"llama4_gguf", 2, kQ8}),
     [](const auto& info) {
       return info.param.model + ("_" + std::to_string(info.param.ranks)) +
              (info.param.kv_type == kQ8 ? "_q8_0" : "");

@@ -29,6 +29,7 @@ struct Case {
   // The prompt in which two groups of experts are so near a tie (1.2e-4) that activations of 8 bits choose otherwise than
   // floats; -1: none.
   int tied_prompt = -1;
+  bool cut_anywhere = false;  // EngineOptions: latent attention is absorbed
   std::string model() const {
     static test::DrawnModels drawn;
     return weights == Weights::kStored ? folder + file : drawn.Path(folder, weights == Weights::kDrawnGguf);
@@ -54,7 +55,9 @@ inline const Case kCases[] = {
     {"qwen3_moe_Q8_0", kGoldens + "gguf/qwen3_moe-Q8_0", "/model.gguf"},
     {"qwen3_moe_Q4_K_M", kGoldens + "gguf/qwen3_moe-Q4_K_M", "/model.gguf"},
     {"deepseek_v3", kUnpacked + "deepseek_v3"},
-    {"deepseek_v3_by_position", kUnpacked + "deepseek_v3", "", kManyPositions},
+    {"deepseek_v3_absorbed", kUnpacked + "deepseek_v3", "", 512, Weights::kStored, false, -1, true},
+    {"deepseek_v3_by_position", kUnpacked + "deepseek_v3", "", kManyPositions, Weights::kStored, true, -1,
+     true},
     {"kimi_k2", kUnpacked + "kimi_k2"},
     {"gpt_oss_gguf", kUnpacked + "gguf/gpt_oss", "/model.gguf"},
     {"gpt_oss", kUnpacked + "gpt_oss"},
@@ -136,6 +139,7 @@ inline void WithModel(const Case& c, int ranks, const Body& body, int pipeline =
                               [&](const Checkpoint&, const proto::ModelSpec&, proto::EngineOptions* engine) {
                                 engine->set_kv_tokens(c.kv_tokens);
                                 engine->set_slots(3);
+                                engine->set_cut_anywhere(c.cut_anywhere);
                               });
     session.Run(body);
   }));

@@ -86,14 +86,15 @@ class DrawnModel {
     size_t n = 1;
     for (const uint64_t dim : recipe.at("shape")) n *= dim;
     std::vector<float> values(n);
+    const bool centered = recipe.contains("exponent");
+    const float unit = centered ? std::ldexp(1.0f, recipe.at("exponent")) : 1;
     for (size_t i = 0; i < n; ++i) {
       uint64_t z = h + (i + 1) * 0x9e3779b97f4a7c15;
       z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
       z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
       z ^= z >> 31;
       const int k = static_cast<int>((z & 63) + (z >> 8 & 63) + (z >> 16 & 63) + (z >> 24 & 63)) - 126;
-      values[i] = recipe.contains("exponent") ? std::ldexp(static_cast<float>(k), recipe.at("exponent"))
-                                              : 1.0f + static_cast<float>(k >> 2) / 128.0f;
+      values[i] = centered ? static_cast<float>(k) * unit : 1.0f + static_cast<float>(k >> 2) / 128.0f;
     }
     return values;
   }
@@ -126,10 +127,10 @@ class DrawnModel {
     }
     if (tensor.contains("tile")) values = Tiled(values, tensor.at("tile"));
     const std::string change = tensor.value("change", "");
-    for (float& value : values) {
-      if (change == "plus_one") value = 1 + value;
-      if (change == "minus_exp") value = -std::exp(value);
-    }
+    if (change == "plus_one")
+      for (float& value : values) value = 1 + value;
+    if (change == "minus_exp")
+      for (float& value : values) value = -std::exp(value);
     return values;
   }
 

@@ -108,7 +108,7 @@ class PageTest(unittest.TestCase):
         self.assertNotIn("error", result)
         return result.get("value")
 
-    def wait(self, condition, what, seconds=40):
+    def wait(self, condition, what, seconds=120):
         end = time.monotonic() + seconds
         while not condition():
             self.assertLess(time.monotonic(), end, what)

@@ -51,7 +51,7 @@ class AttendBlockTest : public PerCache {
   static constexpr size_t kGap = 5;  // floats between tokens
 
   std::vector<float> Run(const BlockShape& s, const Pages& k, const Pages& v, const float* q,
-                         SoftmaxState* states = nullptr) {
+                         SoftmaxState* states = nullptr, size_t n_positions = 0) {
     const size_t q_stride = s.heads * s.head_dim + kGap, out_stride = s.heads * s.v_dim + kGap;
     std::vector<float> out(s.tokens * out_stride, -7.0f);
     AttendBlock block = {};
@@ -61,6 +61,7 @@ class AttendBlockTest : public PerCache {
     block.v_dim = s.v_dim;
     block.v_stride = v.dim();
     block.first_position = s.first_position;
+    block.n_positions = n_positions;
     block.q = q;
     block.q_stride = q_stride;
     block.k_pages = k.pages();
@@ -164,6 +165,21 @@ TEST_P(AttendBlockTest, LargeScoresDoNotOverflow) {
   for (size_t i = 0; i < 32; ++i) {
     EXPECT_TRUE(std::isfinite(out[i]));
     EXPECT_NEAR(out[32 + kGap + i], v.row(kKvPagePositions)[i], 1e-4);  // all weight on the last position
+  }
+}
+
+// Positions may be gone through in several calls: those of one see whole pages of it, and their states say how to add up.
+TEST_P(AttendBlockTest, PositionsBehindTheBoundAreNotSeen) {
+  const BlockShape s = {37, 150, 2, 96, 64};
+  const Pages k(*table_, s.first_position + s.tokens, 96, 7), v(*table_, s.first_position + s.tokens, 64, 8);
+  const std::vector<float> q = RandomVector(s.tokens * (2 * 96 + kGap), 9, 0.3f);
+  for (const size_t bound : {kKvPagePositions, 2 * kKvPagePositions}) {
+    std::vector<SoftmaxState> states(s.tokens * s.heads);
+    const auto out = Run(s, k, v, q.data(), states.data(), bound);
+    for (size_t t = 0; t < s.tokens; ++t)
+      for (size_t h = 0; h < s.heads; ++h)
+        CheckRow(s, bound, &q[t * (2 * 96 + kGap) + h * 96], k, v, &out[t * (2 * 64 + kGap) + h * 64],
+                 states[t * s.heads + h], std::strcmp(table_->name, "amx") == 0 ? 1.0 / (1 << 15) : 0);
   }
 }
 

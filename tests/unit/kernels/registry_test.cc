@@ -46,7 +46,8 @@ TEST(Registry, EveryTableCarriesItsNameAndEveryFunction) {
     }
     EXPECT_TRUE(table.quantize_q8 && table.round_bf16 && table.rms_norm && table.rope_neox &&
                 table.rope_pairwise && table.silu_mul && table.axpy && table.softmax && table.store_kv &&
-                table.attend);
+                table.attend && table.transposed.panel_bytes && table.transposed.pack &&
+                table.transposed.multiply);
     for (const KvType type : {KvType::kF16, KvType::kQ8_0}) {
       const KernelTable& cached = WithCache(table, type);
       EXPECT_EQ(cached.kv_type == KvType::kQ8_0, type == KvType::kQ8_0);

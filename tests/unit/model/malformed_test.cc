@@ -7,12 +7,14 @@
 #include <algorithm>
 #include <map>
 
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/allocator_interface.h>
-#endif
-
 #include "runtime/model/model_spec.h"
 #include "tests/unit/model/model_test_support.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+// Of sanitizer/allocator_interface.h, which g++ has not, though its library has it.
+extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*allocated)(const volatile void*, size_t),
+                                                         void (*freed)(const volatile void*));
+#endif
 
 namespace onecopy {
 namespace {
