@@ -101,6 +101,20 @@ inline __m512i AndOr(__m512i a, __m512i b, __m512i c) {
   return _mm512_ternarylogic_epi32(a, b, c, 0xea);
 }
 
+// A unit of nibbles as below, then a dword a row whose bytes have bit 4: bit j for columns 4j.., bit 4 + j for 16 + 4j...
+// Shifts move bits between bytes of a dword; the mask drops them. f as of StoreBytes7.
+inline void StoreFiveBits(uint8_t* out, const uint8_t* p, const Affine& w) {
+  const __m512i low = _mm512_set1_epi8(15), bit4 = _mm512_set1_epi8(16),
+                bit7 = _mm512_set1_epi8(static_cast<char>(0x80));
+  const __m512i bits = LoadWeights(p + 256);
+  for (unsigned j = 0; j < 4; ++j) {
+    const __m512i v = LoadWeights(p + 64 * j);
+    const __m512i w0 = AndOr(v, low, bit7), w1 = AndOr(_mm512_srli_epi16(v, 4), low, bit7);
+    StoreBytes7(out + 2 * j * kLineBytes, AndOr(_mm512_slli_epi32(bits, 4 - j), bit4, w0), w);
+    StoreBytes7(out + (8 + 2 * j) * kLineBytes, AndOr(_mm512_srli_epi32(bits, j), bit4, w1), w);
+  }
+}
+
 // A unit of nibbles: columns 4j.. in the low nibbles of group j, 16 + 4j.. in the high ones. f = 1 + q / 16.
 constexpr int kUnits4 = 16;
 inline void StoreNibbles(uint8_t* out, const uint8_t* p, const Affine& w) {
