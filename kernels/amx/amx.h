@@ -11,6 +11,7 @@ const KernelTable& Table();
 // Rows in tiles of sixteen, packed as for avx512; activations in kBF16.
 extern const MatmulKernel matmul_q8_0;
 extern const MatmulKernel matmul_q4_0;
+extern const MatmulKernel matmul_q5_0;
 extern const MatmulKernel matmul_q4_k;
 extern const MatmulKernel matmul_q5_k;
 extern const MatmulKernel matmul_q6_k;

@@ -17,6 +17,7 @@ KernelTable Make() {
   };
   set(WeightType::kQ8_0, matmul_q8_0);
   set(WeightType::kQ4_0, matmul_q4_0);
+  set(WeightType::kQ5_0, matmul_q5_0);
   set(WeightType::kQ4_K, matmul_q4_k);
   set(WeightType::kQ5_K, matmul_q5_k);
   set(WeightType::kQ6_K, matmul_q6_k);

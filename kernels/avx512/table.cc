@@ -13,6 +13,7 @@ KernelTable Make() {
   };
   set(WeightType::kQ8_0, 16, matmul_q8_0);
   set(WeightType::kQ4_0, 16, matmul_q4_0);
+  set(WeightType::kQ5_0, 16, matmul_q5_0);
   set(WeightType::kQ4_K, 16, matmul_q4_k);
   set(WeightType::kQ5_K, 16, matmul_q5_k);
   set(WeightType::kQ6_K, 16, matmul_q6_k);
