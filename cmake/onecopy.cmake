@@ -6,7 +6,7 @@ include(GoogleTest)
 option(ONECOPY_UNITY "Compile several files of a target as one" ON)
 function(onecopy_unity target)
   if(ONECOPY_UNITY)
-    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 16)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
   endif()
 endfunction()
 

@@ -196,8 +196,8 @@ uint64_t AnnouncedBytes(const std::vector<TensorInfo>& tensors) {
 }
 
 // Makes offsets absolute; the tensors must fill the data section, of data_bytes, without hole or overlap.
-void PlaceTensors(const HeaderFile& file, uint64_t data_begin, uint64_t data_bytes,
-                  std::vector<TensorInfo>* tensors) {
+void PlaceSafetensors(const HeaderFile& file, uint64_t data_begin, uint64_t data_bytes,
+                      std::vector<TensorInfo>* tensors) {
   std::sort(tensors->begin(), tensors->end(), [](const TensorInfo& a, const TensorInfo& b) {
     return std::pair(a.offset, a.bytes) < std::pair(b.offset, b.bytes);
   });
@@ -256,7 +256,7 @@ SafetensorsFile ReadSafetensorsFile(const std::string& path, Data data) {
     result.data_absent = true;
     data_bytes = announced;
   }
-  PlaceTensors(file, data_begin, data_bytes, &result.tensors);
+  PlaceSafetensors(file, data_begin, data_bytes, &result.tensors);
   result.bytes = data_begin + data_bytes;
   result.stamp = file.stamp();
   return result;
