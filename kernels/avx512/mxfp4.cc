@@ -10,6 +10,7 @@ struct MXFP4 {
   static constexpr size_t kBlockUnits = 0;
   static constexpr size_t kHeaderBytes = 0;
   static constexpr size_t kUnitBytes = 17 * kRowTile;
+  static constexpr size_t kPrefetchedBytes = kNibbleBytes;
   using Header = NoHeader;
 
   static Header LoadHeader(const uint8_t*) { return {}; }

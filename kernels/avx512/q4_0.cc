@@ -9,6 +9,7 @@ struct Q4_0 {
   static constexpr size_t kBlockUnits = 0;
   static constexpr size_t kHeaderBytes = 0;
   static constexpr size_t kUnitBytes = 18 * kRowTile;
+  static constexpr size_t kPrefetchedBytes = kNibbleBytes;
   using Header = NoHeader;
 
   static Header LoadHeader(const uint8_t*) { return {}; }

@@ -9,6 +9,7 @@ struct Q5K {
   static constexpr size_t kBlockUnits = 8;
   static constexpr size_t kHeaderBytes = 4 * kRowTile;
   static constexpr size_t kUnitBytes = 22 * kRowTile;
+  static constexpr size_t kPrefetchedBytes = kNibbleBytes;
   using Header = MinHeader;
 
   static Header LoadHeader(const uint8_t* p) { return LoadMinHeader(p); }

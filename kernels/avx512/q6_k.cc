@@ -10,6 +10,7 @@ struct Q6K {
   static constexpr size_t kBlockUnits = 8;
   static constexpr size_t kHeaderBytes = 2 * kRowTile;
   static constexpr size_t kUnitBytes = 26 * kRowTile;
+  static constexpr size_t kPrefetchedBytes = 0;
   struct Header {
     __m512 d;
   };
