@@ -14,19 +14,10 @@ import tempfile
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 
+from claims import assert_answers, assert_kept
 from server import LAUNCHER, TREE, Server
 
 PROMPT = "Once upon a time"
-
-
-def assert_kept(test, server, usage):
-    """The beginning of a prompt that was read before is read from the cache: by pages, or where the kernels of prompts round
-    otherwise than those of few tokens, by the pieces in which prompts are read."""
-    unit = 512 if server.ask("GET", "/api/machine")[2]["kernels"] == "amx" else 64
-    kept = (usage["prompt_tokens"] - 1) // unit * unit
-    test.assertEqual(usage["prompt_tokens_details"]["cached_tokens"], kept)
-
-
 # More than a page of the KV cache.
 LONG = ("There was once a miller who had three sons, and when he came to die he had nothing to leave them but his mill, "
         "his ass and his cat. The eldest son took the mill, the second son took the ass, and as for the youngest, all that "
@@ -356,19 +347,10 @@ class Ranks(unittest.TestCase):
         prompts = [LONG[:40 + 23 * i] for i in range(8)]
         want = [generate(p, 60)["text"] for p in prompts]
 
-        def ask(server, prompt):
-            return server.post("/v1/completions", prompt=prompt, max_tokens=60, temperature=0)["choices"][0]["text"]
-
         for ranks in (1, 2, 4):
             for options in (["--context", "256"], ["--no-prefix-cache"]):
                 with self.subTest(ranks=ranks, options=options), Server(ranks, "--no-access-log", *options) as server:
-                    with ThreadPoolExecutor(8) as pool:
-                        self.assertEqual(list(pool.map(lambda p: ask(server, p), prompts)), want)
-                    self.assertEqual([ask(server, p) for p in prompts], want)
-                    metrics = server.ask("GET", "/metrics")[2]
-                    self.assertEqual(server.process.poll(), None)
-                    if "--context" in options:
-                        self.assertNotIn("onecopy_preemptions_total 0\n", metrics)
+                    assert_answers(self, server, prompts, want, make_way="--context" in options)
 
 
 class CacheOfEightBits(unittest.TestCase):
@@ -381,17 +363,8 @@ class CacheOfEightBits(unittest.TestCase):
         plan = onecopy("plan", "--nodes", "2", "--context", "256", *q8)
         self.assertEqual(plan["kv_type"], "q8_0")
 
-        def ask(server, prompt):
-            return server.post("/v1/completions", prompt=prompt, max_tokens=60, temperature=0)["choices"][0]["text"]
-
         with Server(2, "--no-access-log", "--context", "256", *q8) as server:
-            with ThreadPoolExecutor(4) as pool:
-                for _ in range(50):  # on a quick machine one may have ended before the next one comes
-                    self.assertEqual(list(pool.map(lambda p: ask(server, p), prompts)), want)
-                    if "onecopy_preemptions_total 0\n" not in server.ask("GET", "/metrics")[2]:
-                        break
-            self.assertEqual([ask(server, p) for p in prompts], want)
-            self.assertNotIn("onecopy_preemptions_total 0\n", server.ask("GET", "/metrics")[2])
+            assert_answers(self, server, prompts, want, make_way=True)
             again = server.post("/v1/completions", prompt=prompts[-1], max_tokens=1, temperature=0)
             assert_kept(self, server, again["usage"])
             machine = server.ask("GET", "/api/machine")[2]

@@ -73,29 +73,10 @@ class SchedulerTest : public ::testing::Test {
     };
   }
   std::shared_ptr<Recorder> Add(std::vector<int32_t> prompt, uint32_t n, int top_logprobs = -1) {
-    auto sink = std::make_shared<Recorder>();
-    SequenceRequest request;
-    request.prompt = std::move(prompt);
-    request.max_tokens = n;
-    request.sampling.temperature = 0;
-    request.top_logprobs = top_logprobs;
-    request.sink = sink;
-    request.ignore_eos = end_tokens.empty();
-    scheduler->Add(std::move(request));
-    return sink;
+    return AddRequest(std::move(prompt), n, top_logprobs, /*scores=*/false);
   }
   std::shared_ptr<Recorder> Score(std::vector<int32_t> prompt, uint32_t n, int top_logprobs = 2) {
-    auto sink = std::make_shared<Recorder>();
-    SequenceRequest request;
-    request.prompt = std::move(prompt);
-    request.max_tokens = n;
-    request.sampling.temperature = 0;
-    request.top_logprobs = top_logprobs;
-    request.prompt_logprobs = true;
-    request.ignore_eos = true;
-    request.sink = sink;
-    scheduler->Add(std::move(request));
-    return sink;
+    return AddRequest(std::move(prompt), n, top_logprobs, /*scores=*/true);
   }
   // Each token of the prompt is judged by the logits of the tokens before it, which the fake engine's hash gives away.
   void ExpectScored(const Recorder& sink, const std::vector<int32_t>& prompt) {
@@ -119,6 +100,22 @@ class SchedulerTest : public ::testing::Test {
   std::vector<int32_t> end_tokens;
   std::unique_ptr<FakeEngine> engine;
   std::unique_ptr<Scheduler> scheduler;
+
+ private:
+  std::shared_ptr<Recorder> AddRequest(std::vector<int32_t> prompt, uint32_t n, int top_logprobs,
+                                       bool scores) {
+    auto sink = std::make_shared<Recorder>();
+    SequenceRequest request;
+    request.prompt = std::move(prompt);
+    request.max_tokens = n;
+    request.sampling.temperature = 0;
+    request.top_logprobs = top_logprobs;
+    request.prompt_logprobs = scores;
+    request.ignore_eos = scores || end_tokens.empty();
+    request.sink = sink;
+    scheduler->Add(std::move(request));
+    return sink;
+  }
 };
 
 }  // namespace onecopy::serve::test

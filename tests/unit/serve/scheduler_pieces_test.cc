@@ -64,6 +64,24 @@ TEST_F(SchedulerTest, ShortPromptsOfFixedChunksAreReadTogether) {
   EXPECT_EQ(prefills, 2u);  // four of 8 tokens in each of 32
 }
 
+// An engine that decides by a step how latents are attended to gets no two prompts in one.
+TEST_F(SchedulerTest, PromptsAreReadOneByOneWhereTheEngineAsksForIt) {
+  StepEngine::Limits limits = Fixed();
+  limits.one_prompt = true;
+  Make(limits);
+  std::vector<std::shared_ptr<Recorder>> sinks;
+  for (int i = 0; i < 8; ++i) sinks.push_back(Add(Prompt(8, i), 4));
+  size_t prefills = 0;
+  engine->on_step = [&](const proto::Step& step) {
+    if (!step.prefill()) return;
+    ++prefills;
+    EXPECT_EQ(PiecesOf(step).size(), 1u);
+  };
+  Run();
+  EXPECT_EQ(prefills, 8u);
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(sinks[static_cast<size_t>(i)]->tokens, Expected(Prompt(8, i), 4));
+}
+
 // One that does not fit beside others is the first of a later step.
 TEST_F(SchedulerTest, AFixedChunkThatHasNoRoomIsNotOvertakenForLong) {
   Make(Fixed());

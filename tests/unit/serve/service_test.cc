@@ -5,19 +5,10 @@
 #include <thread>
 
 #include "runtime/base/error.h"
-#include "tests/unit/serve/fake_engine.h"
+#include "tests/unit/serve/scheduler_fixture.h"
 
 namespace onecopy::serve {
 namespace {
-
-constexpr StepEngine::Limits kServiceLimits = {.slots = 16,
-                                               .pages = 64,
-                                               .page_tokens = 8,
-                                               .context = 400,
-                                               .chunk_tokens = 32,
-                                               .vocab = 500,
-                                               .forward_only = false,
-                                               .fixed_chunks = false};
 
 struct Waiter : TokenSink {
   bool OnToken(int32_t, const Logprobs*) override {
@@ -64,7 +55,7 @@ class ServiceTest : public ::testing::Test {
     });
   }
 
-  test::FakeEngine engine_{kServiceLimits};
+  test::FakeEngine engine_{test::kLimits};
   Metrics metrics_;
   std::optional<Service> service_;
   std::thread thread_;
