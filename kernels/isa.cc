@@ -7,9 +7,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
+#include <bitset>
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
+#include <iterator>
+#include <map>
+#include <utility>
 
 namespace onecopy::kernels {
 namespace {
@@ -39,30 +44,44 @@ constexpr FeatureBit kFeatures[] = {
 };
 
 // Zero where the operating system does not manage extended state at all.
-uint64_t ReadXcr0() {
+uint64_t ReadXcr0(uint32_t leaf_1_ecx) {
   constexpr uint32_t kOsxsave = 1u << 27;
-  uint32_t regs[4];
-  if (!__get_cpuid(1, &regs[kEax], &regs[kEbx], &regs[kEcx], &regs[kEdx]) || !(regs[kEcx] & kOsxsave))
-    return 0;
+  if ((leaf_1_ecx & kOsxsave) == 0) return 0;
   uint32_t low, high;
   asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return static_cast<uint64_t>(high) << 32 | low;
 }
 
-bool Present(const FeatureBit& feature, uint64_t xcr0) {
-  uint32_t regs[4];
-  if (!__get_cpuid_count(feature.leaf, feature.subleaf, &regs[kEax], &regs[kEbx], &regs[kEcx], &regs[kEdx])) {
-    return false;
+// Which of kFeatures are present. Read once: in a virtual machine each cpuid is a trip to its host, of 20 us and more.
+std::bitset<std::size(kFeatures)> ReadFeatures() {
+  std::map<std::pair<uint32_t, uint32_t>, std::array<uint32_t, 4>>
+      leaves;  // zeros where the CPU lacks a leaf
+  const auto leaf = [&](uint32_t number, uint32_t subleaf) -> const std::array<uint32_t, 4>& {
+    const auto [it, is_new] = leaves.try_emplace({number, subleaf});
+    std::array<uint32_t, 4>& regs = it->second;
+    if (is_new) __get_cpuid_count(number, subleaf, &regs[kEax], &regs[kEbx], &regs[kEcx], &regs[kEdx]);
+    return regs;
+  };
+  const uint64_t xcr0 = ReadXcr0(leaf(1, 0)[kEcx]);
+  std::bitset<std::size(kFeatures)> present;
+  for (size_t i = 0; i < std::size(kFeatures); ++i) {
+    const FeatureBit& feature = kFeatures[i];
+    present[i] = (leaf(feature.leaf, feature.subleaf)[feature.reg] >> feature.bit & 1) != 0 &&
+                 (xcr0 & feature.state) == feature.state;
   }
-  return (regs[feature.reg] >> feature.bit & 1) != 0 && (xcr0 & feature.state) == feature.state;
+  return present;
+}
+
+const std::bitset<std::size(kFeatures)>& Features() {
+  static const std::bitset<std::size(kFeatures)> present = ReadFeatures();
+  return present;
 }
 
 bool AllPresent(std::initializer_list<const char*> names) {
-  const uint64_t xcr0 = ReadXcr0();
   bool all = true;
   for (const char* name : names) {
-    for (const FeatureBit& feature : kFeatures) {
-      if (std::strcmp(feature.name, name) == 0) all = all && Present(feature, xcr0);
+    for (size_t i = 0; i < std::size(kFeatures); ++i) {
+      if (std::strcmp(kFeatures[i].name, name) == 0) all = all && Features()[i];
     }
   }
   return all;
@@ -79,9 +98,8 @@ bool TilesPermitted() {
 }  // namespace
 
 std::vector<IsaFeature> IsaFeatures() {
-  const uint64_t xcr0 = ReadXcr0();
   std::vector<IsaFeature> features;
-  for (const FeatureBit& feature : kFeatures) features.push_back({feature.name, Present(feature, xcr0)});
+  for (size_t i = 0; i < std::size(kFeatures); ++i) features.push_back({kFeatures[i].name, Features()[i]});
   return features;
 }
 

@@ -16,7 +16,10 @@ WaitPolicy ChooseWaitPolicy(int ranks, int threads_per_rank, int cpus) {
   constexpr int64_t kSpinNs = 2'000'000;
   constexpr int64_t kSleepNs = 100'000'000;
   const bool own_cores = int64_t{ranks} * threads_per_rank <= cpus;
-  return own_cores ? WaitPolicy{kSpinNs, 4, kSleepNs} : WaitPolicy{0, 4, kSleepNs};
+  // Where ranks take turns on a core, yielding goes round them for a third of what sleeping and waking costs: 24 ranks on
+  // 2 cores decode 380 tokens/s with no yield, 510 with one, 730 with 4, 770 with 16 and with 400.
+  constexpr int kYields = 16;
+  return own_cores ? WaitPolicy{kSpinNs, 4, kSleepNs} : WaitPolicy{0, kYields, kSleepNs};
 }
 
 int64_t NowNs() {

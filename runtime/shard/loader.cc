@@ -64,27 +64,29 @@ ReaderThreads MakeReaderThreads() {
 // two is thrown away; so pages are touched before they are packed into, each by one thread.
 class FirstTouch {
  public:
-  explicit FirstTouch(const numa::Arena& arena) : arena_(arena), touched_(DivUp(arena.bytes(), kPage)) {}
+  explicit FirstTouch(const numa::Arena& arena)
+      : arena_(arena), unit_(arena.huge() ? kHugePage : kSmallPages), touched_(DivUp(arena.bytes(), unit_)) {}
 
-  // Adds pages of `target` that no earlier call had.
+  // Adds units of `target` that no earlier call had.
   void Add(std::span<const uint8_t> target, std::vector<uint8_t*>* pages) {
     if (target.empty()) return;
     const auto begin = static_cast<uint64_t>(target.data() - arena_.data());
-    for (uint64_t page = begin / kPage; page < DivUp(begin + target.size(), kPage); ++page) {
+    for (uint64_t page = begin / unit_; page < DivUp(begin + target.size(), unit_); ++page) {
       if (touched_[page]) continue;
       touched_[page] = true;
-      pages->push_back(arena_.data() + page * kPage);
+      pages->push_back(arena_.data() + page * unit_);
     }
   }
 
   void Touch(uint8_t* page) const {
-    const uint8_t* end = std::min(page + kPage, arena_.data() + arena_.bytes());
+    const uint8_t* end = std::min(page + unit_, arena_.data() + arena_.bytes());
     for (volatile uint8_t* at = page; at < end; at += kSmallPage) *at = 0;
   }
 
  private:
-  static constexpr uint64_t kPage = 2 << 20, kSmallPage = 4096;
+  static constexpr uint64_t kHugePage = 2 << 20, kSmallPage = 4096, kSmallPages = 16 * kSmallPage;
   const numa::Arena& arena_;
+  const uint64_t unit_;  // whose pages are touched together: not many more than are used
   std::vector<bool> touched_;
 };
 

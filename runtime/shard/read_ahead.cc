@@ -19,10 +19,13 @@ constexpr char kReading[] = "reading the model's files";
 ReadAhead::ReadAhead(const ModelFiles& files, std::vector<const ReadBlock*> blocks,
                      std::vector<uint8_t*> buffers, const ReaderThreads& readers)
     : files_(files), blocks_(std::move(blocks)), buffers_(std::move(buffers)), left_(buffers_.size()) {
-  const bool anything =
-      std::any_of(blocks_.begin(), blocks_.end(), [](const auto* b) { return b != nullptr; });
+  // No more than have something to do.
+  size_t n_chunks = 0;
+  for (const ReadBlock* block : blocks_)
+    if (block != nullptr && n_chunks < static_cast<size_t>(readers.threads))
+      n_chunks += ChunksOf(*block).size();
   try {
-    for (int t = 0; anything && t < readers.threads; ++t)
+    for (size_t t = 0; t < std::min<size_t>(n_chunks, readers.threads); ++t)
       threads_.emplace_back([this, cpus = readers.cpus] { Work(cpus); });
   } catch (...) {  // those that have been started are joined by the destructor
     Stop(CurrentError(kReading));
