@@ -10,6 +10,7 @@ struct Q8_0 {
   static constexpr size_t kBlockUnits = 0;
   static constexpr size_t kHeaderBytes = 0;
   static constexpr size_t kUnitBytes = 34 * kRowTile;
+  static constexpr size_t kMostPairedTokens = 8;
   static constexpr size_t kPrefetchedBytes = 0;
   using Header = NoHeader;
 
