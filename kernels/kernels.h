@@ -66,6 +66,9 @@ struct MatmulKernel {
   ActFormat act = ActFormat::kF32;
   MatmulFn matmul = nullptr;  // nullptr: this build cannot compute with the type
   MatmulSumFn matmul_sum = nullptr;
+  // Where not null: the sum over all of the shard's columns as `matmul` makes it, in float. Quicker; its last bits depend on
+  // where the matrix was cut. See WithQuickSums (registry.h).
+  MatmulSumFn quick_sum = nullptr;
 };
 
 // The kernel of a type, and perhaps another that is better for many tokens of prompts (KernelTable::many_from) and reads the

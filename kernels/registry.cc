@@ -46,14 +46,43 @@ const KernelTable* SelectTable(const std::string& forced, std::string* error) {
   return SelectTableOf(AllTables(), forced, error);
 }
 
+namespace {
+
+// Tables made of others, each once.
+class Variants {
+ public:
+  const KernelTable& Of(const KernelTable& table, void (*change)(KernelTable*)) {
+    const std::lock_guard lock(mutex_);
+    const auto [it, is_new] = made_.try_emplace(&table, table);
+    if (is_new) change(&it->second);
+    return it->second;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<const KernelTable*, KernelTable> made_;
+};
+
+void TakeQuickSum(MatmulKernel* kernel) {
+  if (kernel->quick_sum != nullptr) kernel->matmul_sum = kernel->quick_sum;
+}
+
+}  // namespace
+
 const KernelTable& WithCache(const KernelTable& table, KvType type) {
   if (type != KvType::kQ8_0) return table;
-  static std::mutex mutex;
-  static std::map<const KernelTable*, KernelTable> made;
-  const std::lock_guard lock(mutex);
-  const auto [it, is_new] = made.try_emplace(&table, table);
-  if (is_new) static_cast<CacheKernels&>(it->second) = table.q8_cache;
-  return it->second;
+  static Variants made;
+  return made.Of(table, [](KernelTable* t) { static_cast<CacheKernels&>(*t) = t->q8_cache; });
+}
+
+const KernelTable& WithQuickSums(const KernelTable& table) {
+  static Variants made;
+  return made.Of(table, [](KernelTable* t) {
+    for (WeightKernel& kernel : t->weights) {
+      TakeQuickSum(&kernel);
+      TakeQuickSum(&kernel.many);
+    }
+  });
 }
 
 }  // namespace onecopy::kernels

@@ -29,4 +29,8 @@ const KernelTable* SelectTableOf(const std::vector<TableEntry>& tables, const st
 // the same for the same arguments. Thread-safe.
 const KernelTable& WithCache(const KernelTable& table, KvType type);
 
+// The table with quick_sum in place of matmul_sum, where kernels have one: for those who do not need the same bits with any
+// number of ranks. Valid and thread-safe as WithCache.
+const KernelTable& WithQuickSums(const KernelTable& table);
+
 }  // namespace onecopy::kernels

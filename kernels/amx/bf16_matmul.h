@@ -206,15 +206,23 @@ class FloatSums {
       }
     }
   }
-  void Store(float* const* y, size_t token_tile, size_t n_tokens, size_t row, size_t row_end) const {
+  template <class Y>
+  void Store(Y* const* y, size_t token_tile, size_t n_tokens, size_t row, size_t row_end) const {
     for (size_t tile = 0; tile < 2 && row < row_end; ++tile, row += kRowTile) {
       for (size_t t = 0; t < n_tokens; ++t)
-        _mm512_mask_storeu_ps(y[t] + row, RowMask(row_end - row),
-                              _mm512_load_ps(c_[token_tile][tile] + 16 * t));
+        StoreRows(y[t] + row, RowMask(row_end - row), c_[token_tile][tile] + 16 * t);
     }
   }
 
  private:
+  static void StoreRows(float* y, __mmask16 rows, const float* c) {
+    _mm512_mask_storeu_ps(y, rows, _mm512_load_ps(c));
+  }
+  static void StoreRows(double* y, __mmask16 rows, const float* c) {
+    _mm512_mask_storeu_pd(y, static_cast<__mmask8>(rows), _mm512_cvtps_pd(_mm256_load_ps(c)));
+    _mm512_mask_storeu_pd(y + 8, static_cast<__mmask8>(rows >> 8), _mm512_cvtps_pd(_mm256_load_ps(c + 8)));
+  }
+
   alignas(64) float c_[kTokenTiles][2][16 * kTileTokens];
 };
 
@@ -281,17 +289,6 @@ class DoubleSums {
   alignas(64) float terms_[2][kBlockMax][kTileTokens * kRowTile];
 };
 
-template <class Y>
-struct SumsOf;
-template <>
-struct SumsOf<float> {
-  using Type = FloatSums;
-};
-template <>
-struct SumsOf<double> {
-  using Type = DoubleSums;
-};
-
 // A block's rows of activations of one tile, copied to a fixed distance where they have none.
 struct TokenCopy {
   // An odd number of lines, so that the rows do not fall into the same sets of the cache.
@@ -311,7 +308,7 @@ struct TokenCopy {
 };
 
 // At most kTokenTiles * kTileTokens tokens, at least one.
-template <class Kernel, class Y>
+template <class Kernel, class Sums, class Y>
 void MultiplyTokens(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_tokens,
                     size_t row_begin, size_t row_end) {
   const size_t tiles = (n_tokens + kTileTokens - 1) / kTileTokens;
@@ -331,7 +328,7 @@ void MultiplyTokens(const PackedMatrix& w, const void* const* x, Y* const* y, si
 
   Panel panels[2];
   TokenCopy copies[2];
-  typename SumsOf<Y>::Type sums(tile_tokens);
+  Sums sums(tile_tokens);
   Blocks<Kernel> blocks(w, row_begin, row_end);
   PanelDecoder<Kernel> decoder;
   Block block;
@@ -362,16 +359,22 @@ void MultiplyTokens(const PackedMatrix& w, const void* const* x, Y* const* y, si
   ReleaseTiles();
 }
 
-// Y: float or double.
-template <class Kernel, class Y>
+// Sums: FloatSums, or DoubleSums for Y double.
+template <class Kernel, class Sums, class Y>
 void MatmulBf16(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_tokens, uint32_t row_begin,
                 uint32_t row_end) {
   constexpr size_t kMost = kTokenTiles * kTileTokens;
   for (size_t begin = 0, parts = (n_tokens + kMost - 1) / kMost; parts > 0; --parts) {
     const size_t n = (n_tokens - begin + parts - 1) / parts;
-    MultiplyTokens<Kernel>(w, x + begin, y + begin, n, row_begin, row_end);
+    MultiplyTokens<Kernel, Sums>(w, x + begin, y + begin, n, row_begin, row_end);
     begin += n;
   }
+}
+
+template <class Kernel>
+constexpr MatmulKernel MakeMatmulBf16() {
+  return {ActFormat::kBF16, MatmulBf16<Kernel, FloatSums, float>, MatmulBf16<Kernel, DoubleSums, double>,
+          MatmulBf16<Kernel, FloatSums, double>};
 }
 
 }  // namespace

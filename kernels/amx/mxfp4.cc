@@ -34,7 +34,6 @@ struct MXFP4 {
 
 }  // namespace
 
-constinit const MatmulKernel matmul_mxfp4 = {ActFormat::kBF16, MatmulBf16<MXFP4, float>,
-                                             MatmulBf16<MXFP4, double>};
+constinit const MatmulKernel matmul_mxfp4 = MakeMatmulBf16<MXFP4>();
 
 }  // namespace onecopy::kernels::amx

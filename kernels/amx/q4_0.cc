@@ -17,7 +17,6 @@ struct Q4_0 {
 
 }  // namespace
 
-constinit const MatmulKernel matmul_q4_0 = {ActFormat::kBF16, MatmulBf16<Q4_0, float>,
-                                            MatmulBf16<Q4_0, double>};
+constinit const MatmulKernel matmul_q4_0 = MakeMatmulBf16<Q4_0>();
 
 }  // namespace onecopy::kernels::amx

@@ -19,7 +19,6 @@ struct Q4K {
 
 }  // namespace
 
-constinit const MatmulKernel matmul_q4_k = {ActFormat::kBF16, MatmulBf16<Q4K, float>,
-                                            MatmulBf16<Q4K, double>};
+constinit const MatmulKernel matmul_q4_k = MakeMatmulBf16<Q4K>();
 
 }  // namespace onecopy::kernels::amx

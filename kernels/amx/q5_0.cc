@@ -17,7 +17,6 @@ struct Q5_0 {
 
 }  // namespace
 
-constinit const MatmulKernel matmul_q5_0 = {ActFormat::kBF16, MatmulBf16<Q5_0, float>,
-                                            MatmulBf16<Q5_0, double>};
+constinit const MatmulKernel matmul_q5_0 = MakeMatmulBf16<Q5_0>();
 
 }  // namespace onecopy::kernels::amx

@@ -19,7 +19,6 @@ struct Q5K {
 
 }  // namespace
 
-constinit const MatmulKernel matmul_q5_k = {ActFormat::kBF16, MatmulBf16<Q5K, float>,
-                                            MatmulBf16<Q5K, double>};
+constinit const MatmulKernel matmul_q5_k = MakeMatmulBf16<Q5K>();
 
 }  // namespace onecopy::kernels::amx

@@ -31,7 +31,6 @@ struct Q6K {
 
 }  // namespace
 
-constinit const MatmulKernel matmul_q6_k = {ActFormat::kBF16, MatmulBf16<Q6K, float>,
-                                            MatmulBf16<Q6K, double>};
+constinit const MatmulKernel matmul_q6_k = MakeMatmulBf16<Q6K>();
 
 }  // namespace onecopy::kernels::amx

@@ -22,7 +22,6 @@ struct Q8_0 {
 
 }  // namespace
 
-constinit const MatmulKernel matmul_q8_0 = {ActFormat::kBF16, MatmulBf16<Q8_0, float>,
-                                            MatmulBf16<Q8_0, double>};
+constinit const MatmulKernel matmul_q8_0 = MakeMatmulBf16<Q8_0>();
 
 }  // namespace onecopy::kernels::amx

@@ -116,6 +116,7 @@ Command PerplexityCommand() {
         "--stride", options->stride,
         "slide the window by so many tokens and score every token once, as transformers' guide does");
     AddKvTypeOption(app, &options->model.kv_type);
+    AddSumsOption(app, &options->model.quick_sums);
     app->add_flag("--json", options->json, "print JSON");
     app->add_option("--report", options->model.report, "write what this run measured of itself, as JSON");
   };

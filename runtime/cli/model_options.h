@@ -23,6 +23,7 @@ struct ModelOptions {
   std::string weights;   // recipe by which matrices are quantised while loading; empty: they stay as they are
   uint32_t context = 0;  // positions of KV cache; 0: what the command needs
   kernels::KvType kv_type = kernels::KvType::kF16;  // of its elements: kF16 (the kernel table's own) or kQ8_0
+  bool quick_sums = false;                          // kernels::WithQuickSums
   std::string report;                               // where the RunReport goes as JSON; empty: nowhere
   std::string collectives = "shared";
   shard::Balance balance = shard::Balance::kEven;
@@ -40,7 +41,9 @@ void AddModelOption(CLI::App* app, std::string* model);
 void AddWeightsOption(CLI::App* app, std::string* weights);
 // --kv-type.
 void AddKvTypeOption(CLI::App* app, kernels::KvType* type);
-// -m, --weights, --context, --kv-type, --report, and how the model is laid over the nodes.
+// --sums.
+void AddSumsOption(CLI::App* app, bool* quick);
+// -m, --weights, --context, --kv-type, --sums, --report, and how the model is laid over the nodes.
 void AddModelOptions(CLI::App* app, ModelOptions* options);
 
 // BuildModelSpec, with matrices quantised as --weights says. Errors: as BuildModelSpec; kUsage, kBadInput of the recipe.

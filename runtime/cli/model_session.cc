@@ -87,7 +87,9 @@ ModelSession::ModelSession(comm::Communicator& comm, const Seat& seat, const Mod
   ShareHeaders();
   RequireSameFiles(comm_, spec_, options_.distribute);
   Stage("starting threads", [&] { StartThreads(); });
-  table_ = &kernels::WithCache(CommonKernels(comm_, *table_), options_.kv_type);
+  table_ = &CommonKernels(comm_, *table_);
+  if (options_.quick_sums) table_ = &kernels::WithQuickSums(*table_);
+  table_ = &kernels::WithCache(*table_, options_.kv_type);
   MakePlan();
   CheckFit();
   Load();

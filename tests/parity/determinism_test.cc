@@ -10,7 +10,8 @@ namespace onecopy::parity {
 namespace {
 
 // Logits of all tokens of a prompt, and of some that are decoded after it.
-std::vector<float> LogitsOf(const Case& c, int ranks, int threads, const std::vector<int32_t>& prompt) {
+std::vector<float> LogitsOf(const Case& c, int ranks, int threads, const std::vector<int32_t>& prompt,
+                            bool quick_sums = false) {
   constexpr size_t kDecoded = 4;
   std::vector<float> all;
   WithModel(
@@ -30,7 +31,7 @@ std::vector<float> LogitsOf(const Case& c, int ranks, int threads, const std::ve
           take(engine.Forward(step));
         }
       },
-      0, kernels::KvType::kF16, threads);
+      0, kernels::KvType::kF16, threads, quick_sums);
   return all;
 }
 
@@ -60,6 +61,28 @@ TEST_P(Determinism, AnyNumberOfRanksAndThreadsGivesTheSameBits) {
   for (const int ranks : {2, 3, 7})
     ExpectTheSameBits(LogitsOf(c, ranks, 1, prompt), want, std::to_string(ranks) + " ranks");
   ExpectTheSameBits(LogitsOf(c, 1, 3, prompt), want, "3 threads");
+}
+
+// --sums quick: the same bits run after run with a number of ranks, and what a rounding to float makes of the exact ones.
+TEST(QuickSums, AreNearTheExactOnesAndRepeatThemselves) {
+  unsetenv("ONECOPY_KERNELS");
+  if (!cli::ChooseKernels().has_many()) GTEST_SKIP() << "no kernel of this CPU has a quick sum";
+  for (const Case& c : kCases) {
+    if (std::string(c.name) != "qwen3_moe_Q8_0" && std::string(c.name) != "deepseek_v3_Q4_K_M") continue;
+    const auto prompt = test::Golden(c.folder).prompts().back();
+    for (const int ranks : {1, 3}) {
+      const std::string where = std::string(c.name) + ", " + std::to_string(ranks) + " ranks";
+      const std::vector<float> quick = LogitsOf(c, ranks, 1, prompt, true);
+      ExpectTheSameBits(LogitsOf(c, ranks, 2, prompt, true), quick, where);
+      const std::vector<float> exact = LogitsOf(c, ranks, 1, prompt);
+      // A last bit of float now and then rounds an activation to another bf16, 2^-8 of it away.
+      double mean = 0;
+      for (size_t i = 0; i < exact.size(); ++i)
+        mean += std::fabs(double{quick[i]} - exact[i]) / static_cast<double>(exact.size());
+      EXPECT_LT(mean, 0.004) << where;
+      EXPECT_GT(mean, 0) << where << ": these are the exact ones";
+    }
+  }
 }
 
 }  // namespace

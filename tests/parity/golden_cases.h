@@ -126,13 +126,15 @@ using Body = std::function<void(exec::Engine&)>;
 
 // body on rank 0 of so many threads as ranks, with three slots. threads: of a rank's team; 0: a rank's share of the cores.
 inline void WithModel(const Case& c, int ranks, const Body& body, int pipeline = 0,
-                      kernels::KvType kv_type = kernels::KvType::kF16, int threads = 0) {
+                      kernels::KvType kv_type = kernels::KvType::kF16, int threads = 0,
+                      bool quick_sums = false) {
   const std::string model = c.model();  // may be written first, once
   test::ExpectNoErrors(test::RunRanks(ranks, [&](comm::Communicator& comm) {
     cli::ModelOptions options;
     options.model = model;
     options.pipeline = pipeline;
     options.kv_type = kv_type;
+    options.quick_sums = quick_sums;
     const cli::Seat seat =
         cli::TakeSeat(numa::ReadTopology(), {.threads = threads}, comm.rank_on_host(), comm.ranks_on_host());
     cli::ModelSession session(comm, seat, options,

@@ -111,7 +111,7 @@ TEST_P(Matmul, AnyNumberOfTokensGivesTheSameBits) {
   for (const uint32_t cols : {96u, 2048u}) {
     // Beyond 64 tokens the activations of 2048 columns exceed one token block of the avx2 kernels.
     const size_t most = cols == 96 ? 40 : 131;
-    const uint32_t rows = 11;
+    const uint32_t rows = cols == 96 ? 43 : 11;  // three row tiles of 16, of which two may be taken together
     const Shard w = Pack(RandomMatrix(type_, rows, 2048, cols), row_tile_, 32 * (cols == 96), cols);
     const Activations x(*table_, kernel_.act, Tokens(most, cols));
     auto alone = Output(most, rows);
@@ -128,7 +128,7 @@ TEST_P(Matmul, AnyNumberOfTokensGivesTheSameBits) {
 }
 
 TEST_P(Matmul, AnyNumberOfTokensGivesTheSameBitsInSumsToo) {
-  const uint32_t rows = 11, cols = 320;
+  const uint32_t rows = 43, cols = 320;
   const size_t most = 21;
   const Shard w = Pack(RandomMatrix(type_, rows, 768, 18), row_tile_, 96, cols);
   const Activations x(*table_, kernel_.act, Tokens(most, cols));
@@ -372,6 +372,36 @@ TEST(RefMatmul, IsWithinAMillionthOfFloat64) {
 std::string MatmulName(const ::testing::TestParamInfo<TableAndType>& info) {
   return std::string(std::get<0>(info.param)->name) + "_" + TypeName(std::get<1>(info.param)) +
          (std::get<2>(info.param) == Which::kMany ? "_many" : "");
+}
+
+// Of every kernel that has one, in one test, as most have none.
+TEST(QuickSums, AreTheFloatProducts) {
+  for (const TableEntry& entry : AllTables()) {
+    if (!entry.supported()) continue;
+    const KernelTable& table = entry.table();
+    for (size_t i = 0; i < std::size(table.weights); ++i) {
+      const MatmulKernel& kernel = table.weights[i].many;
+      if (kernel.quick_sum == nullptr) continue;
+      const auto type = static_cast<WeightType>(i);
+      const uint32_t rows = 43, cols = 320;
+      const Shard w = Pack(RandomMatrix(type, rows, 768, 18), table.weights[i].row_tile, 96, cols);
+      for (const size_t n : {1, 5, 16, 17, 40}) {
+        std::vector<std::vector<float>> tokens;
+        for (size_t t = 0; t < n; ++t) tokens.push_back(RandomVector(cols, static_cast<uint32_t>(t)));
+        const Activations x(table, kernel.act, tokens);
+        auto product = Output(n, rows);
+        Multiply(kernel, w, x, n, 0, rows, &product);
+        std::vector<std::vector<double>> sums(n, std::vector<double>(rows, std::nan("")));
+        std::vector<double*> out;
+        for (auto& values : sums) out.push_back(values.data());
+        kernel.quick_sum(w.matrix, x.pointers(), out.data(), n, 0, rows);
+        for (size_t t = 0; t < n; ++t)
+          for (uint32_t r = 0; r < rows; ++r)
+            ASSERT_EQ(sums[t][r], double{product[t][r]})
+                << TypeName(type) << ", " << n << " tokens: token " << t << ", row " << r;
+      }
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Tables, Matmul,

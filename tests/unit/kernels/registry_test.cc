@@ -57,6 +57,23 @@ TEST(Registry, EveryTableCarriesItsNameAndEveryFunction) {
   }
 }
 
+TEST(Registry, QuickSumsStandInForExactOnesWhereThereAreAny) {
+  for (const TableEntry& entry : AllTables()) {
+    if (!entry.supported()) continue;
+    const KernelTable &exact = entry.table(), &quick = WithQuickSums(exact);
+    EXPECT_EQ(&WithQuickSums(exact), &quick);
+    EXPECT_STREQ(quick.name, entry.name);
+    for (size_t i = 0; i < std::size(exact.weights); ++i) {
+      const WeightKernel &a = exact.weights[i], &b = quick.weights[i];
+      EXPECT_EQ(b.matmul, a.matmul);
+      EXPECT_EQ(b.matmul_sum, a.quick_sum != nullptr ? a.quick_sum : a.matmul_sum);
+      EXPECT_EQ(b.many.matmul_sum, a.many.quick_sum != nullptr ? a.many.quick_sum : a.many.matmul_sum);
+    }
+    // Decoding is exact everywhere.
+    for (const WeightKernel& kernel : exact.weights) EXPECT_EQ(kernel.quick_sum, nullptr);
+  }
+}
+
 TEST(Registry, FirstSupportedTableWins) {
   std::string error;
   EXPECT_EQ(SelectTableOf({{RefTable, "fast", "X", Yes}, {Forbidden, "ref", "Y", Yes}}, "", &error),
