@@ -105,7 +105,7 @@ def joined(values):
 
 
 def onecopy_bench(a, *options):
-    out = run([a.onecopy, "bench", "-m", a.model, "-r", "1", "--json", *options],
+    out = run([a.onecopy, "bench", "-m", a.model, "-r", "1", "--json", *options, *shlex.split(a.options)],
               env=dict(os.environ, ONECOPY_THREADS=str(a.threads)))
     return json.loads(out)
 
@@ -121,7 +121,8 @@ def onecopy(a):
         rates.update({f"prefill {r['tokens']}": r["tokens_per_second"]["median"] for r in result["prefill"]})
         rates.update({f"decode {r['tokens']} x {r['batch']}": r["tokens_per_second"]["median"] for r in result["decode"]})
     version = run([a.onecopy, "--version"]).splitlines()[0]
-    return {"rates": rates, "version": version, "built_for": f"kernels {results[0]['kernels']}", "bench": results}
+    built_for = ", ".join([f"kernels {results[0]['kernels']}"] + ([a.options] if a.options else []))
+    return {"rates": rates, "version": version, "built_for": built_for, "bench": results}
 
 
 def llama_cpp(a):
@@ -189,6 +190,7 @@ def parse():
     p.add_argument("--batch-steps", type=int, default=32)
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--onecopy", default=os.path.join(ROOT, "build/release/onecopy"))
+    p.add_argument("--options", default="", help="of onecopy's bench, such as '--sums quick'")
     p.add_argument("--folder", default=os.path.join(ROOT, "build/compare"), help="where model and environment are made")
     p.add_argument("--venv", help="an environment that has llama-cpp-python")
     p.add_argument("--llama", default="llama-cpp-python==0.3.36", help="what pip installs; none: leave it out")
