@@ -5,8 +5,6 @@
 #include <chrono>
 #include <thread>
 
-#include "runtime/exec/thread_team.h"
-
 namespace onecopy::exec {
 namespace {
 
@@ -30,18 +28,6 @@ TEST(PhaseClock, TimeBelongsToThePhaseThatWasEntered) {
   EXPECT_LT(times[Phase::kHead], 0.020);
   EXPECT_LE(times.total_seconds() - times[Phase::kHead], all.count());
   EXPECT_EQ(times[Phase::kRouter], 0);
-}
-
-TEST(ThreadTeam, WorkShowsThatOneThreadHadAllOfIt) {
-  using namespace std::chrono_literals;
-  const ThreadTeam team(2);
-  team.For(2, [](size_t i, int) {
-    if (i == 0) std::this_thread::sleep_for(40ms);
-  });
-  const ThreadTeam::Work work = team.work();
-  EXPECT_GE(work.wall_seconds, 0.040);
-  EXPECT_GE(work.mean_seconds, 0.020);
-  EXPECT_LE(work.mean_seconds, work.wall_seconds);
 }
 
 }  // namespace
