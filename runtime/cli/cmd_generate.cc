@@ -53,7 +53,8 @@ struct Result {
   GenerationTimes times;
 };
 
-Input Prepare(const GenerateOptions& options, const Checkpoint& checkpoint, const proto::ModelSpec& spec) {
+Input PrepareInput(const GenerateOptions& options, const Checkpoint& checkpoint,
+                   const proto::ModelSpec& spec) {
   if (options.draft_length.drafts() && !spec.linear_layers().empty())
     Fail(ErrorCode::kUsage,
          "--speculate does not work with {}: its linear attention cannot take back a wrong guess; leave the "
@@ -232,7 +233,7 @@ Command GenerateCommand() {
     ModelSession session(
         comm, seat, options->model,
         [&](const Checkpoint& checkpoint, const proto::ModelSpec& spec, proto::EngineOptions* engine) {
-          input = Prepare(*options, checkpoint, spec);
+          input = PrepareInput(*options, checkpoint, spec);
           engine->set_kv_tokens(input.prompt.size() + options->n);
         });
     session.Run([&](exec::Engine& engine) {

@@ -77,7 +77,7 @@ struct Party {
 };
 
 // "ranks 0-1 (hosta)"
-std::string Name(const Party& party) {
+std::string PartyName(const Party& party) {
   return fmt::format("rank{} {} ({})", party.ranks.size() == 1 ? "" : "s", numa::FormatIdList(party.ranks),
                      fmt::join(party.hosts, ", "));
 }
@@ -120,7 +120,7 @@ void RequireSame(comm::Communicator& comm, ErrorCode code, const std::string& wh
       std::mismatch(first.begin(), first.end(), last.begin(), last.end()).first - first.begin());
   std::vector<std::pair<int, std::string>> said;
   for (const auto& [text, party] : parties)
-    said.emplace_back(party.ranks[0], fmt::format("{}: {}", Name(party), Excerpt(text, common)));
+    said.emplace_back(party.ranks[0], fmt::format("{}: {}", PartyName(party), Excerpt(text, common)));
   std::sort(said.begin(), said.end());
   std::string message = fmt::format("ranks differ in the {}: ", what);
   for (const auto& [rank, text] : said) message += text + "; ";
@@ -145,7 +145,7 @@ const kernels::KernelTable& CommonKernels(comm::Communicator& comm, const kernel
     const auto it = parties.find(entry.name);
     if (it == parties.end()) continue;
     lowest = &entry;
-    said += fmt::format("{}{} on {}", said.empty() ? "" : ", ", entry.name, Name(it->second));
+    said += fmt::format("{}{} on {}", said.empty() ? "" : ", ", entry.name, PartyName(it->second));
   }
   std::optional<Error> error;
   if (!lowest->supported())
