@@ -252,7 +252,7 @@ Command ChatCommand() {
         comm, seat, options->model,
         [&](const Checkpoint& checkpoint, const proto::ModelSpec& spec, proto::EngineOptions* engine) {
           input = PrepareChat(*options, checkpoint, renderer);
-          text::Sampler(input.sampler, static_cast<int32_t>(spec.vocab_size()));
+          const text::Sampler check(input.sampler, static_cast<int32_t>(spec.vocab_size()));
           // --context is then free to be less.
           engine->set_kv_tokens(
               options->model.context > 0 ? 1 : std::min<uint64_t>(kDefaultContext, spec.context_length()));

@@ -81,8 +81,8 @@ Input PrepareInput(const GenerateOptions& options, const Checkpoint& checkpoint,
            i, spec.vocab_size() - 1);
   input.sampler = ResolveSampling(options.sampling, checkpoint);
   // The options are checked now rather than after minutes of loading.
-  text::Sampler(input.sampler, static_cast<int32_t>(spec.vocab_size()));
-  text::StopMatcher check(options.stops);
+  const text::Sampler sampling_check(input.sampler, static_cast<int32_t>(spec.vocab_size()));
+  const text::StopMatcher stops_check(options.stops);
   return input;
 }
 
