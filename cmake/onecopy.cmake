@@ -2,7 +2,7 @@ include(GoogleTest)
 
 # Headers (JSON, CLI11, GoogleTest, protobuf) are most of what the compiler reads: several files of a target as one
 # translation unit take half the time. Off in the dev preset, where one file is built after an edit; there each file also
-# shows that it includes what it needs.
+# shows that it includes what it needs. Names in anonymous namespaces are unique in a target (tests/unit/tree).
 option(ONECOPY_UNITY "Compile several files of a target as one" ON)
 function(onecopy_unity target)
   if(ONECOPY_UNITY)

@@ -242,7 +242,7 @@ void UpdateSoftmax(const float* scores, __m512i seen, size_t blocks, size_t v_co
 void AddValues(const Bf16* values, const Bf16* weights, size_t blocks, size_t v_columns, float* acc0,
                float* acc1) {
   constexpr size_t kPageTiles = kPage / kStep * 2 * kTile;
-  for (size_t d = 0; d < v_columns; d += 2 * 16) {
+  for (size_t d = 0; d < v_columns; d += size_t{2} * 16) {
     float *c0 = acc0 + d * kGroup, *c1 = acc1 + d * kGroup;
     LoadTile<kC00>(c0, kLine);
     LoadTile<kC01>(c1, kLine);

@@ -108,9 +108,9 @@ inline void StoreFiveBits(uint8_t* out, const uint8_t* p, const Affine& w) {
                 bit7 = _mm512_set1_epi8(static_cast<char>(0x80));
   const __m512i bits = LoadWeights(p + 256);
   for (unsigned j = 0; j < 4; ++j) {
-    const __m512i v = LoadWeights(p + 64 * j);
+    const __m512i v = LoadWeights(p + kLineBytes * j);
     const __m512i w0 = AndOr(v, low, bit7), w1 = AndOr(_mm512_srli_epi16(v, 4), low, bit7);
-    StoreBytes7(out + 2 * j * kLineBytes, AndOr(_mm512_slli_epi32(bits, 4 - j), bit4, w0), w);
+    StoreBytes7(out + 2 * kLineBytes * j, AndOr(_mm512_slli_epi32(bits, 4 - j), bit4, w0), w);
     StoreBytes7(out + (8 + 2 * j) * kLineBytes, AndOr(_mm512_srli_epi32(bits, j), bit4, w1), w);
   }
 }

@@ -20,10 +20,10 @@ struct Q6K {
     // Bits 2j, 2j + 1 of every byte are bits 4, 5 of columns 4j... Rotations move bits between bytes of a dword; the mask
     // drops them.
     for (int j = 0; j < 4; ++j) {
-      const __m512i v = LoadWeights(p + 2 * kRowTile + 64 * j);
+      const __m512i v = LoadWeights(p + 2 * kRowTile + kLineBytes * j);
       const __m512i w0 = AndOr(v, low, bit7), w1 = AndOr(_mm512_srli_epi16(v, 4), low, bit7);
       const __m512i turn = _mm512_set1_epi32(4 - 2 * j);
-      StoreBytes7(out + 2 * j * kLineBytes, AndOr(_mm512_rolv_epi32(high0, turn), bits45, w0), affine0);
+      StoreBytes7(out + 2 * kLineBytes * j, AndOr(_mm512_rolv_epi32(high0, turn), bits45, w0), affine0);
       StoreBytes7(out + (8 + 2 * j) * kLineBytes, AndOr(_mm512_rolv_epi32(high1, turn), bits45, w1), affine1);
     }
   }

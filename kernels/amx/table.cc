@@ -28,7 +28,7 @@ KernelTable Make() {
   table.attend_block_bytes = attend_block_bytes;
   table.q8_cache.attend_block = attend_block_q8_0;
   table.q8_cache.attend_block_bytes = attend_block_bytes;
-  table.step_cache = table;
+  table.step_cache = static_cast<const CacheKernels&>(table);
   return table;
 }
 

@@ -48,7 +48,7 @@ KernelTable Make() {
   table.q8_cache = {KvType::kQ8_0, store_kv_q8_0, attend_q8_0, attend_block_q8_0, attend_block_bytes};
   table.transposed = transposed;
   table.gated_delta = gated_delta;
-  table.step_cache = table;
+  table.step_cache = static_cast<const CacheKernels&>(table);
   return table;
 }
 

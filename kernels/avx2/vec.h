@@ -82,6 +82,7 @@ inline __m256 Exp(__m256 x) {
 
 // The largest of x[n], n > 0.
 inline float MaxOf(const float* x, size_t n) {
+  // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): to the analyser a number that is rounded up may be 0
   __m256 max = _mm256_set1_ps(x[0]);
   size_t i = 0;
   for (; i + 8 <= n; i += 8) max = _mm256_max_ps(max, _mm256_loadu_ps(x + i));

@@ -26,7 +26,7 @@ KernelTable Make() {
   table.q8_cache = {KvType::kQ8_0, table.q8_cache.store_kv, attend_q8_0, attend_block_q8_0,
                     attend_block_bytes};
   table.transposed = transposed;
-  table.step_cache = table;
+  table.step_cache = static_cast<const CacheKernels&>(table);
   return table;
 }
 

@@ -47,15 +47,15 @@ constexpr PackFormat ByUnit(uint32_t header_bytes, uint32_t unit_bytes, uint32_t
 
 }  // namespace
 
-const PackFormat kPackIQ2XXS = ByUnit<kUnitsIQ2XXS>(2, 8, 66);
-const PackFormat kPackIQ2XS = ByUnit<kUnitsIQ2XS>(2, 9, 74);
-const PackFormat kPackIQ2S = ByUnit<kUnitsIQ2S>(2, 10, 82);
-const PackFormat kPackIQ3XXS = ByUnit<kUnitsIQ3XXS>(2, 12, 98);
-const PackFormat kPackIQ3S = ByUnit<kUnitsIQ3S>(2, 14, 110);
-const PackFormat kPackIQ1S = ByUnit<kUnitsIQ1S>(2, 6, 50);
-const PackFormat kPackIQ1M = ByUnit<kUnitsIQ1M>(2, 7, 56);
-const PackFormat kPackTQ1_0 = ByUnit<kUnitsTQ1_0>(2, 7, 54);
-const PackFormat kPackTQ2_0 = ByUnit<kUnitsTQ2_0>(2, 8, 66);
-const PackFormat kPackNVFP4 = ByUnit<kUnitsNVFP4>(0, 18, 4 * 36);
+constexpr PackFormat kPackIQ2XXS = ByUnit<kUnitsIQ2XXS>(2, 8, 66);
+constexpr PackFormat kPackIQ2XS = ByUnit<kUnitsIQ2XS>(2, 9, 74);
+constexpr PackFormat kPackIQ2S = ByUnit<kUnitsIQ2S>(2, 10, 82);
+constexpr PackFormat kPackIQ3XXS = ByUnit<kUnitsIQ3XXS>(2, 12, 98);
+constexpr PackFormat kPackIQ3S = ByUnit<kUnitsIQ3S>(2, 14, 110);
+constexpr PackFormat kPackIQ1S = ByUnit<kUnitsIQ1S>(2, 6, 50);
+constexpr PackFormat kPackIQ1M = ByUnit<kUnitsIQ1M>(2, 7, 56);
+constexpr PackFormat kPackTQ1_0 = ByUnit<kUnitsTQ1_0>(2, 7, 54);
+constexpr PackFormat kPackTQ2_0 = ByUnit<kUnitsTQ2_0>(2, 8, 66);
+constexpr PackFormat kPackNVFP4 = ByUnit<kUnitsNVFP4>(0, 18, 4 * 36);
 
 }  // namespace onecopy::kernels

@@ -89,7 +89,7 @@ void StoreKScales(const KScales& scales, uint8_t* packed) {
 void QuantizeLines(const float* x, int highest, uint8_t* block, uint8_t* q) {
   Line lines[8];
   float largest_scale = 0, largest_min = 0;
-  for (int u = 0; u < 8; ++u) {
+  for (size_t u = 0; u < 8; ++u) {
     lines[u] = SearchLine(x + 32 * u, highest);
     largest_scale = std::fmax(largest_scale, lines[u].scale);
     largest_min = std::fmax(largest_min, lines[u].min);
@@ -167,7 +167,7 @@ void QuantizeQ5K(const float* x, uint8_t* blocks, size_t n_cols) {
 void QuantizeQ6K(const float* x, uint8_t* blocks, size_t n_cols) {
   for (; n_cols != 0; n_cols -= 256, x += 256, blocks += 210) {
     float scales[16], largest = 0;
-    for (int i = 0; i < 16; ++i) {
+    for (size_t i = 0; i < 16; ++i) {
       scales[i] = SearchScale(x + 16 * i);
       largest = std::fabs(scales[i]) > std::fabs(largest) ? scales[i] : largest;
     }

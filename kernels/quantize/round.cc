@@ -36,7 +36,7 @@ void StoreFifthBits(const uint8_t* q, uint8_t* out) {
 
 // q = x / d + levels / 2, where d puts the largest value on the lowest level.
 void RoundSymmetric(const float* x, int levels, uint8_t* d_out, uint8_t* q) {
-  const float half = static_cast<float>(levels / 2);
+  const float half = static_cast<float>(levels) / 2;
   const float d = Largest(x) / -half, inverse = Inverse(d);
   StoreF16(d, d_out);
   for (int i = 0; i < 32; ++i) {
@@ -56,6 +56,7 @@ void RoundRange(const float* x, int levels, uint8_t* d_and_min, uint8_t* q) {
   StoreF16(d, d_and_min);
   StoreF16(min, d_and_min + 2);
   for (int i = 0; i < 32; ++i) {
+    // NOLINTNEXTLINE(bugprone-incorrect-roundings): as ggml rounds, to the bit
     const int level = static_cast<int>((x[i] - min) * inverse + 0.5f);
     q[i] = static_cast<uint8_t>(level < levels - 1 ? level : levels - 1);
   }

@@ -43,7 +43,7 @@ inline void TakeFirstHalf(const uint8_t* block, uint8_t* header) {
 template <const UnitFormat& format>
 void DecodeByUnit(const uint8_t* blocks, float* out, size_t n_cols) {
   uint8_t header[kMaxHeaderBytes], unit[kMaxUnitBytes];
-  for (; n_cols != 0; n_cols -= 32 * format.block_units, blocks += format.block_bytes) {
+  for (; n_cols != 0; n_cols -= size_t{32} * format.block_units, blocks += format.block_bytes) {
     if (format.take_header != nullptr) format.take_header(blocks, header);
     for (size_t u = 0; u < format.block_units; ++u, out += 32) {
       format.take_unit(blocks, u, unit);

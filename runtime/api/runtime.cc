@@ -17,6 +17,7 @@
 namespace onecopy::api {
 namespace {
 
+// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): nothing derives from it
 class LoadedModel final : public Model {
  public:
   LoadedModel(exec::Engine& engine, const text::Tokenizer* tokenizer)

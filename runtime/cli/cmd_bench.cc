@@ -26,7 +26,7 @@ struct BenchOptions {
   bool json = false;
 };
 
-void Prepare(const BenchOptions& options, const proto::ModelSpec& spec, proto::EngineOptions* engine) {
+void SizeEngine(const BenchOptions& options, const proto::ModelSpec& spec, proto::EngineOptions* engine) {
   const BenchPlan& plan = options.plan;
   if (plan.MostPositions() > spec.context_length())
     Fail(ErrorCode::kUsage,
@@ -36,13 +36,13 @@ void Prepare(const BenchOptions& options, const proto::ModelSpec& spec, proto::E
   engine->set_kv_tokens(plan.KvTokens());
 }
 
-void Run(const BenchOptions& options, comm::Communicator& comm, const Seat& seat) {
+void RunBench(const BenchOptions& options, comm::Communicator& comm, const Seat& seat) {
   nlohmann::json earlier;
   ModelSession session(comm, seat, options.model,
                        [&](const Checkpoint&, const proto::ModelSpec& spec, proto::EngineOptions* engine) {
                          if (!options.compare.empty())
                            earlier = ReadEarlierBench(options.compare, spec.name());
-                         Prepare(options, spec, engine);
+                         SizeEngine(options, spec, engine);
                        });
   BenchResults results;
   results.limits = MeasureBenchLimits(session);
@@ -92,7 +92,7 @@ Command BenchCommand() {
         ->type_name("FILE");
     app->add_flag("--json", options->json, "print JSON");
   };
-  command.run = [options](comm::Communicator& comm, const Seat& seat) { Run(*options, comm, seat); };
+  command.run = [options](comm::Communicator& comm, const Seat& seat) { RunBench(*options, comm, seat); };
   return command;
 }
 

@@ -47,8 +47,8 @@ CollectivesPlan PlanOf(const CollectivesOptions& options, int size) {
   }
   for (const int r : ranks)
     if (r < 2 || r > size)
-      Fail(ErrorCode::kUsage, "--ranks {}: this run has {} ranks (onecopy -n {} bench-collectives)", r,
-           size, std::max(r, 2));
+      Fail(ErrorCode::kUsage, "--ranks {}: this run has {} ranks (onecopy -n {} bench-collectives)", r, size,
+           std::max(r, 2));
   plan.ranks.assign(ranks.begin(), ranks.end());
   return plan;
 }
@@ -103,7 +103,7 @@ std::string Markdown(const std::vector<CollectivesRow>& rows, const std::string&
   return text;
 }
 
-std::string Json(const std::vector<CollectivesRow>& rows, const std::string& host, size_t cpus) {
+std::string RowsJson(const std::vector<CollectivesRow>& rows, const std::string& host, size_t cpus) {
   nlohmann::ordered_json json = {{"host", host}, {"cpus", cpus}};
   json["rows"] = nlohmann::ordered_json::array();
   for (const CollectivesRow& row : rows) {
@@ -150,7 +150,8 @@ Command BenchCollectivesCommand() {
     OnFirstRank(comm, "writing the results", [&] {
       const std::string& host = seat.topology.host;
       if (!options->tune.empty()) WriteFile(options->tune, CollectivesJson(TableOf(rows), host));
-      Print(options->json ? Json(rows, host, cpus) : Markdown(rows, fmt::format("{} ({} CPUs)", host, cpus)));
+      Print(options->json ? RowsJson(rows, host, cpus)
+                          : Markdown(rows, fmt::format("{} ({} CPUs)", host, cpus)));
     });
   };
   return command;

@@ -208,8 +208,8 @@ class Chat {
 };
 
 // Everything that can be wrong with the template is found before minutes of loading.
-ChatInput Prepare(const ConversationOptions& options, const Checkpoint& checkpoint,
-                  jinja::Renderer& renderer) {
+ChatInput PrepareChat(const ConversationOptions& options, const Checkpoint& checkpoint,
+                      jinja::Renderer& renderer) {
   ChatInput input;
   input.tokenizer = MakeTokenizer(checkpoint);
   input.source = ReadChatTemplate(options.chat);
@@ -251,8 +251,8 @@ Command ChatCommand() {
     ModelSession session(
         comm, seat, options->model,
         [&](const Checkpoint& checkpoint, const proto::ModelSpec& spec, proto::EngineOptions* engine) {
-          input = Prepare(*options, checkpoint, renderer);
-          text::Sampler(input.sampler, static_cast<int32_t>(spec.vocab_size()));
+          input = PrepareChat(*options, checkpoint, renderer);
+          const text::Sampler check(input.sampler, static_cast<int32_t>(spec.vocab_size()));
           // --context is then free to be less.
           engine->set_kv_tokens(
               options->model.context > 0 ? 1 : std::min<uint64_t>(kDefaultContext, spec.context_length()));

@@ -53,7 +53,8 @@ struct Result {
   GenerationTimes times;
 };
 
-Input Prepare(const GenerateOptions& options, const Checkpoint& checkpoint, const proto::ModelSpec& spec) {
+Input PrepareInput(const GenerateOptions& options, const Checkpoint& checkpoint,
+                   const proto::ModelSpec& spec) {
   if (options.draft_length.drafts() && !spec.linear_layers().empty())
     Fail(ErrorCode::kUsage,
          "--speculate does not work with {}: its linear attention cannot take back a wrong guess; leave the "
@@ -80,8 +81,8 @@ Input Prepare(const GenerateOptions& options, const Checkpoint& checkpoint, cons
            i, spec.vocab_size() - 1);
   input.sampler = ResolveSampling(options.sampling, checkpoint);
   // The options are checked now rather than after minutes of loading.
-  text::Sampler(input.sampler, static_cast<int32_t>(spec.vocab_size()));
-  text::StopMatcher check(options.stops);
+  const text::Sampler sampling_check(input.sampler, static_cast<int32_t>(spec.vocab_size()));
+  const text::StopMatcher stops_check(options.stops);
   return input;
 }
 
@@ -232,7 +233,7 @@ Command GenerateCommand() {
     ModelSession session(
         comm, seat, options->model,
         [&](const Checkpoint& checkpoint, const proto::ModelSpec& spec, proto::EngineOptions* engine) {
-          input = Prepare(*options, checkpoint, spec);
+          input = PrepareInput(*options, checkpoint, spec);
           engine->set_kv_tokens(input.prompt.size() + options->n);
         });
     session.Run([&](exec::Engine& engine) {

@@ -66,8 +66,8 @@ struct Score {
   size_t tokens = 0;
 };
 
-Score Run(exec::Engine& engine, const std::vector<int32_t>& tokens, const std::vector<Window>& windows,
-          std::optional<int32_t> first_token) {
+Score ScoreWindows(exec::Engine& engine, const std::vector<int32_t>& tokens,
+                   const std::vector<Window>& windows, std::optional<int32_t> first_token) {
   // Logits of 64 positions at once: with a vocabulary of 150,000 that is 40 MB.
   constexpr size_t kStep = 64;
   const size_t vocab = engine.spec().vocab_size();
@@ -144,7 +144,7 @@ Command PerplexityCommand() {
           engine->set_kv_tokens(options->window);
         });
     session.Run([&](exec::Engine& engine) {
-      const Score score = Run(engine, tokens, windows, bos);
+      const Score score = ScoreWindows(engine, tokens, windows, bos);
       const double perplexity = std::exp(score.nll / static_cast<double>(score.tokens));
       if (options->json) {
         nlohmann::ordered_json json = {{"perplexity", perplexity},

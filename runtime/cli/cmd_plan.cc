@@ -78,7 +78,7 @@ nlohmann::ordered_json ToJson(const shard::StepTime& time) {
           {"fixed", time.fixed}};
 }
 
-const char* Name(PlanMachine::Layout layout) {
+const char* LayoutName(PlanMachine::Layout layout) {
   switch (layout) {
     case PlanMachine::Layout::kSpread:
       return "nodes";
@@ -107,18 +107,18 @@ nlohmann::ordered_json RecommendationJson(const Recommendation& recommendation) 
   nlohmann::ordered_json candidates = nlohmann::ordered_json::array();
   for (const Candidate& c : recommendation.candidates)
     candidates.push_back({{"ranks", c.ranks},
-                          {"over", Name(c.layout)},
+                          {"over", LayoutName(c.layout)},
                           {"fits", c.fits},
                           {"decode_tokens_per_second", c.predicted.decode_tokens_per_second},
                           {"prefill_tokens_per_second", c.predicted.prefill_tokens_per_second}});
   const Candidate& best = recommendation.candidates[recommendation.best];
   return {{"ranks", best.ranks},
-          {"over", Name(best.layout)},
+          {"over", LayoutName(best.layout)},
           {"text", recommendation.text},
           {"candidates", candidates}};
 }
 
-std::string Json(const PlanResult& result) {
+std::string PlanJson(const PlanResult& result) {
   const PlannedRanks& planned = result.planned;
   nlohmann::ordered_json json;
   json["model"] = result.spec.name();
@@ -168,13 +168,14 @@ std::string Json(const PlanResult& result) {
   return json.dump(2) + "\n";
 }
 
-std::string Share(const char* what, double part, const shard::StepTime& time) {
+std::string ShareText(const char* what, double part, const shard::StepTime& time) {
   return fmt::format("{} {:.0f} %", what, 100 * part / time.Total());
 }
 
 std::string TimeText(const shard::StepTime& t) {
-  return fmt::format("{}, {}, {}, {}", Share("weights", t.weights, t), Share("attention", t.attention, t),
-                     Share("exchange between ranks", t.collectives, t), Share("fixed", t.fixed, t));
+  return fmt::format("{}, {}, {}, {}", ShareText("weights", t.weights, t),
+                     ShareText("attention", t.attention, t),
+                     ShareText("exchange between ranks", t.collectives, t), ShareText("fixed", t.fixed, t));
 }
 
 std::string Text(const PlanResult& result, const PlanCommandOptions& options) {
@@ -282,7 +283,7 @@ Command PlanCommand() {
   command.run = [options](comm::Communicator& comm, const Seat& seat) {
     OnFirstRank(comm, "plan", [&] {
       const PlanResult result = MakePlan(*options, seat.topology);
-      Print(options->json ? Json(result) : Text(result, *options));
+      Print(options->json ? PlanJson(result) : Text(result, *options));
     });
   };
   return command;

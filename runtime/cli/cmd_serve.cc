@@ -83,8 +83,8 @@ ServeInput PrepareServe(const ServeOptions& options, const Checkpoint& checkpoin
   input.template_source = ReadChatTemplate(options.chat);
   input.template_variables = ChatVariables(options.chat);
   input.sampling = ResolveSampling(options.sampling, checkpoint);
-  text::Sampler(input.sampling,
-                static_cast<int32_t>(spec.vocab_size()));  // its errors, before the model is loaded
+  // Its errors, before the model is loaded.
+  const text::Sampler check(input.sampling, static_cast<int32_t>(spec.vocab_size()));
   input.model_id =
       options.model_name.empty() ? NameOfModel(ResolveModelPath(options.model.model)) : options.model_name;
   if (!options.api_key_file.empty()) input.api_keys = ReadApiKeys(options.api_key_file);
@@ -102,7 +102,7 @@ class Front {
     const auto listen = [&] {
       if (!cpus.cpus.empty()) numa::LetThreadRunOn(cpus.cpus);
       server_ = std::make_unique<serve::HttpServer>(
-          options, [this](std::shared_ptr<serve::Exchange> exchange) { Handle(exchange); });
+          options, [this](const std::shared_ptr<serve::Exchange>& exchange) { Handle(exchange); });
     };
     std::async(std::launch::async, listen).get();
     log::info("listening on {}://{}:{}", options.certificate_file.empty() ? "http" : "https",

@@ -165,8 +165,7 @@ comm::LinkRate ParseLink(const std::string& text) {
 
 std::string ResolveModelPath(const std::string& path) {
   if (!path.empty()) return path;
-  const std::string shipped =
-      FindShipped({"models/tiny-moe-q8_0.gguf", "share/onecopy/models/tiny-moe-q8_0.gguf"});
+  std::string shipped = FindShipped({"models/tiny-moe-q8_0.gguf", "share/onecopy/models/tiny-moe-q8_0.gguf"});
   if (shipped.empty())
     Fail(ErrorCode::kBadInput,
          "the default model tiny-moe-q8_0.gguf is neither in models/ nor in share/onecopy/models/ above this "

@@ -45,7 +45,7 @@ std::vector<uint32_t> StagesOf(const PlannerInput& input, const shard::MachineMo
   return StageBounds(hosts, candidates[BestStages(candidates, machine, why)].stages);
 }
 
-std::string Name(const Candidate& c, size_t nodes) {
+std::string CandidateName(const Candidate& c, size_t nodes) {
   const char* s = c.ranks == 1 ? "" : "s";
   if (c.layout == Layout::kOneRank) return "one rank over all nodes (-n 1 --bind none)";
   if (c.layout == Layout::kPerSocket)
@@ -89,9 +89,10 @@ std::string TextOf(const std::vector<Candidate>& candidates, size_t best_index, 
   const Candidate* other = is_default ? nullptr : normal;
   for (const Candidate& c : candidates)
     if (is_default && &c != &best && c.fits && (!other || Decode(c) > Decode(*other))) other = &c;
-  if (!other) return fmt::format("best: {}; nothing else fits", Name(best, nodes));
-  return fmt::format("best: {} with {:.1f} tokens/s decode, against {:.1f} of {}: {}", Name(best, nodes),
-                     Decode(best), Decode(*other), Name(*other, nodes), Explain(best, *other));
+  if (!other) return fmt::format("best: {}; nothing else fits", CandidateName(best, nodes));
+  return fmt::format("best: {} with {:.1f} tokens/s decode, against {:.1f} of {}: {}",
+                     CandidateName(best, nodes), Decode(best), Decode(*other), CandidateName(*other, nodes),
+                     Explain(best, *other));
 }
 
 }  // namespace

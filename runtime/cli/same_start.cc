@@ -42,17 +42,18 @@ std::string BuildId() {
       [](dl_phdr_info* info, size_t, void* out) {
         for (int i = 0; i < info->dlpi_phnum; ++i) {
           if (info->dlpi_phdr[i].p_type != PT_NOTE) continue;
+          // NOLINTNEXTLINE(performance-no-int-to-ptr): the linker tells addresses as numbers
           const char* at = reinterpret_cast<const char*>(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
           const char* end = at + info->dlpi_phdr[i].p_memsz;
           while (at + sizeof(ElfW(Nhdr)) <= end) {
             ElfW(Nhdr) note;
             std::memcpy(&note, at, sizeof(note));
             const char* name = at + sizeof(note);
-            const char* content = name + (note.n_namesz + 3) / 4 * 4;
+            const char* content = name + (size_t{note.n_namesz} + 3) / 4 * 4;
             if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 && std::memcmp(name, "GNU", 4) == 0)
               for (uint32_t b = 0; b < note.n_descsz; ++b)
                 *static_cast<std::string*>(out) += fmt::format("{:02x}", static_cast<uint8_t>(content[b]));
-            at = content + (note.n_descsz + 3) / 4 * 4;
+            at = content + (size_t{note.n_descsz} + 3) / 4 * 4;
           }
         }
         return 1;  // the first object is the program itself
@@ -77,7 +78,7 @@ struct Party {
 };
 
 // "ranks 0-1 (hosta)"
-std::string Name(const Party& party) {
+std::string PartyName(const Party& party) {
   return fmt::format("rank{} {} ({})", party.ranks.size() == 1 ? "" : "s", numa::FormatIdList(party.ranks),
                      fmt::join(party.hosts, ", "));
 }
@@ -120,7 +121,7 @@ void RequireSame(comm::Communicator& comm, ErrorCode code, const std::string& wh
       std::mismatch(first.begin(), first.end(), last.begin(), last.end()).first - first.begin());
   std::vector<std::pair<int, std::string>> said;
   for (const auto& [text, party] : parties)
-    said.emplace_back(party.ranks[0], fmt::format("{}: {}", Name(party), Excerpt(text, common)));
+    said.emplace_back(party.ranks[0], fmt::format("{}: {}", PartyName(party), Excerpt(text, common)));
   std::sort(said.begin(), said.end());
   std::string message = fmt::format("ranks differ in the {}: ", what);
   for (const auto& [rank, text] : said) message += text + "; ";
@@ -145,7 +146,7 @@ const kernels::KernelTable& CommonKernels(comm::Communicator& comm, const kernel
     const auto it = parties.find(entry.name);
     if (it == parties.end()) continue;
     lowest = &entry;
-    said += fmt::format("{}{} on {}", said.empty() ? "" : ", ", entry.name, Name(it->second));
+    said += fmt::format("{}{} on {}", said.empty() ? "" : ", ", entry.name, PartyName(it->second));
   }
   std::optional<Error> error;
   if (!lowest->supported())

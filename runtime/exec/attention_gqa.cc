@@ -15,8 +15,8 @@ constexpr uint32_t kMostHeads = 16;
 constexpr size_t kBlockRows = 256;
 
 // Merges the softmax of `n_heads` heads over further positions into a running one.
-void Merge(uint32_t n_heads, size_t dim, kernels::SoftmaxState* into, float* into_acc,
-           const kernels::SoftmaxState* from, const float* from_acc) {
+void MergeHeads(uint32_t n_heads, size_t dim, kernels::SoftmaxState* into, float* into_acc,
+                const kernels::SoftmaxState* from, const float* from_acc) {
   for (uint32_t h = 0; h < n_heads; ++h) {
     const float max = std::max(into[h].max, from[h].max);
     if (max == kMinusInfinity) continue;  // neither has a position
@@ -214,7 +214,7 @@ void GqaAttention::RunSingles(const Layer& layer) {
   };
   const auto merge = [&](size_t pair, size_t into, size_t from) {
     const Group& group = groups_[pair % groups_.size()];
-    Merge(group.end - group.begin, v_dim_, state_at(into), acc_at(into), state_at(from), acc_at(from));
+    MergeHeads(group.end - group.begin, v_dim_, state_at(into), acc_at(into), state_at(from), acc_at(from));
   };
 
   team_.For(n_tasks, [&](size_t task, int thread) {

@@ -27,8 +27,8 @@ void LoadKv(kernels::KvType type, const uint8_t* row, size_t n, float* out) {
 }
 
 // Outputs of one token, divided already, over two sets of positions.
-void Merge(size_t dim, const kernels::SoftmaxState& from, const float* from_out, kernels::SoftmaxState* into,
-           float* into_out) {
+void MergeOutputs(size_t dim, const kernels::SoftmaxState& from, const float* from_out,
+                  kernels::SoftmaxState* into, float* into_out) {
   const float max = std::max(into->max, from.max);
   const float a = into->sum * std::exp(into->max - max), b = from.sum * std::exp(from.max - max);
   for (size_t i = 0; i < dim; ++i) into_out[i] = into_out[i] * (a / (a + b)) + from_out[i] * (b / (a + b));
@@ -217,7 +217,7 @@ void ExpandedMla::AttendTokens(const Layer& layer, const Block& block, size_t he
   cache_.attend_block(b);
   if (whole) return;
   for (size_t t = 0; t < n; ++t)
-    Merge(v_dim_, b.states[t], b.out + t * v_dim_, states + t, out + t * layer.heads * v_dim_);
+    MergeOutputs(v_dim_, b.states[t], b.out + t * v_dim_, states + t, out + t * layer.heads * v_dim_);
 }
 
 }  // namespace onecopy::exec

@@ -13,7 +13,7 @@ namespace onecopy::grammar {
 // A state that the automaton is in, and the context that its rule returns to.
 struct Item {
   uint32_t state, context;
-  auto operator<=>(const Item&) const = default;
+  auto operator<=>(const Item&) const = default;  // NOLINT(modernize-use-nullptr): a 0 that nobody wrote
 };
 
 // Of contents only, not of ids: equal in every store, with 128 bits.

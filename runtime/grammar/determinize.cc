@@ -177,7 +177,8 @@ class Determinizer {
       if (!active.empty()) {
         StateSet targets;
         for (const uint32_t edge : active) targets.push_back(edges[edge].to);
-        out.push_back({{static_cast<uint8_t>(lo), static_cast<uint8_t>(end - 1)}, std::move(targets)});
+        out.push_back(
+            {ByteRange{static_cast<uint8_t>(lo), static_cast<uint8_t>(end - 1)}, std::move(targets)});
       }
       lo = end;
     }

@@ -17,7 +17,7 @@ Expr DigitClass(char lo, char hi) {
 // A digit and what may follow it; null where nothing may.
 Expr DigitThen(char lo, char hi, const Digits& rest) {
   if (lo > hi || (!rest.may_stop && rest.more == nullptr)) return nullptr;
-  const Expr digit = DigitClass(lo, hi);
+  Expr digit = DigitClass(lo, hi);
   if (rest.more == nullptr) return digit;
   return Sequence({digit, rest.may_stop ? Optional(rest.more) : rest.more});
 }

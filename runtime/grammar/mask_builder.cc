@@ -103,7 +103,7 @@ std::shared_ptr<const TokenMask> MaskBuilder::MaskOfState(uint32_t state) {
 // The twin's mask, and the tokens beyond the horizon walked from the state itself: not kept, as the next step is likely
 // to stand elsewhere in the repetition.
 std::shared_ptr<const TokenMask> MaskBuilder::MaskByTwin(const State& state, const Item& item) {
-  const std::shared_ptr<const TokenMask> twin = MaskOfState(state.twin);
+  std::shared_ptr<const TokenMask> twin = MaskOfState(state.twin);
   if (twin == nullptr || state.horizon >= tokens_.max_token_bytes()) return twin;
   auto mask = std::make_shared<TokenMask>();
   mask->bits = twin->bits;

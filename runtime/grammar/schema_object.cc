@@ -115,7 +115,7 @@ Expr SchemaCompiler::Object(const Json& flat, const std::string& path) {
     FailAt(path, max_matters ? "maxProperties" : "minProperties",
            "{} properties with this limit are too many", num);
   GraphBuilder graph;
-  std::vector<uint32_t> places((num + 1) * (counts + 1));
+  std::vector<uint32_t> places(size_t{num + 1} * (counts + 1));
   const auto place = [&](uint32_t property, uint32_t count) -> uint32_t& {
     return places[property * (counts + 1) + std::min(count, counts)];
   };

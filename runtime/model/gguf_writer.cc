@@ -25,7 +25,7 @@ void PutText(const std::string& text, std::string* out) {
 }
 
 std::string CopyText(HeaderFile& file, std::string* out) {
-  const std::string text = file.ReadString(file.Read<uint64_t>());
+  std::string text = file.ReadString(file.Read<uint64_t>());
   PutText(text, out);
   return text;
 }

@@ -14,7 +14,7 @@ std::string Lower(std::string_view text) {
 }
 
 // "Example.com.:8080" and "[::1]:8080" without port, brackets and final dot.
-std::string NameOf(std::string_view authority) {
+std::string HostOf(std::string_view authority) {
   std::string name = Lower(authority);
   if (name.starts_with('[')) {
     const size_t end = name.find(']');
@@ -36,11 +36,11 @@ bool IsLoopback(std::string_view name) {
 
 HostGuard::HostGuard(std::vector<std::string> hosts, bool only_these) : hosts_(std::move(hosts)) {
   any_ = (hosts_.empty() && !only_these) || std::find(hosts_.begin(), hosts_.end(), "*") != hosts_.end();
-  for (std::string& host : hosts_) host = NameOf(host.find(':') == host.rfind(':') ? host : "[" + host + "]");
+  for (std::string& host : hosts_) host = HostOf(host.find(':') == host.rfind(':') ? host : "[" + host + "]");
 }
 
 bool HostGuard::Allows(std::string_view host) const {
-  const std::string name = NameOf(host);
+  const std::string name = HostOf(host);
   return IsLoopback(name) || std::find(hosts_.begin(), hosts_.end(), name) != hosts_.end();
 }
 
@@ -48,7 +48,7 @@ std::optional<std::string> HostGuard::Refusal(const HttpRequest& request) const 
   const std::string& host = request.Header("host");
   if (!any_ && !host.empty() && !Allows(host))
     return fmt::format("this server is not called {}; start it with --allow-host {} if it is",
-                       host.substr(0, 100), NameOf(host).substr(0, 100));
+                       host.substr(0, 100), HostOf(host).substr(0, 100));
   const std::string& site = request.Header("sec-fetch-site");
   if (site == "cross-site" || site == "same-site") return "requests from pages of other sites are refused";
   const std::string& origin = request.Header("origin");
@@ -57,7 +57,7 @@ std::optional<std::string> HostGuard::Refusal(const HttpRequest& request) const 
   const size_t scheme = origin.find("://");
   const std::string_view from =
       scheme == std::string::npos ? std::string_view() : std::string_view(origin).substr(scheme + 3);
-  const bool named = std::find(hosts_.begin(), hosts_.end(), NameOf(from)) != hosts_.end();
+  const bool named = std::find(hosts_.begin(), hosts_.end(), HostOf(from)) != hosts_.end();
   if (!from.empty() && (named || Lower(from) == Lower(host))) return std::nullopt;
   return fmt::format("requests from pages of other sites are refused, and this one is from {}",
                      origin.substr(0, 100));

@@ -22,7 +22,7 @@ const Histogram::BucketBoundaries kTokenSeconds = {0.001, 0.0025, 0.005, 0.01, 0
 const Histogram::BucketBoundaries kRequestSeconds = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,   2.5,
                                                      5,    10,    25,   50,  100,  250, 500, 1000};
 
-const char* NameOf(FinishReason reason) {
+const char* ReasonName(FinishReason reason) {
   switch (reason) {
     case FinishReason::kStop:
       return "stop";
@@ -151,7 +151,7 @@ void Metrics::OnMadeWay() {
   families_->made_way.Increment();
 }
 void Metrics::OnFinish(const Finish& finish, double seconds) {
-  families_->sequences.Add({{"reason", NameOf(finish.reason)}}).Increment();
+  families_->sequences.Add({{"reason", ReasonName(finish.reason)}}).Increment();
   families_->cached_tokens.Increment(finish.cached_tokens);
   families_->request_seconds.Observe(seconds);
 }

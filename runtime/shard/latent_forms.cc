@@ -53,7 +53,7 @@ uint64_t ExpandedBytes(const proto::ModelSpec& spec, const proto::ShardPlan& pla
   const uint64_t of_head =
       kExpandedPositions * (nope + rope + spec.v_head_dim()) + (IsTransposed(spec) ? latent * nope : 0);
   // As floats, the widest type of a cache; latents once more as activations.
-  return (heads * of_head + kExpandedPositions * 2 * (latent + rope)) * sizeof(float);
+  return (heads * of_head + size_t{2} * kExpandedPositions * (latent + rope)) * sizeof(float);
 }
 
 }  // namespace onecopy::shard

@@ -92,7 +92,7 @@ class Normalizer {
 
  private:
   ordered_json Content(const ordered_json& message, const std::string& role) const {
-    const ordered_json content = message.value("content", ordered_json());
+    ordered_json content = message.value("content", ordered_json());
     if (content.is_string()) return content;
     if (content.is_null()) {
       if (role == "assistant" || role == "tool") return "";
@@ -167,7 +167,7 @@ class Normalizer {
     const bool calls = message.contains("tool_calls");
     if (calls && rules_.thought_or_said) {
       for (const char* name : {"reasoning_content", "thinking", "reasoning"}) {
-        if (!IsNonEmptyString(message, name) || message["content"] == "") continue;
+        if (!IsNonEmptyString(message, name) || !IsNonEmptyString(message, "content")) continue;
         // Such templates write what is said before a call as a thought.
         message[name] = message[name].get<std::string>() + "\n" + message["content"].get<std::string>();
         message["content"] = "";
@@ -179,9 +179,9 @@ class Normalizer {
     }
     const ordered_json all = message["tool_calls"];
     for (size_t i = 0; i < all.size(); ++i) {
-      if (i > 0) message = {{"role", "assistant"}, {"content", ""}};
       message["tool_calls"] = ordered_json::array({all[i]});
       out_.push_back(std::move(message));
+      message = {{"role", "assistant"}, {"content", ""}};
     }
   }
 

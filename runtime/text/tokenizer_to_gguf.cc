@@ -104,7 +104,7 @@ void AddMerges(const Json& model, Json* metadata) {
 }
 
 // What the tokenizer puts around every text, which GGUF can only say of BOS and EOS.
-void AddSurrounding(const Tokenizer& tokenizer, Json* metadata) {
+void AddBosAndEos(const Tokenizer& tokenizer, Json* metadata) {
   const std::vector<int32_t> around = tokenizer.Encode("", {});
   const bool bos = !around.empty() && around.front() == tokenizer.bos();
   const bool eos = around.size() > (bos ? 1u : 0u) && around.back() == tokenizer.eos();
@@ -146,7 +146,7 @@ Json MetadataOfTokenizerJson(const Json& tokenizer_json, const Json& tokenizer_c
   AddConfigs(tokenizer_config, generation_config, &metadata);
   if (tokenizer.bos() >= 0) metadata[kPrefix + "bos_token_id"] = tokenizer.bos();
   if (tokenizer.eos() >= 0) metadata[kPrefix + "eos_token_id"] = tokenizer.eos();
-  AddSurrounding(tokenizer, &metadata);
+  AddBosAndEos(tokenizer, &metadata);
   return metadata;
 }
 

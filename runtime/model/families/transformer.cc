@@ -14,7 +14,6 @@ namespace onecopy {
 namespace {
 
 using proto::ModelSpec;
-using proto::Weight;
 
 // The key, or what the heads share out; 0 when that leaves a rest, which CheckTransformer reports.
 uint32_t HeadDim(const char* key, Parameters* in, const ModelSpec& spec) {

@@ -78,6 +78,7 @@ constexpr std::string_view kOperands[] = {"softcap",
 // Zero, false, nothing, or a list of these: what it names is not there.
 bool SaysNothing(const json& value) {
   if (value.is_array() || value.is_object()) return std::all_of(value.begin(), value.end(), SaysNothing);
+  // NOLINTNEXTLINE(readability-container-size-empty): JSON's empty() is false for every string
   return value.is_null() || value == false || value == 0 || value == "";
 }
 

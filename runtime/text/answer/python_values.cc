@@ -92,7 +92,7 @@ class PythonReader {
   std::string Name() {
     size_t n = 0;
     while (n < text_.size() && IsNameByte(text_[n])) ++n;
-    const std::string name(text_.substr(0, n));
+    std::string name(text_.substr(0, n));
     text_.remove_prefix(n);
     return name;
   }

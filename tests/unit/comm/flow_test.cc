@@ -32,7 +32,7 @@ double FlowSum(int ranks, uint64_t call, size_t index) {
   return sum;
 }
 
-std::string Diagnose(int ranks, uint64_t call, size_t index, double found) {
+std::string DiagnoseFlow(int ranks, uint64_t call, size_t index, double found) {
   for (int r = 0; r < ranks; ++r) {
     const double missing = FlowSum(ranks, call, index) - FlowTerm(r, call, index);
     if (std::abs(missing - found) <= 1e-9 * std::abs(found))
@@ -63,7 +63,7 @@ void ReduceRowsAndCompare(Communicator& comm, RowsShape shape, uint64_t call) {
     const double expected = FlowSum(comm.size(), call, i);
     if (memcmp(&expected, &sums[i], sizeof(double)) == 0) continue;
     Demand(false, "call {}, {} x {}, index {} on rank {}: expected {}, found {}: {}", call, shape.rows,
-           shape.cols, i, comm.rank(), expected, sums[i], Diagnose(comm.size(), call, i, sums[i]));
+           shape.cols, i, comm.rank(), expected, sums[i], DiagnoseFlow(comm.size(), call, i, sums[i]));
   }
 }
 

@@ -14,16 +14,16 @@ namespace {
 using namespace onecopy::testing;  // NOLINT
 using W = GgufWriter;
 
-GgufFile Read(const std::string& bytes) {
+GgufFile ReadBytes(const std::string& bytes) {
   const TempDir dir;
   WriteFile(dir / "m.gguf", bytes);
   return ReadGgufFile(dir / "m.gguf");
 }
 
-void ExpectRefused(const std::string& bytes, const std::vector<std::string>& fragments) {
+void ExpectGgufRefused(const std::string& bytes, const std::vector<std::string>& fragments) {
   std::vector<std::string> all = fragments;
   all.push_back("m.gguf: ");
-  ExpectBadInput([&] { Read(bytes); }, all);
+  ExpectBadInput([&] { ReadBytes(bytes); }, all);
 }
 
 TEST(GgufReader, KeepsTheKindOfEveryMetadataType) {
@@ -39,7 +39,7 @@ TEST(GgufReader, KeepsTheKindOfEveryMetadataType) {
       .Text("text", "größer");
   gguf.Texts("texts", {"a", "", "c"}).Numbers<int32_t>("numbers", W::kI32, {-1, 2});
   gguf.Array("flags", W::kBool, 2, std::string("\1\0", 2)).Array("nothing", W::kF32, 0, "");
-  const nlohmann::json read = Read(gguf.Build()).metadata;
+  const nlohmann::json read = ReadBytes(gguf.Build()).metadata;
   const nlohmann::json expected = {{"u8", 255u},
                                    {"i8", -128},
                                    {"u16", 65535u},
@@ -73,7 +73,7 @@ TEST(GgufReader, PlacesTensorsBehindThePaddedHeader) {
       gguf.U32("general.alignment", static_cast<uint32_t>(alignment));
       gguf.At("blk.0.attn_q.weight").data = std::string(2048, 'q');
       const std::string bytes = gguf.Build();
-      const GgufFile file = Read(bytes);
+      const GgufFile file = ReadBytes(bytes);
       ASSERT_EQ(file.tensors.size(), gguf.tensors.size());
       EXPECT_EQ(file.bytes, bytes.size());
       const TensorInfo& q = file.tensors[5];
@@ -182,7 +182,7 @@ TEST(GgufReader, RefusesBrokenHeadersNamingTheField) {
     SCOPED_TRACE(broken.what);
     W gguf = TinyMixtral();
     broken.edit(&gguf);
-    ExpectRefused(gguf.Build(), broken.fragments);
+    ExpectGgufRefused(gguf.Build(), broken.fragments);
   }
 }
 
@@ -190,7 +190,8 @@ TEST(GgufReader, RefusesTypesThatTheFormatRemoved) {
   for (const uint32_t type : {4, 5, 31, 32, 33, 36, 37, 38, 100}) {
     W gguf = TinyMixtral();
     gguf.At("output.weight").type = type;
-    ExpectRefused(gguf.Build(), {"tensor \"output.weight\"", fmt::format("GGML type {} is unknown", type)});
+    ExpectGgufRefused(gguf.Build(),
+                      {"tensor \"output.weight\"", fmt::format("GGML type {} is unknown", type)});
   }
 }
 
@@ -199,9 +200,9 @@ TEST(GgufReader, RefusesAFileCutAnywhere) {
   const std::string header = TinyMixtral().Header();
   for (size_t bytes = 0; bytes < whole.size(); bytes += bytes < header.size() ? 7 : 509) {
     SCOPED_TRACE(bytes);
-    ExpectRefused(whole.substr(0, bytes), {});
+    ExpectGgufRefused(whole.substr(0, bytes), {});
   }
-  EXPECT_EQ(Read(whole).tensors.size(), 13u);
+  EXPECT_EQ(ReadBytes(whole).tensors.size(), 13u);
 }
 
 // Every byte of the header, changed to something else: refused or understood, never a crash or another
@@ -254,7 +255,7 @@ TEST(GgufVocabulary, RefusesListsThatContradictEachOther) {
     SCOPED_TRACE(broken.what);
     W gguf = TinyMixtral();
     broken.edit(&gguf);
-    ExpectRefused(gguf.Build(), broken.fragments);
+    ExpectGgufRefused(gguf.Build(), broken.fragments);
   }
 }
 
@@ -266,7 +267,7 @@ TEST(GgufVocabulary, RefusesMalformedByteTokens) {
     tokens[7] = token;
     types[7] = 6;
     gguf.Texts("tokenizer.ggml.tokens", tokens).Numbers("tokenizer.ggml.token_type", W::kI32, types);
-    ExpectRefused(gguf.Build(), {"byte token 7", token});
+    ExpectGgufRefused(gguf.Build(), {"byte token 7", token});
   }
 }
 

@@ -15,14 +15,14 @@ using namespace onecopy::testing;
 using proto::ModelSpec;
 using proto::Weight;
 
-Checkpoint OpenHeaders() {
+Checkpoint OpenGptOss() {
   const TempDir dir;
   EXPECT_TRUE(test::WriteModelHeaders("gpt-oss-120b", dir / "m.gguf"));
   return OpenCheckpoint(dir / "m.gguf", Data::kMayBeAbsent);
 }
 
 TEST(GptOss, HasTheParametersOfItsConfig) {
-  const ModelSpec spec = BuildModelSpec(OpenHeaders());
+  const ModelSpec spec = BuildModelSpec(OpenGptOss());
   EXPECT_EQ(spec.family(), "gpt-oss");
   EXPECT_EQ(spec.hidden_dim(), 2880u);
   EXPECT_EQ(spec.n_heads(), 64u);
@@ -46,7 +46,7 @@ TEST(GptOss, HasTheParametersOfItsConfig) {
 }
 
 TEST(GptOss, BindsEveryTensor) {
-  const Checkpoint checkpoint = OpenHeaders();
+  const Checkpoint checkpoint = OpenGptOss();
   const ModelSpec spec = BuildModelSpec(checkpoint);
   EXPECT_EQ(static_cast<size_t>(spec.weights_size()), checkpoint.tensors.size());
   for (const Weight& weight : spec.weights()) {
@@ -61,7 +61,7 @@ TEST(GptOss, BindsEveryTensor) {
 }
 
 TEST(GptOss, MissingAndMisshapenTensorsAreNamed) {
-  Checkpoint checkpoint = OpenHeaders();
+  Checkpoint checkpoint = OpenGptOss();
   checkpoint.index.erase("blk.3.attn_sinks.weight");
   checkpoint.index.erase("blk.0.attn_k.bias");
   checkpoint.tensors[checkpoint.index.at("blk.4.ffn_down_exps.bias")].shape = {2880, 128};
@@ -73,7 +73,7 @@ TEST(GptOss, MissingAndMisshapenTensorsAreNamed) {
 }
 
 TEST(GptOss, AnotherPatternOfWindowsIsRefused) {
-  Checkpoint checkpoint = OpenHeaders();
+  Checkpoint checkpoint = OpenGptOss();
   checkpoint.metadata["gpt-oss.attention.sliding_window_pattern"] = 4;
   ExpectBadInput([&] { BuildModelSpec(checkpoint); }, {"gpt-oss.attention.sliding_window_pattern"});
 }

@@ -143,7 +143,7 @@ ModelSpec LoadDirectory(const json& config, const SafetensorsWriter& weights) {
   return Load(dir.path());
 }
 
-json With(const std::string& key, const json& value) {
+json ConfigWith(const std::string& key, const json& value) {
   json config = SmallConfig();
   config[key] = value;
   return config;
@@ -162,7 +162,7 @@ TEST(Qwen3Moe, DenseLayersAreThoseListedOrLeftOutByTheStep) {
                                            {json::array(), 2, {0, 2}},
                                            {{3}, 2, {0, 2, 3}},
                                            {json::array(), 3, {0, 1, 3}}}) {
-    json config = With("mlp_only_layers", one.listed);
+    json config = ConfigWith("mlp_only_layers", one.listed);
     config["decoder_sparse_step"] = one.step;
     SCOPED_TRACE(config.dump());
     const ModelSpec spec = LoadDirectory(config, SmallWeights(one.dense));
@@ -185,28 +185,29 @@ TEST(Qwen3Moe, EachExpertOfADirectoryIsAnEntry) {
 TEST(Qwen3Moe, BiasesAreTakenWhereTheConfigSaysSo) {
   std::set<Weight::Role> roles = kQkNorms;
   roles.insert({Weight::ATTN_Q_BIAS, Weight::ATTN_K_BIAS, Weight::ATTN_V_BIAS});
-  ExpectCompleteAndShaped(LoadDirectory(With("attention_bias", true), SmallWeights({}, true)), roles);
+  ExpectCompleteAndShaped(LoadDirectory(ConfigWith("attention_bias", true), SmallWeights({}, true)), roles);
 
   const auto refused = [](const json& config, const SafetensorsWriter& weights,
                           std::vector<std::string> fragments) {
     ExpectBadInput([&] { LoadDirectory(config, weights); }, fragments);
   };
-  refused(With("attention_bias", true), SmallWeights(),
+  refused(ConfigWith("attention_bias", true), SmallWeights(),
           {"attention_bias: is true", "q_proj.bias is missing"});
-  refused(With("attention_bias", false), SmallWeights({}, true),
+  refused(ConfigWith("attention_bias", false), SmallWeights({}, true),
           {"attention_bias: is false", "q_proj.bias is there"});
   SafetensorsWriter with_o = SmallWeights({}, true);
   with_o.Add("model.layers.0.self_attn.o_proj.bias", "BF16", {32});
-  refused(With("attention_bias", true), with_o,
+  refused(ConfigWith("attention_bias", true), with_o,
           {"3 tensors are missing: model.layers.1.self_attn.o_proj.bias"});
 }
 
 TEST(Qwen3Moe, TiedEmbeddingsNeedNoHead) {
-  const ModelSpec tied = LoadDirectory(With("tie_word_embeddings", true), SmallWeights({}, false, false));
+  const ModelSpec tied =
+      LoadDirectory(ConfigWith("tie_word_embeddings", true), SmallWeights({}, false, false));
   EXPECT_TRUE(tied.tied_embeddings());
   ExpectCompleteAndShaped(tied, kQkNorms);
   // A head that is there all the same is not used.
-  ExpectCompleteAndShaped(LoadDirectory(With("tie_word_embeddings", true), SmallWeights()), kQkNorms);
+  ExpectCompleteAndShaped(LoadDirectory(ConfigWith("tie_word_embeddings", true), SmallWeights()), kQkNorms);
   ExpectBadInput([] { LoadDirectory(SmallConfig(), SmallWeights({}, false, false)); },
                  {"1 tensor is missing: lm_head.weight"});
 }
@@ -304,7 +305,7 @@ TEST(Qwen3Moe, RefusesUnsupportedOrAbsurdConfigs) {
     SCOPED_TRACE(fmt::format("{}: {}", one.key, one.value.dump()));
     std::vector<std::string> fragments = one.fragments;
     fragments.push_back("config.json: ");
-    ExpectBadInput([&] { LoadDirectory(With(one.key, one.value), SmallWeights()); }, fragments);
+    ExpectBadInput([&] { LoadDirectory(ConfigWith(one.key, one.value), SmallWeights()); }, fragments);
   }
 }
 

@@ -7,7 +7,7 @@ namespace {
 
 using namespace onecopy::testing;  // NOLINT
 
-SafetensorsFile Read(const std::string& bytes) {
+SafetensorsFile ReadTensors(const std::string& bytes) {
   const TempDir dir;
   WriteFile(dir / "m.safetensors", bytes);
   return ReadSafetensorsFile(dir / "m.safetensors");
@@ -17,14 +17,15 @@ SafetensorsFile Read(const std::string& bytes) {
 void ExpectRefused(const std::string& header, uint64_t data_bytes, std::vector<std::string> fragments) {
   SCOPED_TRACE(header);
   fragments.push_back("m.safetensors: ");
-  ExpectBadInput([&] { Read(SafetensorsWriter::Bytes(header, std::string(data_bytes, '\0'))); }, fragments);
+  ExpectBadInput([&] { ReadTensors(SafetensorsWriter::Bytes(header, std::string(data_bytes, '\0'))); },
+                 fragments);
 }
 
 TEST(Safetensors, GivesTensorsByOffset) {
   const std::string header =
       R"({"__metadata__":{"format":"pt"},"b":{"dtype":"BF16","shape":[2,3],"data_offsets":[16,28]},)"
       R"("a":{"shape":[4],"data_offsets":[0,16],"dtype":"F32"}}   )";
-  const SafetensorsFile file = Read(SafetensorsWriter::Bytes(header, std::string(28, 'x')));
+  const SafetensorsFile file = ReadTensors(SafetensorsWriter::Bytes(header, std::string(28, 'x')));
   ASSERT_EQ(file.tensors.size(), 2u);
   EXPECT_EQ(file.bytes, 8 + header.size() + 28);
   EXPECT_EQ(file.tensors[0].name, "a");
@@ -44,7 +45,7 @@ TEST(Safetensors, KnowsOtherDtypesByNameAndSizeOnly) {
       {"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1}, {"I16", 2},
       {"U16", 2},  {"I32", 4}, {"U32", 4}, {"F64", 8},     {"I64", 8},     {"U64", 8},     {"C64", 8}};
   for (const auto& [dtype, bytes] : dtypes) writer.Add(dtype, dtype, {3, 5}, bytes);
-  const SafetensorsFile file = Read(writer.Build());
+  const SafetensorsFile file = ReadTensors(writer.Build());
   ASSERT_EQ(file.tensors.size(), dtypes.size());
   for (const TensorInfo& tensor : file.tensors) {
     EXPECT_EQ(tensor.info, nullptr) << tensor.name;
@@ -55,7 +56,7 @@ TEST(Safetensors, KnowsOtherDtypesByNameAndSizeOnly) {
 TEST(Safetensors, TakesScalarsAndEmptyTensors) {
   SafetensorsWriter writer;
   writer.Add("scalar", "F32", {}, 4).Add("empty", "F16", {0, 7}).Add("none", "F16", {0});
-  const SafetensorsFile file = Read(writer.Build());
+  const SafetensorsFile file = ReadTensors(writer.Build());
   ASSERT_EQ(file.tensors.size(), 3u);
   uint64_t bytes = 0;
   for (const TensorInfo& tensor : file.tensors) bytes += tensor.bytes;
@@ -64,7 +65,7 @@ TEST(Safetensors, TakesScalarsAndEmptyTensors) {
 
 TEST(Safetensors, RefusesBadHeaderLengths) {
   const auto refused = [](const std::string& bytes, const std::vector<std::string>& fragments) {
-    ExpectBadInput([&] { Read(bytes); }, fragments);
+    ExpectBadInput([&] { ReadTensors(bytes); }, fragments);
   };
   refused("", {"at least 8 bytes, found 0"});
   refused("1234567", {"at least 8 bytes, found 7"});
