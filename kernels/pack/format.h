@@ -16,9 +16,10 @@ inline constexpr uint32_t kSegmentUnits = 8;
 inline constexpr uint32_t kSegmentCols = kSegmentUnits * kUnitCols;
 
 struct PackFormat {
-  uint32_t header_bytes;   // of a segment, per row
-  uint32_t unit_bytes;     // of a unit, per row
-  uint32_t segment_bytes;  // in the file, of one row: of a source block, or of kSegmentUnits units without headers
+  uint32_t header_bytes;  // of a segment, per row
+  uint32_t unit_bytes;    // of a unit, per row
+  uint32_t
+      segment_bytes;  // in the file, of one row: of a source block, or of kSegmentUnits units without headers
   // Writes units [first_unit, first_unit + n_units) of `block` as row `lane` of a tile of `row_tile` rows to `segment`.
   using PackFn = void (*)(const uint8_t* block, uint64_t row_bytes, size_t first_unit, size_t n_units,
                           size_t row_tile, size_t lane, uint8_t* segment);
