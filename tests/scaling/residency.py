@@ -5,7 +5,7 @@
     tests/scaling/residency.py --json --name mpi_check
 
 Reads /proc/PID/numa_maps and asks move_pages(2): no code of onecopy, no libnuma. A process's own node is that of the CPUs it
-is pinned to. Kinds of memory: "arenas" are anonymous mappings of which at least a mebibyte is resident (weights, KV cache,
+is pinned to. Kinds of memory: "arenas" are anonymous mappings of which at least half a mebibyte is resident (weights, KV cache,
 workspace; huge pages too); "private" is everything that only this process has (arenas, heap, stacks, written data of
 libraries); "window" is MPI's shared-memory window as far as this process has touched it, of which an equal part
 belongs to each rank; move_pages says where the touched pages of its own part lie. Source: proc(5), Linux Documentation/admin-guide/numa_memory_policy and fs/proc/task_mmu.c.
@@ -20,7 +20,7 @@ import re
 import sys
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
-ARENA_BYTES = 1 << 20
+ARENA_BYTES = 512 << 10
 WINDOW = re.compile(r"/osc_(sm|rdma)\.")  # Open MPI's files behind MPI_Win_allocate_shared
 
 
