@@ -57,9 +57,8 @@ void AddSumsOption(CLI::App* app, bool* quick) {
              throw CLI::ValidationError("--sums", "'" + text + "' is not one of exact|quick");
            *quick = text == "quick";
          },
-         "how a rank adds up its terms of a sum over ranks: exact (default), in double, the same bits with "
-         "any "
-         "number of ranks; or quick, in float, where AMX reads prompts, which then takes a sixth less time")
+         "how ranks add up their parts of sums: exact (default), in double, the same bits with any number of "
+         "ranks; quick, in float where AMX reads prompts, which then takes a sixth less time")
       ->type_name("exact|quick")
       ->group("Ranks");
 }

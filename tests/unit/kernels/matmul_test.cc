@@ -374,36 +374,6 @@ std::string MatmulName(const ::testing::TestParamInfo<TableAndType>& info) {
          (std::get<2>(info.param) == Which::kMany ? "_many" : "");
 }
 
-// Of every kernel that has one, in one test, as most have none.
-TEST(QuickSums, AreTheFloatProducts) {
-  for (const TableEntry& entry : AllTables()) {
-    if (!entry.supported()) continue;
-    const KernelTable& table = entry.table();
-    for (size_t i = 0; i < std::size(table.weights); ++i) {
-      const MatmulKernel& kernel = table.weights[i].many;
-      if (kernel.quick_sum == nullptr) continue;
-      const auto type = static_cast<WeightType>(i);
-      const uint32_t rows = 43, cols = 320;
-      const Shard w = Pack(RandomMatrix(type, rows, 768, 18), table.weights[i].row_tile, 96, cols);
-      for (const size_t n : {1, 5, 16, 17, 40}) {
-        std::vector<std::vector<float>> tokens;
-        for (size_t t = 0; t < n; ++t) tokens.push_back(RandomVector(cols, static_cast<uint32_t>(t)));
-        const Activations x(table, kernel.act, tokens);
-        auto product = Output(n, rows);
-        Multiply(kernel, w, x, n, 0, rows, &product);
-        std::vector<std::vector<double>> sums(n, std::vector<double>(rows, std::nan("")));
-        std::vector<double*> out;
-        for (auto& values : sums) out.push_back(values.data());
-        kernel.quick_sum(w.matrix, x.pointers(), out.data(), n, 0, rows);
-        for (size_t t = 0; t < n; ++t)
-          for (uint32_t r = 0; r < rows; ++r)
-            ASSERT_EQ(sums[t][r], double{product[t][r]})
-                << TypeName(type) << ", " << n << " tokens: token " << t << ", row " << r;
-      }
-    }
-  }
-}
-
 INSTANTIATE_TEST_SUITE_P(Tables, Matmul,
                          ::testing::Combine(::testing::ValuesIn(TableEntries()),
                                             ::testing::ValuesIn(AllWeightTypes()),
