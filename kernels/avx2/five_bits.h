@@ -1,8 +1,7 @@
-// Fifth bits of Q5_0, Q5_1 and Q5_K, and sums for the first two, whose units have float scales. Products reach
-// 2 * 31 * 127, of which four fit a 16-bit sum.
+// Five-bit quants of Q5_0, Q5_1 and Q5_K. Products reach 2 * 31 * 127, of which four fit a 16-bit sum.
 #pragma once
 
-#include "kernels/avx2/q8_matmul.h"
+#include "kernels/avx2/q8_parts.h"
 
 namespace onecopy::kernels::avx2 {
 namespace {
@@ -14,20 +13,9 @@ inline __m256i FifthBits(__m256i bits, size_t j) {
   return _mm256_and_si256(bit4, _mm256_set1_epi8(16));
 }
 
-// The quants of a unit: nibbles in four vectors at p, behind them their fifth bits.
-inline void DecodeFiveBits(const uint8_t* p, __m256i* w) {
-  DecodeNibbles(p, w);
-  const __m256i bits = LoadWeights(p + 16 * kRowTile);
-#pragma GCC unroll 8
-  for (size_t j = 0; j < 8; ++j) w[j] = _mm256_or_si256(w[j], FifthBits(bits, j));
-}
-
-// Sum of 32 columns of 8 rows: w[8] as DecodeFiveBits leaves them, times q[32].
-inline __m256 FiveBitSum(const __m256i* w, const int8_t* q) {
-  const __m256i ones = _mm256_set1_epi16(1);
-  const __m256i low = _mm256_madd_epi16(PairSums<4>(w, q), ones);
-  const __m256i high = _mm256_madd_epi16(PairSums<4>(w + 4, q + 16), ones);
-  return _mm256_cvtepi32_ps(_mm256_add_epi32(low, high));
+// Columns 4j … 4j + 3 of 8 rows, of the 32 whose nibbles fill four vectors at p, behind them their fifth bits.
+inline __m256i FiveBits(const uint8_t* p, size_t j) {
+  return _mm256_or_si256(Nibbles(p, j), FifthBits(LoadWeights(p + 16 * kRowTile), j));
 }
 
 }  // namespace

@@ -63,16 +63,12 @@ struct Int4 {
 
 }  // namespace
 
-constinit const MatmulKernel matmul_int4_bf16 = {ActFormat::kQ8, MatmulQ8<Int4Bf16, float>,
-                                                 MatmulQ8<Int4Bf16, double>};
+constinit const MatmulKernel matmul_int4_bf16 = MakeMatmulQ8<Int4Bf16>();
 
-constinit const MatmulKernel matmul_int4_32 = {ActFormat::kQ8, MatmulQ8<Int4<1>, float>,
-                                               MatmulQ8<Int4<1>, double>};
+constinit const MatmulKernel matmul_int4_32 = MakeMatmulQ8<Int4<1>>();
 
-constinit const MatmulKernel matmul_int4_64 = {ActFormat::kQ8, MatmulQ8<Int4<2>, float>,
-                                               MatmulQ8<Int4<2>, double>};
+constinit const MatmulKernel matmul_int4_64 = MakeMatmulQ8<Int4<2>>();
 
-constinit const MatmulKernel matmul_int4_128 = {ActFormat::kQ8, MatmulQ8<Int4<4>, float>,
-                                                MatmulQ8<Int4<4>, double>};
+constinit const MatmulKernel matmul_int4_128 = MakeMatmulQ8<Int4<4>>();
 
 }  // namespace onecopy::kernels::avx2

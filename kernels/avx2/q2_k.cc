@@ -47,6 +47,6 @@ struct Q2K {
 
 }  // namespace
 
-constinit const MatmulKernel matmul_q2_k = {ActFormat::kQ8, MatmulQ8<Q2K, float>, MatmulQ8<Q2K, double>};
+constinit const MatmulKernel matmul_q2_k = MakeMatmulQ8<Q2K>();
 
 }  // namespace onecopy::kernels::avx2

@@ -59,6 +59,6 @@ struct Q3K {
 
 }  // namespace
 
-constinit const MatmulKernel matmul_q3_k = {ActFormat::kQ8, MatmulQ8<Q3K, float>, MatmulQ8<Q3K, double>};
+constinit const MatmulKernel matmul_q3_k = MakeMatmulQ8<Q3K>();
 
 }  // namespace onecopy::kernels::avx2

@@ -29,11 +29,14 @@ struct Q4K {
   static __m256 Finish(const Header& header, __m256 products, __m256 mins, __m256 acc) {
     return _mm256_fnmadd_ps(header.dmin, mins, _mm256_fmadd_ps(header.d, products, acc));
   }
+  static __m256 Term(const Header& header, const Scales& scales, __m256i sum, const TokenScales& x) {
+    const __m256 products = _mm256_mul_ps(header.d, _mm256_mul_ps(_mm256_cvtepi32_ps(sum), x.d));
+    return _mm256_fnmadd_ps(_mm256_mul_ps(header.dmin, scales.min), x.s, products);
+  }
 };
 
 }  // namespace
 
-constinit const MatmulKernel matmul_q4_k = {ActFormat::kQ8, MatmulParts<Q4K, float>,
-                                            MatmulParts<Q4K, double>};
+constinit const MatmulKernel matmul_q4_k = MakeMatmulParts<Q4K>();
 
 }  // namespace onecopy::kernels::avx2

@@ -10,25 +10,29 @@ struct Q5_0 {
   static constexpr size_t kHeaderBytes = 0;
   static constexpr size_t kUnitBytes = 22 * kRowTile;
 
-  template <int T>
-  static void Segment(const uint8_t*, const uint8_t* p, const Q8Row* x, size_t first_unit, size_t n_units,
-                      __m256* acc) {
-    for (size_t u = first_unit; u < first_unit + n_units; ++u, p += kUnitBytes) {
-      PrefetchUnit<kUnitBytes>(p);
-      const __m256 d = LoadScales(p);
-      __m256i w[8];
-      DecodeFiveBits(p + 2 * kRowTile, w);
-      for (int t = 0; t < T; ++t) {
-        const __m256 offset = _mm256_set1_ps(16.0f * (x[t].s0[u] + x[t].s1[u]));
-        const __m256 sum = FiveBitSum(w, x[t].q + 32 * u);
-        acc[t] = _mm256_fmadd_ps(d, _mm256_fmsub_ps(sum, BroadcastF32(x[t].d + u), offset), acc[t]);
-      }
-    }
+  static constexpr size_t kGroup = 4;
+
+  struct Scales {
+    __m256 d;
+  };
+  static Scales ScalesAt(const uint8_t* p) { return {LoadScales(p)}; }
+  static __m256i Weights(const uint8_t* p, size_t j) { return FiveBits(p + 2 * kRowTile, j); }
+  static __m256i Scale(const Scales&, size_t) { return _mm256_set1_epi16(1); }
+  static void AddProducts(const Scales& scales, __m256i sum, const TokenScales& x, __m256* acc) {
+    *acc = _mm256_fmadd_ps(scales.d, Products(sum, x), *acc);
+  }
+  static __m256 Term(const Scales& scales, __m256i sum, const TokenScales& x) {
+    return _mm256_mul_ps(scales.d, Products(sum, x));
+  }
+
+ private:
+  static __m256 Products(__m256i sum, const TokenScales& x) {
+    return _mm256_fmsub_ps(_mm256_cvtepi32_ps(sum), x.d, _mm256_mul_ps(_mm256_set1_ps(16.0f), x.s));
   }
 };
 
 }  // namespace
 
-constinit const MatmulKernel matmul_q5_0 = {ActFormat::kQ8, MatmulQ8<Q5_0, float>, MatmulQ8<Q5_0, double>};
+constinit const MatmulKernel matmul_q5_0 = MakeMatmulParts<Q5_0>();
 
 }  // namespace onecopy::kernels::avx2

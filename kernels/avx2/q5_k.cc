@@ -18,9 +18,7 @@ struct Q5K {
   static Header LoadHeader(const uint8_t* p) { return {LoadScales(p), LoadScales(p + 2 * kRowTile)}; }
   using Scales = UnitScales;
   static Scales ScalesAt(const uint8_t* p) { return LoadUnitScales(p); }
-  static __m256i Weights(const uint8_t* p, size_t j) {
-    return _mm256_or_si256(Nibbles(p + 2 * kRowTile, j), FifthBits(LoadWeights(p + 18 * kRowTile), j));
-  }
+  static __m256i Weights(const uint8_t* p, size_t j) { return FiveBits(p + 2 * kRowTile, j); }
   static __m256i Scale(const Scales& scales, size_t) { return scales.scale; }
   static void AddProducts(const Scales&, __m256i sum, const TokenScales& x, __m256* products) {
     *products = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), x.d, *products);
@@ -31,11 +29,14 @@ struct Q5K {
   static __m256 Finish(const Header& header, __m256 products, __m256 mins, __m256 acc) {
     return _mm256_fnmadd_ps(header.dmin, mins, _mm256_fmadd_ps(header.d, products, acc));
   }
+  static __m256 Term(const Header& header, const Scales& scales, __m256i sum, const TokenScales& x) {
+    const __m256 products = _mm256_mul_ps(header.d, _mm256_mul_ps(_mm256_cvtepi32_ps(sum), x.d));
+    return _mm256_fnmadd_ps(_mm256_mul_ps(header.dmin, scales.min), x.s, products);
+  }
 };
 
 }  // namespace
 
-constinit const MatmulKernel matmul_q5_k = {ActFormat::kQ8, MatmulParts<Q5K, float>,
-                                            MatmulParts<Q5K, double>};
+constinit const MatmulKernel matmul_q5_k = MakeMatmulParts<Q5K>();
 
 }  // namespace onecopy::kernels::avx2

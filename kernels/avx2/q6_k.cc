@@ -45,6 +45,11 @@ struct Q6K {
   static __m256 Finish(const Header& header, __m256 products, __m256 offsets, __m256 acc) {
     return _mm256_fmadd_ps(header.d, _mm256_fnmadd_ps(_mm256_set1_ps(32.0f), offsets, products), acc);
   }
+  static __m256 Term(const Header& header, const Scales& scales, __m256i sum, const TokenScales& x) {
+    const __m256 offsets = _mm256_fmadd_ps(scales.offset[1], x.s1, _mm256_mul_ps(scales.offset[0], x.s0));
+    const __m256 products = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), x.d);
+    return _mm256_mul_ps(header.d, _mm256_fnmadd_ps(_mm256_set1_ps(32.0f), offsets, products));
+  }
 
  private:
   // Byte shuffle that puts byte first + r above a zero byte, twice, into dword r.
@@ -58,7 +63,6 @@ struct Q6K {
 
 }  // namespace
 
-constinit const MatmulKernel matmul_q6_k = {ActFormat::kQ8, MatmulParts<Q6K, float>,
-                                            MatmulParts<Q6K, double>};
+constinit const MatmulKernel matmul_q6_k = MakeMatmulParts<Q6K>();
 
 }  // namespace onecopy::kernels::avx2

@@ -12,25 +12,20 @@ struct Q8 {
   static constexpr size_t kHeaderBytes = 0;
   static constexpr size_t kUnitBytes = 34 * kRowTile;
 
-  // For many tokens the weights become int16: then the products of 32 columns take 16 multiplications and 16 additions,
-  // against 8 each of sign, maddubs and madd, which compete for the same units, and 8 additions.
   static constexpr size_t kGroup = 0;
   struct Scales {
     __m256 d;
   };
   static Scales ScalesAt(const uint8_t* p) { return {kLoadScales(p)}; }
-  // Columns 2j and 2j + 1 of every row: each byte goes above a zero one, then back down with its sign.
   static __m256i Weights(const uint8_t* p, size_t j) {
-    const auto b = static_cast<char>(2 * (j % 2));
-    const __m256i row = _mm256_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12);
-    const __m256i bytes = _mm256_set1_epi32((b + 1) << 24 | 0x80 << 16 | b << 8 | 0x80);
-    const __m256i index =
-        _mm256_add_epi8(_mm256_or_si256(_mm256_slli_epi32(row, 8), _mm256_slli_epi32(row, 24)), bytes);
-    return _mm256_srai_epi16(_mm256_shuffle_epi8(LoadWeights(p + 2 * kRowTile + 32 * (j / 2)), index), 8);
+    return WidenPairs(LoadWeights(p + 2 * kRowTile + 32 * (j / 2)), j % 2);
   }
   static void AddProducts(const Scales& scales, __m256i sum, const TokenScales& x, __m256* acc) {
     const __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), x.d);
     *acc = _mm256_fmadd_ps(scales.d, scaled, *acc);
+  }
+  static __m256 Term(const Scales& scales, __m256i sum, const TokenScales& x) {
+    return _mm256_mul_ps(scales.d, _mm256_mul_ps(_mm256_cvtepi32_ps(sum), x.d));
   }
 
   template <int T>
@@ -60,10 +55,8 @@ struct Q8 {
 
 }  // namespace
 
-constinit const MatmulKernel matmul_q8_0 = {ActFormat::kQ8, MatmulParts<Q8<LoadScales>, float>,
-                                            MatmulParts<Q8<LoadScales>, double>};
+constinit const MatmulKernel matmul_q8_0 = MakeMatmulParts<Q8<LoadScales>>();
 
-constinit const MatmulKernel matmul_int8_bf16 = {ActFormat::kQ8, MatmulParts<Q8<LoadBf16Scales>, float>,
-                                                 MatmulParts<Q8<LoadBf16Scales>, double>};
+constinit const MatmulKernel matmul_int8_bf16 = MakeMatmulParts<Q8<LoadBf16Scales>>();
 
 }  // namespace onecopy::kernels::avx2

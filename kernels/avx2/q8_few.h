@@ -34,14 +34,15 @@ inline void BeginSegment(Sum8*) {}
 template <class Kernel>
 inline void AddUnit(const HeaderOf<Kernel>& header, const typename Kernel::Scales& of_unit, __m256i sum,
                     const TokenScales& x, Sum8* sums) {
-  AddTerm(UnitTerm<Kernel>(header, of_unit, sum, x), sums);
+  AddTerm(header.Term(of_unit, sum, x), sums);
 }
 template <class Kernel>
 inline void EndSegment(const HeaderOf<Kernel>&, Sum8*) {}
-inline void StoreRows(float* y, size_t n_rows, const FloatSums& sums) {
+template <class Y>
+inline void StoreRows(Y* y, size_t n_rows, const FloatSums& sums) {
   StoreRows(y, n_rows, sums.acc);
 }
-template <class Y>
+template <class Sum>
 struct FewSums {
   using Type = FloatSums;
 };
@@ -51,10 +52,10 @@ struct FewSums<double> {
 };
 
 // R row tiles, tile_distance bytes apart, for T tokens; weights are decoded where they are used.
-template <class Kernel, int R, int T, class Y>
+template <class Kernel, int R, int T, class Sum, class Y>
 void FewTokens(const uint8_t* tile, size_t tile_distance, const TileShape& shape, const void* const* x,
                Y* const* y, const size_t* first_row, const size_t* n_rows) {
-  typename FewSums<Y>::Type total[R][T];
+  typename FewSums<Sum>::Type total[R][T];
   Q8Row rows[T];
   for (int t = 0; t < T; ++t) rows[t] = MakeQ8Row(x[t], shape.units);
   for (int r = 0; r < R; ++r)
@@ -112,7 +113,7 @@ void FewTokens(const uint8_t* tile, size_t tile_distance, const TileShape& shape
 
 // The tiles' first half and second half side by side: activations are loaded once for two tiles, and each half is read
 // from front to back.
-template <class Kernel, int T, class Y>
+template <class Kernel, int T, class Sum, class Y>
 void MatmulFew(const PackedMatrix& w, const void* const* x, Y* const* y, uint32_t row_begin,
                uint32_t row_end) {
   const TileShape shape = MakeTileShape<Kernel>(w);
@@ -129,9 +130,10 @@ void MatmulFew(const PackedMatrix& w, const void* const* x, Y* const* y, uint32_
       n_rows[r] = row_end - first[r] < kRowTile ? row_end - first[r] : kRowTile;
     }
     if (alone) {
-      FewTokens<Kernel, 1, T>(tiles + index[0] * tile_bytes, 0, shape, x, y, first, n_rows);
+      FewTokens<Kernel, 1, T, Sum>(tiles + index[0] * tile_bytes, 0, shape, x, y, first, n_rows);
     } else {
-      FewTokens<Kernel, 2, T>(tiles + index[0] * tile_bytes, half * tile_bytes, shape, x, y, first, n_rows);
+      FewTokens<Kernel, 2, T, Sum>(tiles + index[0] * tile_bytes, half * tile_bytes, shape, x, y, first,
+                                   n_rows);
     }
   }
 }

@@ -150,9 +150,15 @@ inline void StoreRows(double* y, size_t n_rows, const Sum8& rows) {
   for (size_t r = 0; r < n_rows; ++r) y[r] = all[r];
 }
 
-// One tile for T tokens: y[t][row .. row + n_rows).
-template <class Kernel, int T>
-void TileTokens(const uint8_t* tile, const TileShape& shape, const void* const* x, float* const* y,
+inline void StoreRows(double* y, size_t n_rows, __m256 rows) {
+  Sum8 sum = {_mm256_setzero_pd(), _mm256_setzero_pd()};
+  AddTerm(rows, &sum);
+  StoreRows(y, n_rows, sum);
+}
+
+// One tile for T tokens: y[t][row .. row + n_rows). The tag says in what a token's units are added up.
+template <class Kernel, int T, class Y>
+void TileTokens(float /*sum*/, const uint8_t* tile, const TileShape& shape, const void* const* x, Y* const* y,
                 size_t row, size_t n_rows) {
   Q8Row rows[T];
   __m256 acc[T];
@@ -171,8 +177,8 @@ void TileTokens(const uint8_t* tile, const TileShape& shape, const void* const* 
 
 // The same as a sum in double of one float term a unit (MatmulSumFn).
 template <class Kernel, int T>
-void TileTokens(const uint8_t* tile, const TileShape& shape, const void* const* x, double* const* y,
-                size_t row, size_t n_rows) {
+void TileTokens(double /*sum*/, const uint8_t* tile, const TileShape& shape, const void* const* x,
+                double* const* y, size_t row, size_t n_rows) {
   Q8Row rows[T];
   Sum8 sum[T];
   for (int t = 0; t < T; ++t) {
@@ -194,8 +200,8 @@ void TileTokens(const uint8_t* tile, const TileShape& shape, const void* const* 
   for (int t = 0; t < T; ++t) StoreRows(y[t] + row, n_rows, sum[t]);
 }
 
-// Y: float or double.
-template <class Kernel, class Y>
+// Sum: float or double, in which a token's units are added up; Y: what they are stored as.
+template <class Kernel, class Sum, class Y = Sum>
 void MatmulQ8(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_tokens, uint32_t row_begin,
               uint32_t row_end) {
   const TileShape shape = MakeTileShape<Kernel>(w);
@@ -209,22 +215,27 @@ void MatmulQ8(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n
     for (size_t row = row_begin; row < row_end; row += kRowTile, tile += tile_bytes) {
       const size_t n_rows = row_end - row < kRowTile ? row_end - row : kRowTile;
       size_t t = begin;
-      for (; t + 4 <= end; t += 4) TileTokens<Kernel, 4>(tile, shape, x + t, y + t, row, n_rows);
+      for (; t + 4 <= end; t += 4) TileTokens<Kernel, 4>(Sum{}, tile, shape, x + t, y + t, row, n_rows);
       switch (end - t) {
         case 3:
-          TileTokens<Kernel, 3>(tile, shape, x + t, y + t, row, n_rows);
+          TileTokens<Kernel, 3>(Sum{}, tile, shape, x + t, y + t, row, n_rows);
           break;
         case 2:
-          TileTokens<Kernel, 2>(tile, shape, x + t, y + t, row, n_rows);
+          TileTokens<Kernel, 2>(Sum{}, tile, shape, x + t, y + t, row, n_rows);
           break;
         case 1:
-          TileTokens<Kernel, 1>(tile, shape, x + t, y + t, row, n_rows);
+          TileTokens<Kernel, 1>(Sum{}, tile, shape, x + t, y + t, row, n_rows);
           break;
         default:
           break;
       }
     }
   }
+}
+
+template <class Kernel>
+constexpr MatmulKernel MakeMatmulQ8() {
+  return {ActFormat::kQ8, MatmulQ8<Kernel, float>, MatmulQ8<Kernel, double>, MatmulQ8<Kernel, float, double>};
 }
 
 }  // namespace

@@ -40,20 +40,59 @@ inline void LoadUnit(const uint8_t* p, Unit<Kernel>* unit) {
   for (size_t j = 0; j < kVectors<Kernel>; ++j) unit->w[j] = Kernel::Weights(p, j);
 }
 
+// The quants of a unit, as they meet the weights.
 template <size_t kBytes>
-inline void GatherToken(const Q8Row& x, size_t u, size_t t, XUnit<kBytes>* out) {
-  const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x.q + 32 * u));
-  auto* to = reinterpret_cast<__m256i*>(out->q[t]);
+inline void GatherQuants(const int8_t* from, int8_t* to) {
+  const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  auto* out = reinterpret_cast<__m256i*>(to);
   if constexpr (kBytes == 32) {
-    _mm256_store_si256(to, q);
+    _mm256_store_si256(out, q);
   } else {
-    _mm256_store_si256(to, _mm256_cvtepi8_epi16(_mm256_castsi256_si128(q)));
-    _mm256_store_si256(to + 1, _mm256_cvtepi8_epi16(_mm256_extracti128_si256(q, 1)));
+    _mm256_store_si256(out, _mm256_cvtepi8_epi16(_mm256_castsi256_si128(q)));
+    _mm256_store_si256(out + 1, _mm256_cvtepi8_epi16(_mm256_extracti128_si256(q, 1)));
   }
-  out->d[t] = x.d[u];
-  out->s0[t] = x.s0[u];
-  out->s1[t] = x.s1[u];
-  out->s[t] = x.s0[u] + x.s1[u];
+}
+
+// Of four units u, lane by lane: four tokens' values of one unit side by side.
+inline void FourByFour(const float* const* rows, size_t u, __m128* of_unit) {
+  for (size_t t = 0; t < kTokenTile; ++t) of_unit[t] = _mm_loadu_ps(rows[t] + u);
+  _MM_TRANSPOSE4_PS(of_unit[0], of_unit[1], of_unit[2], of_unit[3]);
+}
+
+// Units [first, first + n) of four tokens.
+template <size_t kBytes>
+inline void Gather(const Q8Row* x, size_t first, size_t n, XUnit<kBytes>* out) {
+  for (size_t t = 0; t < kTokenTile; ++t)
+    for (size_t u = 0; u < n; ++u) GatherQuants<kBytes>(x[t].q + 32 * (first + u), out[u].q[t]);
+  const float* d[kTokenTile];
+  const float* s0[kTokenTile];
+  const float* s1[kTokenTile];
+  for (size_t t = 0; t < kTokenTile; ++t) {
+    d[t] = x[t].d;
+    s0[t] = x[t].s0;
+    s1[t] = x[t].s1;
+  }
+  size_t u = 0;
+  for (; u + 4 <= n; u += 4) {
+    __m128 of_d[4], of_s0[4], of_s1[4];
+    FourByFour(d, first + u, of_d);
+    FourByFour(s0, first + u, of_s0);
+    FourByFour(s1, first + u, of_s1);
+    for (size_t i = 0; i < 4; ++i) {
+      _mm_store_ps(out[u + i].d, of_d[i]);
+      _mm_store_ps(out[u + i].s0, of_s0[i]);
+      _mm_store_ps(out[u + i].s1, of_s1[i]);
+      _mm_store_ps(out[u + i].s, _mm_add_ps(of_s0[i], of_s1[i]));
+    }
+  }
+  for (; u < n; ++u) {
+    for (size_t t = 0; t < kTokenTile; ++t) {
+      out[u].d[t] = d[t][first + u];
+      out[u].s0[t] = s0[t][first + u];
+      out[u].s1[t] = s1[t][first + u];
+      out[u].s[t] = s0[t][first + u] + s1[t][first + u];
+    }
+  }
 }
 
 // The integer sums of a unit for two row tiles and four tokens: out[r][t].
@@ -150,15 +189,15 @@ inline void AddSums(const HeaderOf<Kernel>* headers, const Unit<Kernel>* units,
     for (size_t u = 0; u < n_units; ++u) {
 #pragma GCC unroll 4
       for (size_t t = 0; t < kTokenTile; ++t)
-        AddTerm(UnitTerm<Kernel>(headers[r], units[2 * u + r].scales, sums[(2 * u + r) * kTokenTile + t],
-                                 ScalesOf(x[u], t)),
-                &total[t]);
+        AddTerm(
+            headers[r].Term(units[2 * u + r].scales, sums[(2 * u + r) * kTokenTile + t], ScalesOf(x[u], t)),
+            &total[t]);
     }
     for (size_t t = 0; t < kTokenTile; ++t) acc[r * acc_stride + t] = total[t];
   }
 }
 
-template <class Y>
+template <class Sum>
 struct RowSums;
 template <>
 struct RowSums<float> {
@@ -170,28 +209,27 @@ struct RowSums<double> {
 };
 
 // At most kPanelTokens tokens, at most kPanelTiles tiles from `tile` on, whose first row is `row`; row_end as in MatmulFn.
-template <class Kernel, class Y>
+template <class Kernel, class Sum, class Y>
 void PanelBlock(const uint8_t* tile, size_t tile_bytes, const TileShape& shape, const void* const* x,
                 Y* const* y, size_t n_tokens, size_t row, size_t row_end) {
   constexpr size_t kMostUnits = kPanelUnits<Kernel>;
   const size_t n_groups = (n_tokens + kTokenTile - 1) / kTokenTile;
   const size_t n_tiles = (row_end - row + kRowTile - 1) / kRowTile;
-  typename RowSums<Y>::Type acc[kPanelTiles][kPanelTokens];
+  typename RowSums<Sum>::Type acc[kPanelTiles][kPanelTokens];
   for (size_t i = 0; i < (n_tiles + 1) / 2 * 2; ++i)
     for (size_t t = 0; t < n_groups * kTokenTile; ++t) Clear(&acc[i][t]);
+  Q8Row rows[kPanelTokens];
+  // A last group of fewer than four is filled up with the first token: what comes of it is not stored.
+  for (size_t t = 0; t < n_groups * kTokenTile; ++t)
+    rows[t] = MakeQ8Row(x[t < n_tokens ? t : 0], shape.units);
   XUnit<kXBytes<Kernel>> x_units[kPanelTokens / kTokenTile][kMostUnits];
-  if (n_tokens % kTokenTile != 0) std::memset(&x_units[n_groups - 1], 0, sizeof x_units[0]);
   Unit<Kernel> units[kMostUnits][2];
   __m256i sums[kMostUnits][2][kTokenTile];
 
   size_t n = shape.head_units < kMostUnits ? shape.head_units : kMostUnits;
   for (size_t unit = 0, at = 0; unit < shape.units; unit += n, n = kMostUnits) {
     if (n > shape.units - unit) n = shape.units - unit;
-    for (size_t t = 0; t < n_tokens; ++t) {
-      const Q8Row token = MakeQ8Row(x[t], shape.units);
-      for (size_t u = 0; u < n; ++u)
-        GatherToken(token, unit + u, t % kTokenTile, &x_units[t / kTokenTile][u]);
-    }
+    for (size_t g = 0; g < n_groups; ++g) Gather(rows + g * kTokenTile, unit, n, x_units[g]);
     const size_t segment_bytes = Kernel::kHeaderBytes + n * Kernel::kUnitBytes;
     for (size_t i = 0; i < n_tiles; i += 2) {
       // An odd last tile stands in for its missing neighbour too.
@@ -220,7 +258,7 @@ void PanelBlock(const uint8_t* tile, size_t tile_bytes, const TileShape& shape, 
   }
 }
 
-template <class Kernel, class Y>
+template <class Kernel, class Sum, class Y>
 void MatmulPanels(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_tokens,
                   uint32_t row_begin, uint32_t row_end) {
   const TileShape shape = MakeTileShape<Kernel>(w);
@@ -230,7 +268,8 @@ void MatmulPanels(const PackedMatrix& w, const void* const* x, Y* const* y, size
     const size_t end = row_end - row < kRows ? row_end : row + kRows;
     for (size_t t = 0; t < n_tokens; t += kPanelTokens) {
       const size_t n = n_tokens - t < kPanelTokens ? n_tokens - t : kPanelTokens;
-      PanelBlock<Kernel>(w.data + row / kRowTile * tile_bytes, tile_bytes, shape, x + t, y + t, n, row, end);
+      PanelBlock<Kernel, Sum>(w.data + row / kRowTile * tile_bytes, tile_bytes, shape, x + t, y + t, n, row,
+                              end);
     }
   }
 }

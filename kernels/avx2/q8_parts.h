@@ -4,6 +4,7 @@
 //   Weights(p, j)       vector j of the unit at p, decoded
 //   Scales ScalesAt     the rest of the unit; Scale(scales, group): what the 16-bit sums of a group are multiplied with
 //   AddProducts         a unit's integer sum into the running sum of one token
+//   Term                a unit's part of the result, alone: for sums in double (MatmulSumFn)
 //   where blocks have headers: Header LoadHeader, AddOffsets (of what is proportional to the activations' sums), and
 //   Finish, which makes a segment's two sums part of the result
 // Integers are exact and the float operations of a token are the same in both loops, so the bits are too.
@@ -15,24 +16,31 @@
 namespace onecopy::kernels::avx2 {
 namespace {
 
-template <class Kernel, class Y>
+// Sum: float or double, in which a token's units are added up; Y: what they are stored as.
+template <class Kernel, class Sum, class Y = Sum>
 void MatmulParts(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_tokens,
                  uint32_t row_begin, uint32_t row_end) {
-  if (n_tokens >= 4) return MatmulPanels<Kernel>(w, x, y, n_tokens, row_begin, row_end);
+  if (n_tokens >= 4) return MatmulPanels<Kernel, Sum>(w, x, y, n_tokens, row_begin, row_end);
   if constexpr (Kernel::kGroup == 0) {
-    MatmulQ8<Kernel>(w, x, y, n_tokens, row_begin, row_end);
+    MatmulQ8<Kernel, Sum>(w, x, y, n_tokens, row_begin, row_end);
   } else {
     switch (n_tokens) {
       case 3:
-        return MatmulFew<Kernel, 3>(w, x, y, row_begin, row_end);
+        return MatmulFew<Kernel, 3, Sum>(w, x, y, row_begin, row_end);
       case 2:
-        return MatmulFew<Kernel, 2>(w, x, y, row_begin, row_end);
+        return MatmulFew<Kernel, 2, Sum>(w, x, y, row_begin, row_end);
       case 1:
-        return MatmulFew<Kernel, 1>(w, x, y, row_begin, row_end);
+        return MatmulFew<Kernel, 1, Sum>(w, x, y, row_begin, row_end);
       default:
         return;
     }
   }
+}
+
+template <class Kernel>
+constexpr MatmulKernel MakeMatmulParts() {
+  return {ActFormat::kQ8, MatmulParts<Kernel, float>, MatmulParts<Kernel, double>,
+          MatmulParts<Kernel, float, double>};
 }
 
 }  // namespace
