@@ -15,29 +15,12 @@ struct IQ4NL {
     __m256 d;
   };
   static Scales ScalesAt(const uint8_t* p) { return {LoadScales(p)}; }
-  static __m256i Weights(const uint8_t* p, size_t j) {
-    return WidenPairs(Levels(p + 2 * kRowTile, j / 2), j % 2);
-  }
+  static __m256i Weights(const uint8_t* p, size_t j) { return Levels(p + 2 * kRowTile, j); }
   static void AddProducts(const Scales& scales, __m256i sum, const TokenScales& x, __m256* acc) {
     *acc = _mm256_fmadd_ps(scales.d, _mm256_mul_ps(_mm256_cvtepi32_ps(sum), x.d), *acc);
   }
   static __m256 Term(const Scales& scales, __m256i sum, const TokenScales& x) {
     return _mm256_mul_ps(scales.d, _mm256_mul_ps(_mm256_cvtepi32_ps(sum), x.d));
-  }
-
-  template <int T>
-  static void Segment(const uint8_t*, const uint8_t* p, const Q8Row* x, size_t first_unit, size_t n_units,
-                      __m256* acc) {
-    for (size_t u = first_unit; u < first_unit + n_units; ++u, p += kUnitBytes) {
-      PrefetchUnit<kUnitBytes>(p);
-      const __m256 d = LoadScales(p);
-      __m256i sum[T];
-      SignedSums<T>(p + 2 * kRowTile, x, u, _mm256_set1_epi16(1), sum);
-      for (int t = 0; t < T; ++t) {
-        const __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sum[t]), BroadcastF32(x[t].d + u));
-        acc[t] = _mm256_fmadd_ps(d, scaled, acc[t]);
-      }
-    }
   }
 };
 

@@ -10,32 +10,39 @@ struct Q2K {
   static constexpr size_t kHeaderBytes = 4 * kRowTile;
   static constexpr size_t kUnitBytes = 10 * kRowTile;
 
-  template <int T>
-  static void Segment(const uint8_t* header, const uint8_t* p, const Q8Row* x, size_t first_unit,
-                      size_t n_units, __m256* acc) {
-    const __m256 d = LoadScales(header), dmin = LoadScales(header + 2 * kRowTile);
-    const __m256i low = _mm256_set1_epi32(15);
-    __m256 products[T], mins[T];
-    for (int t = 0; t < T; ++t) products[t] = mins[t] = _mm256_setzero_ps();
-    for (size_t u = first_unit; u < first_unit + n_units; ++u, p += kUnitBytes) {
-      PrefetchUnit<kUnitBytes>(p);
-      const __m256i both0 = LoadBytes(p), both1 = LoadBytes(p + kRowTile);
-      const __m256i scale0 = InBothWords(_mm256_and_si256(both0, low));
-      const __m256i scale1 = InBothWords(_mm256_and_si256(both1, low));
-      const __m256 min0 = _mm256_cvtepi32_ps(_mm256_srli_epi32(both0, 4));
-      const __m256 min1 = _mm256_cvtepi32_ps(_mm256_srli_epi32(both1, 4));
-      __m256i w[8];
-      DecodeBitPairs(p + 2 * kRowTile, w);
-      DecodeBitPairs(p + 6 * kRowTile, w + 4);
-      for (int t = 0; t < T; ++t) {
-        const __m256 sum = TwoScaleSum(w, x[t].q + 32 * u, scale0, scale1);
-        products[t] = _mm256_fmadd_ps(sum, BroadcastF32(x[t].d + u), products[t]);
-        mins[t] = _mm256_fmadd_ps(min0, BroadcastF32(x[t].s0 + u), mins[t]);
-        mins[t] = _mm256_fmadd_ps(min1, BroadcastF32(x[t].s1 + u), mins[t]);
-      }
-    }
-    for (int t = 0; t < T; ++t)
-      acc[t] = _mm256_fnmadd_ps(dmin, mins[t], _mm256_fmadd_ps(d, products[t], acc[t]));
+  // Two groups: each half of a unit has its scale.
+  static constexpr size_t kGroup = 4;
+
+  struct Header {
+    __m256 d, dmin;
+  };
+  static Header LoadHeader(const uint8_t* p) { return {LoadScales(p), LoadScales(p + 2 * kRowTile)}; }
+  struct Scales {
+    __m256i scale[2];
+    __m256 min[2];
+  };
+  static Scales ScalesAt(const uint8_t* p) {
+    const __m256i both0 = LoadBytes(p), both1 = LoadBytes(p + kRowTile), low = _mm256_set1_epi32(15);
+    return {
+        {InBothWords(_mm256_and_si256(both0, low)), InBothWords(_mm256_and_si256(both1, low))},
+        {_mm256_cvtepi32_ps(_mm256_srli_epi32(both0, 4)), _mm256_cvtepi32_ps(_mm256_srli_epi32(both1, 4))}};
+  }
+  static __m256i Weights(const uint8_t* p, size_t j) { return BitPairs(p + 2 * kRowTile, j); }
+  static __m256i Scale(const Scales& scales, size_t group) { return scales.scale[group]; }
+  static void AddProducts(const Scales&, __m256i sum, const TokenScales& x, __m256* products) {
+    *products = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), x.d, *products);
+  }
+  static void AddOffsets(const Scales& scales, const TokenScales& x, __m256* mins) {
+    *mins = _mm256_fmadd_ps(scales.min[0], x.s0, *mins);
+    *mins = _mm256_fmadd_ps(scales.min[1], x.s1, *mins);
+  }
+  static __m256 Finish(const Header& header, __m256 products, __m256 mins, __m256 acc) {
+    return _mm256_fnmadd_ps(header.dmin, mins, _mm256_fmadd_ps(header.d, products, acc));
+  }
+  static __m256 Term(const Header& header, const Scales& scales, __m256i sum, const TokenScales& x) {
+    const __m256 mins = _mm256_fmadd_ps(scales.min[1], x.s1, _mm256_mul_ps(scales.min[0], x.s0));
+    const __m256 products = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), x.d);
+    return _mm256_fnmadd_ps(header.dmin, mins, _mm256_mul_ps(header.d, products));
   }
 
  private:
@@ -47,6 +54,6 @@ struct Q2K {
 
 }  // namespace
 
-constinit const MatmulKernel matmul_q2_k = MakeMatmulQ8<Q2K>();
+constinit const MatmulKernel matmul_q2_k = MakeMatmulParts<Q2K>();
 
 }  // namespace onecopy::kernels::avx2

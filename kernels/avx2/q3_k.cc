@@ -6,17 +6,11 @@
 namespace onecopy::kernels::avx2 {
 namespace {
 
-// Puts bit j of every byte of `bits` as bit 2 into w[j]. The mask drops what crosses bytes.
-inline void AddBit2(__m256i bits, __m256i* w) {
-  const __m256i bit2 = _mm256_set1_epi8(4);
-  w[0] = _mm256_or_si256(w[0], _mm256_and_si256(_mm256_slli_epi32(bits, 2), bit2));
-  w[1] = _mm256_or_si256(w[1], _mm256_and_si256(_mm256_slli_epi32(bits, 1), bit2));
-  w[2] = _mm256_or_si256(w[2], _mm256_and_si256(bits, bit2));
-  w[3] = _mm256_or_si256(w[3], _mm256_and_si256(_mm256_srli_epi32(bits, 1), bit2));
-  w[4] = _mm256_or_si256(w[4], _mm256_and_si256(_mm256_srli_epi32(bits, 2), bit2));
-  w[5] = _mm256_or_si256(w[5], _mm256_and_si256(_mm256_srli_epi32(bits, 3), bit2));
-  w[6] = _mm256_or_si256(w[6], _mm256_and_si256(_mm256_srli_epi32(bits, 4), bit2));
-  w[7] = _mm256_or_si256(w[7], _mm256_and_si256(_mm256_srli_epi32(bits, 5), bit2));
+// Bit j of every byte as bit 2. The mask drops what the shift moves between bytes.
+inline __m256i Bit2(__m256i bits, size_t j) {
+  const int left = 2 - static_cast<int>(j);
+  const __m256i bit2 = left >= 0 ? _mm256_slli_epi32(bits, left) : _mm256_srli_epi32(bits, -left);
+  return _mm256_and_si256(bit2, _mm256_set1_epi8(4));
 }
 
 struct Q3K {
@@ -24,30 +18,39 @@ struct Q3K {
   static constexpr size_t kHeaderBytes = 2 * kRowTile;
   static constexpr size_t kUnitBytes = 14 * kRowTile;
 
-  template <int T>
-  static void Segment(const uint8_t* header, const uint8_t* p, const Q8Row* x, size_t first_unit,
-                      size_t n_units, __m256* acc) {
-    const __m256 d = LoadScales(header);
-    __m256 products[T], offsets[T];
-    for (int t = 0; t < T; ++t) products[t] = offsets[t] = _mm256_setzero_ps();
-    for (size_t u = first_unit; u < first_unit + n_units; ++u, p += kUnitBytes) {
-      PrefetchUnit<kUnitBytes>(p);
-      const __m256i s0 = LoadSigned(p), s1 = LoadSigned(p + kRowTile);
-      const __m256i scale0 = InBothWords(s0), scale1 = InBothWords(s1);
-      const __m256 offset0 = _mm256_cvtepi32_ps(s0), offset1 = _mm256_cvtepi32_ps(s1);
-      __m256i w[8];
-      DecodeBitPairs(p + 2 * kRowTile, w);
-      DecodeBitPairs(p + 6 * kRowTile, w + 4);
-      AddBit2(LoadWeights(p + 10 * kRowTile), w);
-      for (int t = 0; t < T; ++t) {
-        const __m256 sum = TwoScaleSum(w, x[t].q + 32 * u, scale0, scale1);
-        products[t] = _mm256_fmadd_ps(sum, BroadcastF32(x[t].d + u), products[t]);
-        offsets[t] = _mm256_fmadd_ps(offset0, BroadcastF32(x[t].s0 + u), offsets[t]);
-        offsets[t] = _mm256_fmadd_ps(offset1, BroadcastF32(x[t].s1 + u), offsets[t]);
-      }
-    }
-    for (int t = 0; t < T; ++t)
-      acc[t] = _mm256_fmadd_ps(d, _mm256_fnmadd_ps(_mm256_set1_ps(4.0f), offsets[t], products[t]), acc[t]);
+  // Two groups: each half of a unit has its scale.
+  static constexpr size_t kGroup = 4;
+
+  struct Header {
+    __m256 d;
+  };
+  static Header LoadHeader(const uint8_t* p) { return {LoadScales(p)}; }
+  struct Scales {
+    __m256i scale[2];
+    __m256 offset[2];  // the same as float
+  };
+  static Scales ScalesAt(const uint8_t* p) {
+    const __m256i s0 = LoadSigned(p), s1 = LoadSigned(p + kRowTile);
+    return {{InBothWords(s0), InBothWords(s1)}, {_mm256_cvtepi32_ps(s0), _mm256_cvtepi32_ps(s1)}};
+  }
+  static __m256i Weights(const uint8_t* p, size_t j) {
+    return _mm256_or_si256(BitPairs(p + 2 * kRowTile, j), Bit2(LoadWeights(p + 10 * kRowTile), j));
+  }
+  static __m256i Scale(const Scales& scales, size_t group) { return scales.scale[group]; }
+  static void AddProducts(const Scales&, __m256i sum, const TokenScales& x, __m256* products) {
+    *products = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), x.d, *products);
+  }
+  static void AddOffsets(const Scales& scales, const TokenScales& x, __m256* offsets) {
+    *offsets = _mm256_fmadd_ps(scales.offset[0], x.s0, *offsets);
+    *offsets = _mm256_fmadd_ps(scales.offset[1], x.s1, *offsets);
+  }
+  static __m256 Finish(const Header& header, __m256 products, __m256 offsets, __m256 acc) {
+    return _mm256_fmadd_ps(header.d, _mm256_fnmadd_ps(_mm256_set1_ps(4.0f), offsets, products), acc);
+  }
+  static __m256 Term(const Header& header, const Scales& scales, __m256i sum, const TokenScales& x) {
+    const __m256 offsets = _mm256_fmadd_ps(scales.offset[1], x.s1, _mm256_mul_ps(scales.offset[0], x.s0));
+    const __m256 products = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), x.d);
+    return _mm256_mul_ps(header.d, _mm256_fnmadd_ps(_mm256_set1_ps(4.0f), offsets, products));
   }
 
  private:
@@ -59,6 +62,6 @@ struct Q3K {
 
 }  // namespace
 
-constinit const MatmulKernel matmul_q3_k = MakeMatmulQ8<Q3K>();
+constinit const MatmulKernel matmul_q3_k = MakeMatmulParts<Q3K>();
 
 }  // namespace onecopy::kernels::avx2

@@ -51,6 +51,56 @@ struct FewSums<double> {
   using Type = Sum8;
 };
 
+// The integer sums of the unit u at `tile`, of R row tiles and T tokens.
+template <class Kernel, int R, int T>
+inline void UnitProducts(const uint8_t* tile, size_t tile_distance, const Q8Row* rows, size_t u,
+                         __m256i (&sum)[R][T]) {
+  if constexpr (Kernel::kGroup == 0) {
+    // maddubs wants one unsigned operand, so the weight's sign goes to the activation; one product of at most
+    // 2 * 128 * 127 fits 16 bits.
+    const __m256i ones = _mm256_set1_epi16(1);
+#pragma GCC unroll 8
+    for (size_t j = 0; j < 8; ++j) {
+#pragma GCC unroll 2
+      for (int r = 0; r < R; ++r) {
+        const __m256i w = Kernel::Weights(tile + r * tile_distance, j), magnitude = _mm256_abs_epi8(w);
+#pragma GCC unroll 3
+        for (int t = 0; t < T; ++t) {
+          const __m256i q = _mm256_sign_epi8(Broadcast4(rows[t].q + 32 * u + 4 * j), w);
+          const __m256i product = _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, q), ones);
+          sum[r][t] = j == 0 ? product : _mm256_add_epi32(sum[r][t], product);
+          KeepInRegister(&sum[r][t]);
+        }
+      }
+    }
+  } else {
+#pragma GCC unroll 4
+    for (size_t g = 0; g < 8 / Kernel::kGroup; ++g) {
+      __m256i pairs[R][T];
+#pragma GCC unroll 8
+      for (size_t j = g * Kernel::kGroup; j < (g + 1) * Kernel::kGroup; ++j) {
+#pragma GCC unroll 2
+        for (int r = 0; r < R; ++r) {
+          const __m256i w = Kernel::Weights(tile + r * tile_distance, j);
+#pragma GCC unroll 3
+          for (int t = 0; t < T; ++t) {
+            const __m256i product = _mm256_maddubs_epi16(w, Broadcast4(rows[t].q + 32 * u + 4 * j));
+            pairs[r][t] = j == g * Kernel::kGroup ? product : _mm256_add_epi16(pairs[r][t], product);
+            KeepInRegister(&pairs[r][t]);
+          }
+        }
+      }
+      for (int r = 0; r < R; ++r) {
+        const typename Kernel::Scales scales = Kernel::ScalesAt(tile + r * tile_distance);
+        for (int t = 0; t < T; ++t) {
+          const __m256i scaled = _mm256_madd_epi16(pairs[r][t], Kernel::Scale(scales, g));
+          sum[r][t] = g == 0 ? scaled : _mm256_add_epi32(sum[r][t], scaled);
+        }
+      }
+    }
+  }
+}
+
 // R row tiles, tile_distance bytes apart, for T tokens; weights are decoded where they are used.
 template <class Kernel, int R, int T, class Sum, class Y>
 void FewTokens(const uint8_t* tile, size_t tile_distance, const TileShape& shape, const void* const* x,
@@ -70,30 +120,7 @@ void FewTokens(const uint8_t* tile, size_t tile_distance, const TileShape& shape
       for (int t = 0; t < T; ++t) BeginSegment<Kernel>(&total[r][t]);
     for (size_t u = unit; u < unit + n; ++u, tile += Kernel::kUnitBytes) {
       __m256i sum[R][T];
-#pragma GCC unroll 4
-      for (size_t g = 0; g < 8 / Kernel::kGroup; ++g) {
-        __m256i pairs[R][T];
-#pragma GCC unroll 8
-        for (size_t j = g * Kernel::kGroup; j < (g + 1) * Kernel::kGroup; ++j) {
-#pragma GCC unroll 2
-          for (int r = 0; r < R; ++r) {
-            const __m256i w = Kernel::Weights(tile + r * tile_distance, j);
-#pragma GCC unroll 3
-            for (int t = 0; t < T; ++t) {
-              const __m256i product = _mm256_maddubs_epi16(w, Broadcast4(rows[t].q + 32 * u + 4 * j));
-              pairs[r][t] = j == g * Kernel::kGroup ? product : _mm256_add_epi16(pairs[r][t], product);
-              KeepInRegister(&pairs[r][t]);
-            }
-          }
-        }
-        for (int r = 0; r < R; ++r) {
-          const typename Kernel::Scales scales = Kernel::ScalesAt(tile + r * tile_distance);
-          for (int t = 0; t < T; ++t) {
-            const __m256i scaled = _mm256_madd_epi16(pairs[r][t], Kernel::Scale(scales, g));
-            sum[r][t] = g == 0 ? scaled : _mm256_add_epi32(sum[r][t], scaled);
-          }
-        }
-      }
+      UnitProducts<Kernel>(tile, tile_distance, rows, u, sum);
       for (int t = 0; t < T; ++t) {
         const TokenScales scales = {BroadcastF32(rows[t].d + u), BroadcastF32(rows[t].s0 + u),
                                     BroadcastF32(rows[t].s1 + u),

@@ -1,8 +1,10 @@
-// Integer matmul for any number of tokens. A type takes part by being made of parts (Q4_K is the example), beside what
-// q8_matmul.h asks for:
-//   kGroup              vectors whose products one 16-bit sum holds; 0: weights are int16, 16 vectors of two columns
-//   Weights(p, j)       vector j of the unit at p, decoded
-//   Scales ScalesAt     the rest of the unit; Scale(scales, group): what the 16-bit sums of a group are multiplied with
+// Integer matmul for any number of tokens. A type gives `Kernel` (Q4_K is the example), with
+//   kBlockUnits         units per source block, or 0 where blocks have no header and a tile is one run of units
+//   kHeaderBytes  kUnitBytes  of a tile, for its 8 rows
+//   kGroup              vectors of unsigned weights whose products one 16-bit sum holds; 0: weights are signed bytes
+//   Weights(p, j)       columns 4j … 4j + 3 of 8 rows, of the unit at p
+//   Scales ScalesAt     the rest of the unit; Scale(scales, group): what the 16-bit sums of a group are multiplied with, where
+//                       there are groups
 //   AddProducts         a unit's integer sum into the running sum of one token
 //   Term                a unit's part of the result, alone: for sums in double (MatmulSumFn)
 //   where blocks have headers: Header LoadHeader, AddOffsets (of what is proportional to the activations' sums), and
@@ -21,19 +23,15 @@ template <class Kernel, class Sum, class Y = Sum>
 void MatmulParts(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n_tokens,
                  uint32_t row_begin, uint32_t row_end) {
   if (n_tokens >= 4) return MatmulPanels<Kernel, Sum>(w, x, y, n_tokens, row_begin, row_end);
-  if constexpr (Kernel::kGroup == 0) {
-    MatmulQ8<Kernel, Sum>(w, x, y, n_tokens, row_begin, row_end);
-  } else {
-    switch (n_tokens) {
-      case 3:
-        return MatmulFew<Kernel, 3, Sum>(w, x, y, row_begin, row_end);
-      case 2:
-        return MatmulFew<Kernel, 2, Sum>(w, x, y, row_begin, row_end);
-      case 1:
-        return MatmulFew<Kernel, 1, Sum>(w, x, y, row_begin, row_end);
-      default:
-        return;
-    }
+  switch (n_tokens) {
+    case 3:
+      return MatmulFew<Kernel, 3, Sum>(w, x, y, row_begin, row_end);
+    case 2:
+      return MatmulFew<Kernel, 2, Sum>(w, x, y, row_begin, row_end);
+    case 1:
+      return MatmulFew<Kernel, 1, Sum>(w, x, y, row_begin, row_end);
+    default:
+      return;
   }
 }
 
