@@ -78,6 +78,7 @@ class Binder {
         left_out_(family.hf_left_out),
         spec_(spec),
         used_(checkpoint.tensors.size()) {
+    if (checkpoint.format == CheckpointFormat::kGguf) fused_ = GgufFusedExpertRows();
     std::vector<std::string> reported_by_the_family;
     if (checkpoint.format == CheckpointFormat::kHuggingFace)
       quantization_ = ReadQuantization(checkpoint.metadata, &reported_by_the_family);
@@ -97,22 +98,14 @@ class Binder {
     if (layers.empty() || (row.optional && checkpoint_.Find(Filled(pattern, layers[0], 0)) == nullptr))
       return;
     for (const uint32_t layer : layers) {
+      const Family::TensorRow* fused = FusedRow(row.role, layer);
+      if (fused != nullptr) {
+        BindOne(PlaceOf(*fused, layer, 0, false), Filled(fused->gguf, layer, 0));
+        continue;
+      }
       for (uint32_t expert = 0; expert < (per_expert ? spec_->n_experts() : 1); ++expert) {
         if (problems_.missing.size() >= kMostMissing) return;
-        Place place = {row.role, layer,       expert,   0, false, ShapeOfRole(*spec_, row.role, layer),
-                       row.part, row.n_parts, row.turns};
-        if (row.runs != nullptr) place.runs = row.runs(*spec_);
-        if (checkpoint_.format == CheckpointFormat::kHuggingFace) {
-          place.change = row.hf_change;
-          place.transposed = row.transposed;
-        } else {
-          place.n_parts = 1;
-        }
-        if (IsExpertRole(row.role)) {
-          place.stacked = !per_expert;
-          place.n_experts = per_expert ? 1 : spec_->n_experts();
-        }
-        BindOne(place, Filled(pattern, layer, expert));
+        BindOne(PlaceOf(row, layer, expert, per_expert), Filled(pattern, layer, expert));
       }
     }
   }
@@ -149,6 +142,30 @@ class Binder {
     Family::TensorRow::Runs runs = {};  // tensor_rows 0: all rows of the tensor
     Weight::Change change = Weight::AS_IT_IS;
   };
+
+  Place PlaceOf(const Family::TensorRow& row, uint32_t layer, uint32_t expert, bool per_expert) const {
+    Place place = {row.role, layer,       expert,   0, false, ShapeOfRole(*spec_, row.role, layer),
+                   row.part, row.n_parts, row.turns};
+    if (row.runs != nullptr) place.runs = row.runs(*spec_);
+    if (checkpoint_.format == CheckpointFormat::kHuggingFace) {
+      place.change = row.hf_change;
+      place.transposed = row.transposed;
+    } else if (row.hf[0] != '\0') {
+      place.n_parts = 1;
+    }
+    if (IsExpertRole(row.role)) {
+      place.stacked = !per_expert;
+      place.n_experts = per_expert ? 1 : spec_->n_experts();
+    }
+    return place;
+  }
+
+  // Null: the layer has the role's tensor by itself.
+  const Family::TensorRow* FusedRow(Weight::Role role, uint32_t layer) const {
+    for (const Family::TensorRow& row : fused_)
+      if (row.role == role && checkpoint_.Find(Filled(row.gguf, layer, 0)) != nullptr) return &row;
+    return nullptr;
+  }
 
   void BindOne(const Place& place, const std::string& name) {
     if (!IsVectorRole(place.role) && !place.transposed && HasQuantized(checkpoint_, quantization_, name)) {
@@ -300,6 +317,7 @@ class Binder {
 
   const Checkpoint& checkpoint_;
   const std::vector<const char*>& left_out_;
+  std::vector<Family::TensorRow> fused_;  // what a layer of a GGUF file may have instead of a family's rows
   ModelSpec* spec_;
   Quantization quantization_;
   std::vector<bool> used_;  // by tensor

@@ -26,8 +26,8 @@ struct Family {
     bool optional = false;  // in all layers that have the role, or in none
     // Whether this model has the weight at all, where that depends on its parameters or on the form of the file.
     bool (*applies)(const Checkpoint& checkpoint, const proto::ModelSpec& spec) = nullptr;
-    // Hugging Face: the rows (of a vector: elements) of n_parts weights stand in one tensor, in each expert of it: one weight
-    // below the other, or in turns. This is the part-th.
+    // Hugging Face, and GGUF where the row has no name of Hugging Face's: the rows (of a vector: elements) of n_parts weights
+    // stand in one tensor, in each expert of it: one weight below the other, or in turns. This is the part-th.
     uint32_t part = 0, n_parts = 1;
     bool turns = false;
     // Both formats: the weight's rows are some of the tensor's, in that many runs of equal length (LINEAR_Q in in_proj_qkvz).

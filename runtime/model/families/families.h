@@ -124,6 +124,8 @@ std::vector<Family::TensorRow> DenseRows();
 // mlp.gate and mlp.experts.{E}.{gate,up,down}_proj; or block_sparse_moe.gate and its experts.{E}.{w1,w3,w2}
 std::vector<Family::TensorRow> ExpertRows();
 std::vector<Family::TensorRow> SparseMoeExpertRows();
+// The other form that a layer of any family may have in GGUF files: gate and up of all experts in one tensor.
+std::vector<Family::TensorRow> GgufFusedExpertRows();
 // mlp.shared_experts.{gate,up,down}_proj
 std::vector<Family::TensorRow> SharedExpertRows();
 // mlp.shared_expert.{gate,up,down}_proj and mlp.shared_expert_gate (Qwen)

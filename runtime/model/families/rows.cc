@@ -65,6 +65,15 @@ Rows SparseMoeExpertRows() {
   };
 }
 
+// convert_hf_to_gguf.py --fuse-gate-up-exps: of each expert the rows of gate, then those of up; the biases likewise.
+Rows GgufFusedExpertRows() {
+  constexpr const char *kWeight = "blk.{L}.ffn_gate_up_exps.weight", *kBias = "blk.{L}.ffn_gate_up_exps.bias";
+  return {{Weight::EXPERT_GATE, kWeight, "", false, nullptr, 0, 2},
+          {Weight::EXPERT_UP, kWeight, "", false, nullptr, 1, 2},
+          {Weight::EXPERT_GATE_BIAS, kBias, "", false, nullptr, 0, 2},
+          {Weight::EXPERT_UP_BIAS, kBias, "", false, nullptr, 1, 2}};
+}
+
 Rows SharedExpertRows() {
   return {
       {Weight::SHARED_GATE, "blk.{L}.ffn_gate_shexp.weight",
