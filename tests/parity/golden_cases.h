@@ -39,8 +39,8 @@ struct Case {
 inline const std::string kGoldens = ONECOPY_TEST_DATA "/goldens/";
 inline const std::string kUnpacked = ONECOPY_TEST_MODELS "/";
 inline const std::string kDrawnGoldens = ONECOPY_TEST_MODELS "/../drawn/";
-// So many that the latents are cut by position (shard/plan.h).
-inline constexpr uint64_t kManyPositions = 110'000;
+// So many that the latents are cut by position (shard/plan.h), also those of one layer in f16 or of two in q8_0.
+inline constexpr uint64_t kManyPositions = 220'000;
 
 inline Case Drawn(const char* name, const char* folder, bool in_pipelines = false) {
   return {name, kDrawnGoldens + folder, "", 512, Weights::kDrawn, in_pipelines};
@@ -143,6 +143,9 @@ inline void WithModel(const Case& c, int ranks, const Body& body, int pipeline =
                                 engine->set_slots(3);
                                 engine->set_cut_anywhere(c.cut_anywhere);
                               });
+    if (c.kv_tokens == kManyPositions && ranks > std::max(1, pipeline)) {
+      EXPECT_EQ(session.plan().mla_cache(), proto::ShardPlan::BY_POSITION) << c.name;
+    }
     session.Run(body);
   }));
 }

@@ -86,7 +86,7 @@ TEST_P(KvTypesOfRanks, Q8HasTheSameTokensAtAnyNumberOfRanks) {
   const Case& c = CaseOf(GetParam());
   const auto prompts = test::Golden(c.folder).prompts();
   std::vector<std::vector<int32_t>> want;
-  for (const int ranks : {1, 2, 4}) {
+  for (const int ranks : {1, 2, 3, 4}) {
     const auto body = [&](exec::Engine& engine) {
       for (const size_t p : {1, 2}) {
         const auto tokens = Greedy(engine, prompts[p], 10);
