@@ -31,9 +31,10 @@ proto::Step StepOf(const std::vector<std::pair<uint32_t, uint32_t>>& slots_and_p
 }
 
 // Of all ranks together.
-StepCounts Count(int ranks, const proto::Step& step, const Routing& routing) {
+StepCounts Count(int ranks, const proto::Step& step, const Routing& routing,
+                 const proto::ModelSpec& spec = test::SmallModel(kernels::WeightType::kQ8_0),
+                 const shard::Chunk& expanded = {0, 0}) {
   const kernels::KernelTable& table = test::RefTable();
-  const auto spec = test::SmallModel(kernels::WeightType::kQ8_0);
   const auto plan = shard::MakeShardPlan(spec, table, {.ranks = ranks, .shares = {}});
   StepCounts sum;
   for (int rank = 0; rank < ranks; ++rank) {
@@ -43,7 +44,7 @@ StepCounts Count(int ranks, const proto::Step& step, const Routing& routing) {
     StepCounter counter(spec, plan, store, table, cache, rank);
     counter.Begin(StepOf({{1, 200}}, 1));  // nothing of an earlier step stays
     counter.CountExperts(2, routing);
-    counter.Begin(step);
+    counter.Begin(step, expanded);
     counter.CountExperts(3, routing);
     sum += counter.counts();
   }
@@ -78,6 +79,86 @@ TEST(StepCounts, WithoutLogitsTheHeadIsNotRead) {
   const StepCounts with = Count(1, StepOf({{0, 5}}, 1), {}), without = Count(1, StepOf({{0, 5}}, 0), {});
   EXPECT_EQ(with.weight_bytes - without.weight_bytes, kLogits / 32 * 34);
   EXPECT_EQ(with.multiply_adds - without.multiply_adds, kLogits);
+}
+
+// 2 dense layers of latent attention: hidden 128, 5 heads of 64 + 32 with values of 32, latents of 96.
+constexpr uint64_t kHidden = 128, kHeads = 5, kNope = 64, kRope = 32, kValue = 32, kLatent = 96, kLayers = 2;
+
+proto::ModelSpec LatentModel() {
+  using proto::Weight;
+  test::SpecBuilder b(kernels::WeightType::kF16);
+  b.spec.set_hidden_dim(kHidden);
+  b.spec.set_n_layers(kLayers);
+  b.spec.set_n_heads(kHeads);
+  b.spec.set_n_kv_heads(1);
+  b.spec.set_head_dim(kNope + kRope);
+  b.spec.set_kv_lora_rank(kLatent);
+  b.spec.set_qk_nope_head_dim(kNope);
+  b.spec.set_qk_rope_head_dim(kRope);
+  b.spec.set_v_head_dim(kValue);
+  b.spec.set_intermediate_dim(96);
+  b.spec.set_vocab_size(256);
+  b.Matrix(Weight::TOKEN_EMBEDDING, 0, 256, kHidden);
+  b.Matrix(Weight::LM_HEAD, 0, 256, kHidden);
+  b.Vector(Weight::OUTPUT_NORM, 0, kHidden);
+  for (uint32_t l = 0; l < kLayers; ++l) {
+    b.spec.add_dense_layers(l);
+    b.Vector(Weight::ATTN_NORM, l, kHidden);
+    b.Vector(Weight::FFN_NORM, l, kHidden);
+    b.Vector(Weight::ATTN_KV_A_NORM, l, kLatent);
+    b.Matrix(Weight::ATTN_Q, l, kHeads * (kNope + kRope), kHidden);
+    b.Matrix(Weight::ATTN_KV_A, l, kLatent + kRope, kHidden);
+    b.Matrix(Weight::ATTN_KV_B, l, kHeads * (kNope + kValue), kLatent);
+    b.Matrix(Weight::ATTN_O, l, kHidden, kHeads * kValue);
+    b.Matrix(Weight::DENSE_GATE, l, 96, kHidden);
+    b.Matrix(Weight::DENSE_UP, l, 96, kHidden);
+    b.Matrix(Weight::DENSE_DOWN, l, kHidden, 96);
+  }
+  return b.spec;
+}
+
+// Multiply-adds of a chunk, each sum by itself: what every token is multiplied with, and attention.
+uint64_t CountedOneByOne(const shard::Chunk& chunk, bool expanded) {
+  const uint64_t end = chunk.position + chunk.tokens;
+  uint64_t sum = 0;
+  for (uint64_t l = 0; l < kLayers; ++l) {
+    for (uint64_t t = 0; t < chunk.tokens; ++t)
+      sum += kHeads * (kNope + kRope) * kHidden + (kLatent + kRope) * kHidden + kHidden * kHeads * kValue +
+             uint64_t{3} * 96 * kHidden;
+    for (uint64_t h = 0; h < kHeads; ++h) {
+      // Expanded: a key and a value of every position; absorbed: the query into the latents' space, the sum out of it.
+      for (uint64_t p = expanded ? 0 : chunk.position; p < end; ++p)
+        sum += kNope * kLatent + kValue * kLatent;
+      for (uint64_t t = chunk.position; t < end; ++t)
+        for (uint64_t p = 0; p <= t; ++p)
+          sum += expanded ? kNope + kRope + kValue : (kLatent + kRope) + kLatent;
+    }
+  }
+  return sum;
+}
+
+TEST(StepCounts, LatentAttentionIsCountedInTheFormItTakes) {
+  const proto::ModelSpec spec = LatentModel();
+  for (const shard::Chunk& chunk :
+       {shard::Chunk{1, 0}, shard::Chunk{7, 0}, shard::Chunk{65, 63}, shard::Chunk{3, 190}}) {
+    std::vector<std::pair<uint32_t, uint32_t>> tokens;
+    for (uint64_t t = 0; t < chunk.tokens; ++t)
+      tokens.emplace_back(1, static_cast<uint32_t>(chunk.position + t));
+    const proto::Step step = StepOf(tokens, 0);
+    for (const int ranks : {1, 2, 3}) {
+      SCOPED_TRACE(::testing::Message()
+                   << chunk.tokens << " tokens at " << chunk.position << ", " << ranks << " ranks");
+      const StepCounts absorbed = Count(ranks, step, {}, spec),
+                       expanded = Count(ranks, step, {}, spec, chunk);
+      EXPECT_EQ(absorbed.multiply_adds, CountedOneByOne(chunk, false));
+      EXPECT_EQ(expanded.multiply_adds, CountedOneByOne(chunk, true));
+      // Either form reads weights and latents once, which every rank has; ref's cache has floats.
+      EXPECT_EQ(expanded.weight_bytes, absorbed.weight_bytes);
+      const uint64_t latents = (chunk.position + chunk.tokens) * kLayers * (kLatent + kRope) * sizeof(float);
+      EXPECT_EQ(absorbed.kv_bytes, ranks * latents);
+      EXPECT_EQ(expanded.kv_bytes, ranks * latents);
+    }
+  }
 }
 
 }  // namespace
