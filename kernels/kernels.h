@@ -120,6 +120,9 @@ struct AttendBlock {
   size_t first_position;  // of the block: token t sees the positions 0 … first_position + t
   // Of these only so many, whole pages, where it is not 0: there are no more, or they are for another call.
   size_t n_positions;
+  // Where it is not 0, a token sees so many positions that end with its own, or all where there are fewer; n_positions is 0
+  // then. Pages before the first that is seen are not read.
+  size_t window;
   // Token t, head h at q + t * q_stride + h * head_dim; already multiplied by the softmax scale.
   const float* q;
   size_t q_stride;

@@ -11,6 +11,7 @@
 #include "kernels/avx512/cache_rows.h"
 #include "kernels/avx512/softmax.h"
 #include "kernels/avx512/transpose.h"
+#include "kernels/seen.h"
 
 namespace onecopy::kernels::amx {
 namespace {
@@ -176,10 +177,15 @@ inline void MultiplyPair(const Bf16* a0, const Bf16* a1, const Bf16* b0, const B
   products();
 }
 
-// scores[group][position][query] for a pair of groups and `blocks` blocks of positions.
-void Scores(const Bf16* keys, const Bf16* queries, size_t steps, size_t blocks,
+// Blocks [begin, end) of a page's positions: those that a pair of groups sees.
+struct Blocks {
+  size_t begin, end;
+};
+
+// scores[group][position][query] for a pair of groups.
+void Scores(const Bf16* keys, const Bf16* queries, size_t steps, Blocks blocks,
             float (*scores)[kPage * kGroup]) {
-  for (size_t i = 0; i < blocks; ++i) {
+  for (size_t i = blocks.begin; i < blocks.end; ++i) {
     ZeroTile<kC00>();
     ZeroTile<kC01>();
     ZeroTile<kC10>();
@@ -196,25 +202,27 @@ void Scores(const Bf16* keys, const Bf16* queries, size_t steps, size_t blocks,
   }
 }
 
-// One group's scores become weights, in tiles as the second factor; its acc is rescaled. seen: positions of this page
-// that each query sees.
-void UpdateSoftmax(const float* scores, __m512i seen, size_t blocks, size_t v_columns, float* max,
-                   float* sums, float* acc, Bf16* weights) {
-  const size_t n = blocks * kBlockPositions;
-  const auto mask_of = [seen](size_t p) {
-    return _mm512_cmpgt_epi32_mask(seen, _mm512_set1_epi32(static_cast<int>(p)));
+// One group's scores become weights, in tiles as the second factor; its acc is rescaled. Each query sees positions
+// [unseen, seen) of this page, which may be none.
+void UpdateSoftmax(const float* scores, __m512i unseen, __m512i seen, Blocks blocks, size_t v_columns,
+                   float* max, float* sums, float* acc, Bf16* weights) {
+  const size_t begin = blocks.begin * kBlockPositions, end = blocks.end * kBlockPositions;
+  const auto mask_of = [unseen, seen](size_t p) {
+    const __m512i position = _mm512_set1_epi32(static_cast<int>(p));
+    return _mm512_mask_cmple_epi32_mask(_mm512_cmpgt_epi32_mask(seen, position), unseen, position);
   };
   const __m512 before = _mm512_load_ps(max);
   __m512 tops[2] = {before, before};
-  for (size_t p = 0; p < n; p += 2) {
+  for (size_t p = begin; p < end; p += 2) {
     for (size_t j = 0; j < 2; ++j)
       tops[j] =
           _mm512_mask_max_ps(tops[j], mask_of(p + j), tops[j], _mm512_load_ps(scores + (p + j) * kGroup));
   }
   const __m512 top = _mm512_max_ps(tops[0], tops[1]);
   __m512 sum = _mm512_load_ps(sums);
-  if (_mm512_cmp_ps_mask(top, before, _CMP_GT_OQ) != 0) {
-    const __m512 keep = Exp(_mm512_sub_ps(before, top));  // 0 at first, where the old maximum is -infinity
+  if (const __mmask16 higher = _mm512_cmp_ps_mask(top, before, _CMP_GT_OQ); higher != 0) {
+    // 0 at first, where the old maximum is -infinity; of a query that has not seen any position yet both are.
+    const __m512 keep = _mm512_mask_mov_ps(_mm512_set1_ps(1.0f), higher, Exp(_mm512_sub_ps(before, top)));
     for (size_t i = 0; i < v_columns; ++i)
       _mm512_store_ps(acc + i * kGroup, _mm512_mul_ps(_mm512_load_ps(acc + i * kGroup), keep));
     sum = _mm512_mul_ps(sum, keep);
@@ -224,7 +232,7 @@ void UpdateSoftmax(const float* scores, __m512i seen, size_t blocks, size_t v_co
   const auto low_of = [half](__m512 x) {
     return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(_mm512_sub_ps(x, High(x))), half));
   };
-  for (size_t p = 0; p < n; p += 2) {
+  for (size_t p = begin; p < end; p += 2) {
     __m512 w[2];
     for (size_t j = 0; j < 2; ++j) {
       const __m512 shifted = _mm512_sub_ps(_mm512_load_ps(scores + (p + j) * kGroup), top);
@@ -239,7 +247,7 @@ void UpdateSoftmax(const float* scores, __m512i seen, size_t blocks, size_t v_co
 }
 
 // acc[group][dim][query] += values^T * weights for a pair of groups.
-void AddValues(const Bf16* values, const Bf16* weights, size_t blocks, size_t v_columns, float* acc0,
+void AddValues(const Bf16* values, const Bf16* weights, Blocks blocks, size_t v_columns, float* acc0,
                float* acc1) {
   constexpr size_t kPageTiles = kPage / kStep * 2 * kTile;
   for (size_t d = 0; d < v_columns; d += size_t{2} * 16) {
@@ -249,7 +257,7 @@ void AddValues(const Bf16* values, const Bf16* weights, size_t blocks, size_t v_
     LoadTile<kC10>(c0 + 16 * kGroup, kLine);
     LoadTile<kC11>(c1 + 16 * kGroup, kLine);
     const Bf16* a = values + d / 16 * kPageTiles;
-    for (size_t s = 0; s < blocks; ++s)
+    for (size_t s = blocks.begin; s < blocks.end; ++s)
       MultiplyPair(a + s * 2 * kTile, a + kPageTiles + s * 2 * kTile, weights + s * 2 * kTile,
                    weights + kPageTiles + s * 2 * kTile);
     StoreTile<kC00>(c0, kLine);
@@ -262,24 +270,25 @@ void AddValues(const Bf16* values, const Bf16* weights, size_t blocks, size_t v_
 // Groups 2 * pair and 2 * pair + 1 over a page of `first` and following positions.
 void AddPage(const AttendBlock& b, const Scratch& s, size_t pair, size_t first) {
   const size_t rows = b.n_tokens * b.n_heads, steps = Steps(b.head_dim), v_columns = Steps(b.v_dim) * kStep;
-  alignas(64) int32_t seen[2 * kGroup];
+  alignas(64) int32_t unseen[2 * kGroup], seen[2 * kGroup];
   for (size_t i = 0; i < 2 * kGroup; ++i) {
-    const size_t row = pair * 2 * kGroup + i;
-    const size_t end = b.first_position + (row < rows ? row : rows - 1) / b.n_heads + 1;
-    seen[i] = static_cast<int32_t>(end <= first ? 0 : end - first < kPage ? end - first : kPage);
+    const size_t row = pair * 2 * kGroup + i, t = (row < rows ? row : rows - 1) / b.n_heads;
+    unseen[i] = static_cast<int32_t>(InPage(SeenBegin(b, t), first));
+    seen[i] = static_cast<int32_t>(InPage(SeenEnd(b, t), first));
   }
-  const auto most = static_cast<size_t>(seen[2 * kGroup - 1]);  // tokens ascend
-  if (most == 0) return;
-  const size_t blocks = (most + kBlockPositions - 1) / kBlockPositions;
+  const auto least = static_cast<size_t>(unseen[0]);  // tokens ascend
+  const auto most = static_cast<size_t>(seen[2 * kGroup - 1]);
+  if (least >= most) return;
+  const Blocks blocks = {least / kBlockPositions, (most + kBlockPositions - 1) / kBlockPositions};
   alignas(64) float scores[2][kPage * kGroup];
   alignas(64) Bf16 weights[2 * (kPage / kStep) * 2 * kTile];
   const size_t group = 2 * pair;
   Scores(s.keys, s.queries + group * steps * 2 * kTile, steps, blocks, scores);
   float* acc = s.acc + group * v_columns * kGroup;
   for (size_t g = 0; g < 2; ++g)
-    UpdateSoftmax(scores[g], _mm512_load_si512(seen + g * kGroup), blocks, v_columns,
-                  s.max + (group + g) * kGroup, s.sums + (group + g) * kGroup, acc + g * v_columns * kGroup,
-                  weights + g * (kPage / kStep) * 2 * kTile);
+    UpdateSoftmax(scores[g], _mm512_load_si512(unseen + g * kGroup), _mm512_load_si512(seen + g * kGroup),
+                  blocks, v_columns, s.max + (group + g) * kGroup, s.sums + (group + g) * kGroup,
+                  acc + g * v_columns * kGroup, weights + g * (kPage / kStep) * 2 * kTile);
   AddValues(s.values, weights, blocks, v_columns, acc, acc + v_columns * kGroup);
 }
 
@@ -319,9 +328,8 @@ void AttendPages(const AttendBlock& b) {
     config.row_bytes[i] = kLine;
   }
   LoadConfig(config);
-  const size_t seen = b.first_position + b.n_tokens;
-  const size_t end = b.n_positions != 0 && b.n_positions < seen ? b.n_positions : seen;
-  for (size_t first = 0; first < end; first += kPage) {
+  const size_t end = SeenEnd(b, b.n_tokens - 1);
+  for (size_t first = SeenBegin(b, 0) / kPage * kPage; first < end; first += kPage) {
     const size_t count = end - first < kPage ? end - first : kPage;
     ConvertKeys<Rows>(b.k_pages[first / kPage], b.head_dim, count, s.keys);
     ConvertValues<Rows>(b.v_pages[first / kPage], b.v_dim, b.v_stride, count, s.values);

@@ -8,6 +8,7 @@
 #include "kernels/avx2/cache_rows.h"
 #include "kernels/avx2/panel_product.h"
 #include "kernels/avx2/vec.h"
+#include "kernels/seen.h"
 
 namespace onecopy::kernels::avx2 {
 namespace {
@@ -111,31 +112,33 @@ void UpdateSoftmax(float* scores, size_t seen, size_t padded, float* max, float*
 void AddPage(const AttendBlock& b, const Scratch& s, size_t begin, size_t rows, size_t first) {
   const size_t v_columns = PaddedColumns(b.v_dim);
   const float *q[kRows], *weights[kRows];
-  size_t seen[kRows];
+  size_t unseen[kRows], seen[kRows];  // of this page the row sees [unseen, seen)
   alignas(64) float scores[kRows * kPage];
-  size_t most = 0;
   for (size_t r = 0; r < rows; ++r) {
     const size_t t = (begin + r) / b.n_heads, h = (begin + r) % b.n_heads;
     q[r] = b.q + t * b.q_stride + h * b.head_dim;
-    weights[r] = scores + r * kPage;
-    const size_t end = b.first_position + t + 1;
-    seen[r] = end <= first ? 0 : end - first < kPage ? end - first : kPage;
-    most = seen[r];  // tokens ascend
+    unseen[r] = InPage(SeenBegin(b, t), first);
+    seen[r] = InPage(SeenEnd(b, t), first);
   }
-  if (most == 0) return;
+  const size_t least = unseen[0] / kPanel * kPanel, most = seen[rows - 1];  // tokens ascend
+  if (unseen[0] >= most) return;
+  for (size_t r = 0; r < rows; ++r) weights[r] = scores + r * kPage + least;
   const size_t padded = PaddedColumns(most);
-  for (size_t p = 0; p < padded; p += kPanel)
+  for (size_t p = least; p < padded; p += kPanel)
     Product(q, rows, s.keys + p * b.head_dim, b.head_dim, false, scores + p, kPage);
   for (size_t r = 0; r < rows; ++r) {
-    if (seen[r] == 0) {
-      std::memset(scores + r * kPage, 0, padded * sizeof(float));
+    float* row = scores + r * kPage;
+    if (unseen[r] >= seen[r]) {
+      std::memset(row + least, 0, (padded - least) * sizeof(float));
       continue;
     }
-    UpdateSoftmax(scores + r * kPage, seen[r], padded, s.max + begin + r, s.sums + (begin + r) * 8,
+    for (size_t p = least; p < unseen[r]; ++p) row[p] = -INFINITY;  // of weight 0
+    UpdateSoftmax(row + least, seen[r] - least, padded - least, s.max + begin + r, s.sums + (begin + r) * 8,
                   s.acc + (begin + r) * v_columns, v_columns);
   }
   for (size_t i = 0; i < v_columns; i += kPanel)
-    Product(weights, rows, s.values + i * kPage, most, true, s.acc + begin * v_columns + i, v_columns);
+    Product(weights, rows, s.values + i * kPage + least * kPanel, most - least, true,
+            s.acc + begin * v_columns + i, v_columns);
 }
 
 template <class Rows>
@@ -146,9 +149,8 @@ void AttendPages(const AttendBlock& b) {
   for (size_t i = 0; i < rows * 8; ++i) s.sums[i] = 0.0f;
   for (size_t r = 0; r < rows; ++r) s.max[r] = -INFINITY;
 
-  const size_t seen = b.first_position + b.n_tokens;
-  const size_t end = b.n_positions != 0 && b.n_positions < seen ? b.n_positions : seen;
-  for (size_t first = 0; first < end; first += kPage) {
+  const size_t end = SeenEnd(b, b.n_tokens - 1);
+  for (size_t first = SeenBegin(b, 0) / kPage * kPage; first < end; first += kPage) {
     const size_t count = end - first < kPage ? end - first : kPage;
     ConvertKeys<Rows>(b.k_pages[first / kPage], b.head_dim, count, s.keys);
     ConvertValues<Rows>(b.v_pages[first / kPage], b.v_dim, b.v_stride, count, s.values);

@@ -7,6 +7,7 @@
 #include "kernels/avx512/panel_product.h"
 #include "kernels/avx512/softmax.h"
 #include "kernels/avx512/transpose.h"
+#include "kernels/seen.h"
 
 namespace onecopy::kernels::avx512 {
 namespace {
@@ -67,32 +68,35 @@ void ConvertValues(const void* page, size_t v_dim, size_t v_stride, size_t count
 void AddPage(const AttendBlock& b, const Scratch& s, size_t begin, size_t rows, size_t first) {
   const size_t v_columns = PaddedColumns(b.v_dim);
   const float *q[kRows], *weights[kRows];
-  size_t seen[kRows];
+  size_t unseen[kRows], seen[kRows];  // of this page the row sees [unseen, seen)
   alignas(64) float scores[kRows * kPage];
-  size_t most = 0;
   for (size_t r = 0; r < rows; ++r) {
     const size_t t = (begin + r) / b.n_heads, h = (begin + r) % b.n_heads;
     q[r] = b.q + t * b.q_stride + h * b.head_dim;
-    weights[r] = scores + r * kPage;
-    const size_t end = b.first_position + t + 1;
-    seen[r] = end <= first ? 0 : end - first < kPage ? end - first : kPage;
-    most = seen[r];  // tokens ascend
+    unseen[r] = InPage(SeenBegin(b, t), first);
+    seen[r] = InPage(SeenEnd(b, t), first);
   }
-  if (most == 0) return;
-  for (size_t p = 0; p < most; p += kPanel)
+  const size_t least = unseen[0] / kPanel * kPanel, most = seen[rows - 1];  // tokens ascend
+  if (unseen[0] >= most) return;
+  for (size_t r = 0; r < rows; ++r) weights[r] = scores + r * kPage + least;
+  for (size_t p = least; p < most; p += kPanel)
     Product(q, rows, s.keys + p * b.head_dim, b.head_dim, false, scores + p, kPage);
   for (size_t r = 0; r < rows; ++r) {
-    if (seen[r] > 0) {
+    float* row = scores + r * kPage;
+    size_t zeros = least;
+    if (unseen[r] < seen[r]) {
+      for (size_t p = least; p < unseen[r]; ++p) row[p] = -INFINITY;  // of weight 0
       __m512 sums = _mm512_loadu_ps(s.sums + (begin + r) * 16);
-      UpdateSoftmax(scores + r * kPage, seen[r], s.max + begin + r, &sums, s.acc + (begin + r) * v_columns,
+      UpdateSoftmax(row + least, seen[r] - least, s.max + begin + r, &sums, s.acc + (begin + r) * v_columns,
                     v_columns);
       _mm512_storeu_ps(s.sums + (begin + r) * 16, sums);
+      zeros = (seen[r] + 15) / 16 * 16;
     }
-    for (size_t p = (seen[r] + 15) / 16 * 16; p < most; p += 16)
-      _mm512_storeu_ps(scores + r * kPage + p, _mm512_setzero_ps());
+    for (size_t p = zeros; p < most; p += 16) _mm512_storeu_ps(row + p, _mm512_setzero_ps());
   }
   for (size_t i = 0; i < v_columns; i += kPanel)
-    Product(weights, rows, s.values + i * kPage, most, true, s.acc + begin * v_columns + i, v_columns);
+    Product(weights, rows, s.values + i * kPage + least * kPanel, most - least, true,
+            s.acc + begin * v_columns + i, v_columns);
 }
 
 template <class Rows>
@@ -103,9 +107,8 @@ void AttendPages(const AttendBlock& b) {
   for (size_t i = 0; i < rows * 16; ++i) s.sums[i] = 0.0f;
   for (size_t r = 0; r < rows; ++r) s.max[r] = -INFINITY;
 
-  const size_t seen = b.first_position + b.n_tokens;
-  const size_t end = b.n_positions != 0 && b.n_positions < seen ? b.n_positions : seen;
-  for (size_t first = 0; first < end; first += kPage) {
+  const size_t end = SeenEnd(b, b.n_tokens - 1);
+  for (size_t first = SeenBegin(b, 0) / kPage * kPage; first < end; first += kPage) {
     const size_t count = end - first < kPage ? end - first : kPage;
     ConvertKeys<Rows>(b.k_pages[first / kPage], b.head_dim, count, s.keys);
     ConvertValues<Rows>(b.v_pages[first / kPage], b.v_dim, b.v_stride, count, s.values);

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "kernels/ref/ref.h"
+#include "kernels/seen.h"
 #include "kernels/types/half.h"
 
 namespace onecopy::kernels::ref {
@@ -15,6 +16,7 @@ class F32Rows {
  public:
   F32Rows(const void* rows, size_t stride) : rows_(static_cast<const float*>(rows)), stride_(stride) {}
   float At(size_t row, size_t i) const { return rows_[row * stride_ + i]; }
+  F32Rows From(size_t row) const { return {rows_ + row * stride_, stride_}; }
 
  private:
   const float* rows_;
@@ -23,15 +25,18 @@ class F32Rows {
 class Q8Rows {
  public:
   Q8Rows(const void* rows, size_t stride)
-      : rows_(static_cast<const uint8_t*>(rows)), row_bytes_(KvRowBytes(KvType::kQ8_0, stride)) {}
+      : rows_(static_cast<const uint8_t*>(rows)),
+        stride_(stride),
+        row_bytes_(KvRowBytes(KvType::kQ8_0, stride)) {}
   float At(size_t row, size_t i) const {
     const uint8_t* block = rows_ + row * row_bytes_ + i / kQ8Block * kQ8BlockBytes;
     return LoadF16(block) * static_cast<float>(static_cast<int8_t>(block[2 + i % kQ8Block]));
   }
+  Q8Rows From(size_t row) const { return {rows_ + row * row_bytes_, stride_}; }
 
  private:
   const uint8_t* rows_;
-  size_t row_bytes_;
+  size_t stride_, row_bytes_;
 };
 
 template <class Rows>
@@ -67,12 +72,13 @@ void AttendBlocks(const AttendBlock& b) {
     float* out = b.out + t * b.out_stride;
     std::fill_n(state, b.n_heads, SoftmaxState{-std::numeric_limits<float>::infinity(), 0.0f});
     std::fill_n(out, b.n_heads * b.v_dim, 0.0f);
-    const size_t all = b.first_position + t + 1;
-    const size_t seen = b.n_positions == 0 ? all : std::min(all, b.n_positions);
-    for (size_t p = 0; p < seen; p += kKvPagePositions)
-      Attend<Rows>(b.q + t * b.q_stride, b.n_heads, b.head_dim, {b.k_pages[p / kKvPagePositions], b.head_dim},
-                   {b.v_pages[p / kKvPagePositions], b.v_stride}, b.v_dim,
-                   std::min(kKvPagePositions, seen - p), state, out, scores);
+    for (size_t p = SeenBegin(b, t), next; p < SeenEnd(b, t); p = next) {
+      const size_t page = p / kKvPagePositions;
+      next = std::min((page + 1) * kKvPagePositions, SeenEnd(b, t));
+      const Rows keys(b.k_pages[page], b.head_dim), values(b.v_pages[page], b.v_stride);
+      Attend<Rows>(b.q + t * b.q_stride, b.n_heads, b.head_dim, keys.From(p % kKvPagePositions),
+                   values.From(p % kKvPagePositions), b.v_dim, next - p, state, out, scores);
+    }
     for (size_t h = 0; h < b.n_heads; ++h)
       for (size_t i = 0; i < b.v_dim; ++i) out[h * b.v_dim + i] /= state[h].sum;
     if (b.states != nullptr) std::copy_n(state, b.n_heads, b.states + t * b.n_heads);

@@ -27,10 +27,6 @@ void MergeHeads(uint32_t n_heads, size_t dim, kernels::SoftmaxState* into, float
   }
 }
 
-uint32_t PositionInChunk(uint32_t position, uint32_t attention_chunk) {
-  return attention_chunk == 0 ? position : position % attention_chunk;
-}
-
 // What the block's results become when each head's sink takes part in its softmax too.
 void AddSinks(const kernels::AttendBlock& block, const float* sinks) {
   for (size_t t = 0; t < block.n_tokens; ++t) {
@@ -65,11 +61,12 @@ void GqaAttention::FindGroups(const KvCache& cache, uint32_t layer, shard::Range
   }
 }
 
-void GqaAttention::Divide(const proto::Step& step, bool blocks, uint32_t attention_chunk) {
+void GqaAttention::Divide(const Layer& layer, bool blocks) {
   // Rows (a row is a token and head) of a block: at most so many that their sums stay in the second-level cache, at least
   // so many that the conversion of a page is a small part of the work on it.
   constexpr uint64_t kMostRows = kBlockRows, kLeastRows = 64;
   constexpr size_t kTasksPerThread = 4;
+  const proto::Step& step = layer.step;
   const auto n_tokens = static_cast<uint32_t>(step.tokens_size());
   uint32_t n_heads = 1;  // of the largest group
   for (const Group& group : groups_) n_heads = std::max(n_heads, group.end - group.begin);
@@ -82,7 +79,7 @@ void GqaAttention::Divide(const proto::Step& step, bool blocks, uint32_t attenti
   for (uint32_t begin = 0, end; begin < n_tokens; begin = end) {
     const auto follows = [&](int t) {
       return step.slots(t) == step.slots(t - 1) && step.positions(t) == step.positions(t - 1) + 1 &&
-             (attention_chunk == 0 || step.positions(t) % attention_chunk != 0);
+             (layer.attention_chunk == 0 || step.positions(t) % layer.attention_chunk != 0);
     };
     for (end = begin + 1; end < n_tokens && follows(static_cast<int>(end));) ++end;
     if (!blocks) {
@@ -91,11 +88,9 @@ void GqaAttention::Divide(const proto::Step& step, bool blocks, uint32_t attenti
     }
     for (uint32_t t = begin; t < end; t += per_block) {
       const uint32_t n = std::min(per_block, end - t);
+      const uint64_t seen = layer.Seen(t).size() + uint64_t{n};
       for (uint32_t g = 0; g < groups_.size(); ++g)
-        blocks_.push_back(
-            {t, n, g,
-             uint64_t{groups_[g].end - groups_[g].begin} * n *
-                 (PositionInChunk(step.positions(static_cast<int>(t)), attention_chunk) + uint64_t{n})});
+        blocks_.push_back({t, n, g, seen * n * (groups_[g].end - groups_[g].begin)});
     }
   }
   // The longest first, so that threads end together.
@@ -112,8 +107,8 @@ void GqaAttention::RunBlocks(const Layer& layer) {
     block.head_dim = q_dim_;
     block.v_dim = v_dim_;
     block.v_stride = layer.cache.value_stride();
-    block.first_position =
-        PositionInChunk(layer.step.positions(static_cast<int>(b.begin)), layer.attention_chunk);
+    block.first_position = layer.step.positions(static_cast<int>(b.begin)) - layer.FirstPage(b.begin);
+    block.window = layer.window;
     block.q = layer.q + (b.begin * layer.heads + group.begin) * q_dim_;
     block.out = layer.out + (b.begin * layer.heads + group.begin) * v_dim_;
     block.q_stride = layer.heads * q_dim_;
@@ -137,11 +132,10 @@ void GqaAttention::RunBlocks(const Layer& layer) {
     const void** k_pages = pages_.data() + 2 * n_pages * thread;
     const void** v_pages = k_pages + n_pages;
     const uint32_t slot = layer.step.slots(static_cast<int>(b.begin)), kv_head = groups_[b.group].kv_head;
-    const auto first_seen =
-        static_cast<uint32_t>(layer.step.positions(static_cast<int>(b.begin)) - block.first_position);
+    const uint32_t first_page = layer.FirstPage(b.begin);
     for (uint32_t p = 0; p < block.first_position + b.n; p += KvCache::kPageTokens) {
-      k_pages[p / KvCache::kPageTokens] = layer.cache.Key(layer.layer, kv_head, slot, first_seen + p);
-      v_pages[p / KvCache::kPageTokens] = layer.cache.Value(layer.layer, kv_head, slot, first_seen + p);
+      k_pages[p / KvCache::kPageTokens] = layer.cache.Key(layer.layer, kv_head, slot, first_page + p);
+      v_pages[p / KvCache::kPageTokens] = layer.cache.Value(layer.layer, kv_head, slot, first_page + p);
     }
     block.k_pages = k_pages;
     block.v_pages = v_pages;
@@ -254,12 +248,12 @@ void GqaAttention::Run(const proto::Step& step, uint32_t layer, const KvCache& c
   const uint32_t window = sliding_[layer] ? spec_.sliding_window() : 0;
   const uint32_t chunk = sliding_[layer] ? spec_.attention_chunk() : 0;
   FindGroups(cache, layer, heads);
-  // Blocks begin with a page of the cache.
-  Divide(step, /*blocks=*/step.prefill() && window == 0 && chunk % KvCache::kPageTokens == 0, chunk);
   const Layer run = {step,         layer, cache,
                      heads.size(), q,     out,
                      window,       chunk, sinks.empty() ? nullptr : sinks.data() + heads.begin,
                      nullptr};
+  // What the tokens of a block see begins with a page of the cache, or is bounded by a window.
+  Divide(run, /*blocks=*/step.prefill() && chunk % KvCache::kPageTokens == 0);
   if (!blocks_.empty()) RunBlocks(run);
   if (!singles_.empty()) RunSingles(run);
 }
@@ -268,8 +262,9 @@ void GqaAttention::RunPartial(const proto::Step& step, uint32_t layer, const KvC
                               shard::Range heads, const float* q, float* out, kernels::SoftmaxState* states) {
   if (heads.size() == 0) return;
   FindGroups(cache, layer, heads);
-  Divide(step, /*blocks=*/false, /*attention_chunk=*/0);
-  RunSingles({step, layer, cache, heads.size(), q, out, 0, 0, nullptr, states});
+  const Layer run = {step, layer, cache, heads.size(), q, out, 0, 0, nullptr, states};
+  Divide(run, /*blocks=*/false);
+  RunSingles(run);
 }
 
 }  // namespace onecopy::exec

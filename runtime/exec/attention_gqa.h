@@ -3,9 +3,8 @@
 //
 // Consecutive tokens of a sequence (a prefill) go in blocks through KernelTable::attend_block. A single token (decode), or
 // one of a few, goes through KernelTable::attend, in chunks of fixed size whose partial softmaxes are merged in order
-// (flash-decoding, Dao et al. 2023), so it spreads over the team; so does a prefill of a layer with a sliding window.
-// Neither result depends on the number of threads or ranks, nor on the
-// other tokens of the step, but the two may differ in rounding.
+// (flash-decoding, Dao et al. 2023), so it spreads over the team. Neither result depends on the number of threads or ranks,
+// nor on the other tokens of the step, but the two may differ in rounding.
 #pragma once
 
 #include <cstdint>
@@ -74,11 +73,14 @@ class GqaAttention {
       if (attention_chunk != 0) return {(end - 1) / attention_chunk * attention_chunk, end};
       return {window != 0 && end > window ? end - window : 0, end};
     }
+    // Where the pages of the cache begin from which tokens of a block are computed, the first of which is given.
+    uint32_t FirstPage(uint32_t token) const {
+      return Seen(token).begin / KvCache::kPageTokens * KvCache::kPageTokens;
+    }
   };
   void FindGroups(const KvCache& cache, uint32_t layer, shard::Range heads);
-  // Sorts the step's tokens into blocks_, where those are allowed, and singles_. No block has tokens of two chunks of the
-  // sequence (0: it is one).
-  void Divide(const proto::Step& step, bool blocks, uint32_t attention_chunk);
+  // Sorts the step's tokens into blocks_, where those are allowed, and singles_. No block has tokens of two attention chunks.
+  void Divide(const Layer& layer, bool blocks);
   void RunBlocks(const Layer& layer);
   void RunSingles(const Layer& layer);
   void AttendChunk(const Layer& layer, uint32_t token, const Group& group, uint32_t chunk,

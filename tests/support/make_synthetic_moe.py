@@ -4,6 +4,7 @@
     make_synthetic_moe.py out.gguf --layers 10                qwen3moe, Q4_K, hidden 2048, 128 experts of 768, top 8
     make_synthetic_moe.py out.gguf --type Q8_0 --layers 6
     make_synthetic_moe.py out.gguf --arch deepseek2 --layers 8   MLA, 64 experts of 1408, top 6, 2 shared
+    make_synthetic_moe.py out.gguf --arch gpt-oss --layers 6     every other layer over a window of 128, 32 experts of 2880, top 4
 
 Rows that Q4_K's blocks of 256 do not divide are Q5_0, as llama-quantize makes them; of the other types, Q8_0.
 
@@ -71,6 +72,9 @@ class Writer:
 
     def norm(self, name, columns):
         self.tensors.append((name, [columns], F32, None))
+
+    def zeros(self, name, *dims):
+        self.tensors.append((name, list(dims), F32, 0.0))
 
     def weight(self, name, columns, *rows, std=None, kind=None):
         kind = self.kind if kind is None else kind
@@ -191,13 +195,34 @@ def deepseek2(w, a):
     w.f32("expert_weights_scale", 1.0)
 
 
-# Metadata, attention, and the defaults of a published model: Qwen3-30B-A3B, DeepSeek-V2-Lite.
+def gpt_oss(w, a):
+    for name, value in (("attention.head_count_kv", a.kv_heads), ("attention.key_length", a.head_dim),
+                        ("attention.value_length", a.head_dim), ("attention.sliding_window", 128)):
+        w.u32(name, value)
+
+
+def biased_attention(w, b, a):
+    q, kv = a.heads * a.head_dim, a.kv_heads * a.head_dim
+    for name, columns, rows in (("attn_q", a.hidden, q), ("attn_k", a.hidden, kv), ("attn_v", a.hidden, kv),
+                                ("attn_output", q, a.hidden)):
+        w.weight(f"{b}{name}.weight", columns, rows)
+        w.zeros(f"{b}{name}.bias", rows)
+    w.zeros(b + "attn_sinks.weight", a.heads)
+    w.zeros(b + "ffn_gate_inp.bias", a.experts)
+    for name, rows in (("gate", a.inter), ("up", a.inter), ("down", a.hidden)):
+        w.zeros(f"{b}ffn_{name}_exps.bias", rows, a.experts)
+
+
+# Metadata, attention, and the defaults of a published model: Qwen3-30B-A3B, DeepSeek-V2-Lite, gpt-oss-20b.
 ARCHS = {
     "qwen3moe": (qwen3moe, grouped_query_attention,
                  dict(heads=32, kv_heads=4, head_dim=128, experts=128, top_k=8, inter=768, shared=0, dense_layers=0,
                       dense_inter=0)),
     "deepseek2": (deepseek2, latent_attention,
                   dict(heads=16, experts=64, top_k=6, inter=1408, shared=2, dense_layers=1, dense_inter=10944)),
+    "gpt-oss": (gpt_oss, biased_attention,
+                dict(heads=64, kv_heads=8, head_dim=64, experts=32, top_k=4, inter=2880, shared=0, dense_layers=0,
+                     dense_inter=0)),
 }
 
 
@@ -235,7 +260,7 @@ def main():
         b = f"blk.{i}."
         w.norm(b + "attn_norm.weight", a.hidden)
         attention(w, b, a)
-        w.norm(b + "ffn_norm.weight", a.hidden)
+        w.norm(b + ("post_attention_norm" if a.arch == "gpt-oss" else "ffn_norm") + ".weight", a.hidden)
         if i < a.dense_layers:
             ffn(w, b, a, "", a.dense_inter)
             continue

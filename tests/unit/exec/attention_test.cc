@@ -16,10 +16,19 @@
 namespace onecopy::exec {
 namespace {
 
+// window: of layer 0; 0: none.
+proto::ModelSpec Model(uint32_t window) {
+  proto::ModelSpec spec = test::SmallModel(kernels::WeightType::kQ8_0);
+  if (window == 0) return spec;
+  spec.set_sliding_window(window);
+  spec.add_sliding_layers(0);
+  return spec;
+}
+
 struct Rig {
-  explicit Rig(const kernels::KernelTable& kernel_table, int ranks, int rank, uint32_t tokens)
+  Rig(const kernels::KernelTable& kernel_table, int ranks, int rank, uint32_t tokens, uint32_t window = 0)
       : table(kernel_table),
-        spec(test::SmallModel(kernels::WeightType::kQ8_0)),
+        spec(Model(window)),
         plan(shard::MakeShardPlan(spec, table, {.ranks = ranks, .shares = {}})),
         heads(shard::OwnedHeads(plan, 0, rank)),
         cache(spec, plan, table, rank, &memory, tokens, 2) {}
@@ -134,8 +143,8 @@ TEST(GqaAttention, TokensAtOnceHaveTheBitsOfEachAlone) {
 
 // The attention of tokens at `positions` of a sequence of 1500, in steps of `per_step` tokens.
 std::vector<float> Attend(const kernels::KernelTable& table, const std::vector<uint32_t>& positions,
-                          size_t per_step, int threads, bool prefill) {
-  Rig s(table, 1, 0, 2048);
+                          size_t per_step, int threads, bool prefill, uint32_t window = 0) {
+  Rig s(table, 1, 0, 2048, window);
   const size_t dim = s.spec.head_dim(), row_floats = 8 * dim;
   std::mt19937 random(3);
   std::normal_distribution<float> normal;
@@ -193,6 +202,21 @@ TEST_P(GqaAttentionOfTable, ThreadsAndStepsDoNotChangeTheBitsOfAPrefill) {
   const std::vector<float> all = Attend(table(), run, run.size(), 1, true);
   ExpectSameBits(all, Attend(table(), run, run.size(), 5, true));
   for (const size_t per_step : {37, 5, 1}) ExpectSameBits(all, Attend(table(), run, per_step, 2, true));
+}
+
+TEST_P(GqaAttentionOfTable, ThreadsAndStepsDoNotChangeTheBitsOfAPrefillWithAWindow) {
+  std::vector<uint32_t> positions;  // from the beginning, and far behind it
+  for (uint32_t t = 0; t < 140; ++t) positions.push_back(t);
+  for (uint32_t t = 0; t < 100; ++t) positions.push_back(1201 + t);
+  for (const uint32_t window : {1, 3, 63, 64, 65, 128}) {
+    SCOPED_TRACE(window);
+    const std::vector<float> all = Attend(table(), positions, positions.size(), 1, true, window);
+    ExpectSameBits(all, Attend(table(), positions, positions.size(), 5, true, window));
+    for (const size_t per_step : {37, 1})
+      ExpectSameBits(all, Attend(table(), positions, per_step, 2, true, window));
+    const std::vector<float> singles = Attend(table(), positions, positions.size(), 2, false, window);
+    for (size_t i = 0; i < all.size(); ++i) ASSERT_NEAR(all[i], singles[i], 1e-4) << i;
+  }
 }
 
 // Tokens of different places in one step: each is what it is alone.

@@ -14,6 +14,7 @@ struct BlockShape {
   size_t tokens, first_position, heads, head_dim, v_dim;
   bool values_in_keys =
       false;  // the values are the leading part of the keys, as in multi-head latent attention
+  size_t window = 0;
 };
 
 // Pages of rows in the table's element type, and the same as float. What no position has written is NaN.
@@ -62,6 +63,7 @@ class AttendBlockTest : public PerCache {
     block.v_stride = v.dim();
     block.first_position = s.first_position;
     block.n_positions = n_positions;
+    block.window = s.window;
     block.q = q;
     block.q_stride = q_stride;
     block.k_pages = k.pages();
@@ -80,7 +82,7 @@ class AttendBlockTest : public PerCache {
   void Check(const BlockShape& s) {
     SCOPED_TRACE(std::to_string(s.tokens) + " tokens from " + std::to_string(s.first_position) + ", " +
                  std::to_string(s.heads) + " heads of " + std::to_string(s.head_dim) + " and " +
-                 std::to_string(s.v_dim));
+                 std::to_string(s.v_dim) + ", window " + std::to_string(s.window));
     const size_t positions = s.first_position + s.tokens;
     const Pages k(*table_, positions, s.head_dim, 1), own_v(*table_, positions, s.v_dim, 2);
     const Pages& v = s.values_in_keys ? k : own_v;
@@ -98,14 +100,32 @@ class AttendBlockTest : public PerCache {
     }
   }
 
+  // Heads of 64.
+  void CheckAlone(const BlockShape& s) {
+    const size_t positions = s.first_position + s.tokens;
+    const Pages k(*table_, positions, 64, 4), v(*table_, positions, 64, 5);
+    const std::vector<float> q = RandomVector(s.tokens * (3 * 64 + kGap), 6, 0.3f);
+    const auto all = Run(s, k, v, q.data());
+    for (size_t t = 0; t < s.tokens; ++t) {
+      for (size_t h = 0; h < s.heads; ++h) {
+        const size_t at = t * (3 * 64 + kGap) + h * 64;
+        const auto alone = Run({1, s.first_position + t, 1, 64, 64, false, s.window}, k, v, &q[at]);
+        ASSERT_EQ(std::memcmp(alone.data(), &all[at], 64 * sizeof(float)), 0)
+            << "token " << t << " head " << h;
+      }
+    }
+  }
+
   static void CheckRow(const BlockShape& s, size_t seen, const float* q, const Pages& k, const Pages& v,
                        const float* out, const SoftmaxState& state, double epsilon) {
+    const size_t before = s.window != 0 && seen > s.window ? seen - s.window : 0;  // of what is not seen
+    seen -= before;
     std::vector<double> weights(seen);
     double score_error = 0;
     for (size_t p = 0; p < seen; ++p) {
       double norm = 0;
       for (size_t i = 0; i < s.head_dim; ++i) {
-        const double product = static_cast<double>(q[i]) * k.row(p)[i];
+        const double product = static_cast<double>(q[i]) * k.row(before + p)[i];
         weights[p] += product;
         norm += std::fabs(product);
       }
@@ -119,7 +139,7 @@ class AttendBlockTest : public PerCache {
     for (size_t i = 0; i < s.v_dim; ++i) {
       double expected = 0, norm = 0;
       for (size_t p = 0; p < seen; ++p) {
-        const double term = weights[p] / sum * v.row(p)[i];
+        const double term = weights[p] / sum * v.row(before + p)[i];
         expected += term;
         norm += std::fabs(term);
       }
@@ -149,6 +169,30 @@ TEST_P(AttendBlockTest, EqualsFloat64ForModelShapes) {
 TEST_P(AttendBlockTest, ValuesMayBePartOfTheKeys) {
   Check({19, 70, 4, 160, 128, true});
   Check({3, 100, 16, 576, 512, true});
+}
+
+TEST_P(AttendBlockTest, AWindowBoundsWhatIsSeen) {
+  for (const size_t window : {1, 3, 16, 63, 64, 65, 128, 1000})
+    for (const size_t tokens : {1, 2, 33, 65, 140})
+      for (const size_t first : {0, 1, 63, 64, 200}) {
+        Check({tokens, first, 1, 32, 32, false, window});
+        Check({tokens, first, 3, 20, 13, false, window});
+      }
+  Check({32, 300, 8, 64, 64, false, 128});
+  Check({40, 10, 4, 192, 128, false, 128});
+}
+
+// What lies before the pages that the block sees is not even asked for.
+TEST_P(AttendBlockTest, PagesBeforeTheWindowAreNotRead) {
+  const BlockShape s = {20, 300, 2, 64, 64, false, 70};
+  const size_t positions = s.first_position + s.tokens,
+               unseen = (s.first_position + 1 - 70) / kKvPagePositions;
+  Pages k(*table_, positions, 64, 1), v(*table_, positions, 64, 2);
+  const std::vector<float> q = RandomVector(s.tokens * (2 * 64 + kGap), 3, 0.3f);
+  const auto want = Run(s, k, v, q.data());
+  for (Pages* pages : {&k, &v}) std::fill_n(const_cast<const void**>(pages->pages()), unseen, nullptr);
+  const auto got = Run(s, k, v, q.data());
+  EXPECT_EQ(std::memcmp(got.data(), want.data(), want.size() * sizeof(float)), 0);
 }
 
 // The first page has tiny scores, the second huge ones: the rescaling must not overflow, nor divide by zero.
@@ -185,20 +229,11 @@ TEST_P(AttendBlockTest, PositionsBehindTheBoundAreNotSeen) {
 
 // Blocks are cut between threads, ranks and steps: a row's bits must not depend on its company.
 TEST_P(AttendBlockTest, ATokenAndHeadAloneGiveTheSameBits) {
-  const BlockShape s = {37, 50, 3, 64, 64};
-  const size_t positions = s.first_position + s.tokens;
-  const Pages k(*table_, positions, 64, 4), v(*table_, positions, 64, 5);
-  const std::vector<float> q = RandomVector(s.tokens * (3 * 64 + kGap), 6, 0.3f);
-  const auto all = Run(s, k, v, q.data());
-  for (size_t t = 0; t < s.tokens; ++t) {
-    for (size_t h = 0; h < s.heads; ++h) {
-      const size_t at = t * (3 * 64 + kGap) + h * 64;
-      const auto alone = Run({1, s.first_position + t, 1, 64, 64}, k, v, &q[at]);
-      ASSERT_EQ(std::memcmp(alone.data(), &all[at], 64 * sizeof(float)), 0) << "token " << t << " head " << h;
-    }
+  for (const size_t window : {0, 1, 3, 20, 63, 64, 65}) {
+    SCOPED_TRACE(window);
+    CheckAlone({75, 50, 3, 64, 64, false, window});
   }
 }
-
 INSTANTIATE_TEST_SUITE_P(Tables, AttendBlockTest, ::testing::ValuesIn(test::CacheCases()), CacheName);
 
 }  // namespace
