@@ -72,7 +72,7 @@ void GqaAttention::Divide(const Layer& layer, bool blocks) {
   for (const Group& group : groups_) n_heads = std::max(n_heads, group.end - group.begin);
   const uint64_t even = n_tokens * groups_.size() / (kTasksPerThread * team_.size());
   const auto per_block =
-      static_cast<uint32_t>(std::clamp(even, DivUp(kLeastRows, n_heads), DivUp(kMostRows, n_heads)));
+      static_cast<uint32_t>(std::clamp(even, DivUp(kLeastRows, n_heads), kMostRows / n_heads));
 
   blocks_.clear();
   singles_.clear();

@@ -219,6 +219,42 @@ TEST_P(GqaAttentionOfTable, ThreadsAndStepsDoNotChangeTheBitsOfAPrefillWithAWind
   }
 }
 
+// Ranks may have any number of a group's heads, three here; a block keeps the state of each of its rows.
+TEST_P(GqaAttentionOfTable, SinksTakePartInBlocksAsInSingles) {
+  constexpr uint32_t kTokens = 600;
+  for (const uint32_t window : {0, 70}) {
+    Rig s(table(), 3, 0, 640, window);
+    ASSERT_EQ(s.heads.size(), 3u);
+    const size_t dim = s.spec.head_dim(), row_floats = s.heads.size() * dim;
+    std::mt19937 random(5);
+    std::normal_distribution<float> normal;
+    ASSERT_TRUE(s.cache.Grow(0, kTokens));
+    std::vector<float> row(dim), q(kTokens * row_floats), sinks(8);
+    for (uint32_t p = 0; p < kTokens; ++p) {
+      for (float& value : row) value = normal(random);
+      s.table.store_kv(row.data(), dim, s.cache.Key(0, 0, 0, p));
+      s.table.store_kv(row.data(), dim, s.cache.Value(0, 0, 0, p));
+    }
+    for (float& value : q) value = 0.3f * normal(random);
+    for (float& value : sinks) value = 2 * normal(random);
+    const ThreadTeam team(2);
+    GqaAttention attention(s.spec, s.table, team);
+    std::vector<float> out[2];
+    for (const bool prefill : {false, true}) {
+      proto::Step step;
+      step.set_prefill(prefill);
+      for (uint32_t t = 0; t < kTokens; ++t) {
+        step.add_tokens(0);
+        step.add_slots(0);
+        step.add_positions(t);
+      }
+      out[prefill].resize(q.size());
+      attention.Run(step, 0, s.cache, s.heads, q.data(), out[prefill].data(), sinks);
+    }
+    for (size_t i = 0; i < q.size(); ++i) ASSERT_NEAR(out[1][i], out[0][i], 1e-4) << window << " " << i;
+  }
+}
+
 // Tokens of different places in one step: each is what it is alone.
 TEST_P(GqaAttentionOfTable, PlacesShareAStep) {
   const std::vector<uint32_t> mixed = {40, 41, 42, 900, 5, 6, 1200};
