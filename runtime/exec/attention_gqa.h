@@ -20,6 +20,13 @@
 
 namespace onecopy::exec {
 
+// Positions that a token of a layer with a sliding window or attention chunks sees (0: none).
+inline shard::Range SeenPositions(uint32_t position, uint32_t window, uint32_t attention_chunk) {
+  const uint32_t end = position + 1;
+  if (attention_chunk != 0) return {position / attention_chunk * attention_chunk, end};
+  return {window != 0 && end > window ? end - window : 0, end};
+}
+
 class GqaAttention {
  public:
   static constexpr uint32_t kChunkTokens = 4 * KvCache::kPageTokens;
@@ -69,9 +76,7 @@ class GqaAttention {
 
     // Positions that a token sees.
     shard::Range Seen(uint32_t token) const {
-      const uint32_t end = step.positions(static_cast<int>(token)) + 1;
-      if (attention_chunk != 0) return {(end - 1) / attention_chunk * attention_chunk, end};
-      return {window != 0 && end > window ? end - window : 0, end};
+      return SeenPositions(step.positions(static_cast<int>(token)), window, attention_chunk);
     }
     // Where the pages of the cache begin from which tokens of a block are computed, the first of which is given.
     uint32_t FirstPage(uint32_t token) const {

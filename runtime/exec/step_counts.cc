@@ -1,7 +1,9 @@
 #include "runtime/exec/step_counts.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "runtime/exec/attention_gqa.h"
 #include "runtime/shard/plan.h"
 
 namespace onecopy::exec {
@@ -25,8 +27,8 @@ StepCounter::StepCounter(const proto::ModelSpec& spec, const proto::ShardPlan& p
                          const KvCache& cache, int rank)
     : spec_(spec),
       n_experts_(std::max(1u, spec.n_experts())),
-      experts_(size_t{spec.n_layers()} * n_experts_),
-      positions_of_slot_(cache.n_slots()) {
+      experts_(size_t{spec.n_layers()} * n_experts_) {
+  for (auto& seen : seen_) seen.resize(cache.n_slots());
   const auto head_role = spec.tied_embeddings() ? proto::Weight::TOKEN_EMBEDDING : proto::Weight::LM_HEAD;
   for (int w = 0; w < spec.weights_size(); ++w) {
     const proto::Weight& weight = spec.weights(w);
@@ -47,14 +49,17 @@ StepCounter::StepCounter(const proto::ModelSpec& spec, const proto::ShardPlan& p
   const uint64_t position_bytes =
       kernels::KvRowBytes(table.kv_type, key) + (latent ? 0 : kernels::KvRowBytes(table.kv_type, value));
   for (uint32_t l = 0; l < spec.n_layers(); ++l) {
-    kv_bytes_per_position_ += cache.heads(l).size() * position_bytes;
-    if (cache.heads(l).size() > 0) heads_ += shard::OwnedHeads(plan, l, rank).size();
+    const uint64_t heads = cache.heads(l).size() > 0 ? shard::OwnedHeads(plan, l, rank).size() : 0;
+    const bool sliding = std::binary_search(spec.sliding_layers().begin(), spec.sliding_layers().end(), l);
+    PositionCost& cost = sliding ? sliding_ : full_;
+    cost.kv_bytes += cache.heads(l).size() * position_bytes;
+    cost.multiply_adds += (key + value) * heads;
+    heads_ += heads;
     // Of a state each element is read, added to and read again.
     const shard::LinearStateShape state = shard::StateShape(spec, plan, l, rank);
     state_per_token_ += uint64_t{3} * state.value_heads.size() * state.head_floats;
     state_bytes_ += state.floats() * sizeof(float);
   }
-  attention_per_position_ = (key + value) * heads_;
 }
 
 void StepCounter::Begin(const proto::Step& step, const shard::Chunk& expanded) {
@@ -66,12 +71,18 @@ void StepCounter::Begin(const proto::Step& step, const shard::Chunk& expanded) {
     counts_.weight_bytes += logits_.bytes;
     counts_.multiply_adds += rows * logits_.multiply_adds;
   }
-  std::fill(positions_of_slot_.begin(), positions_of_slot_.end(), 0);
+  for (auto& seen : seen_) std::fill(seen.begin(), seen.end(), shard::Range{UINT32_MAX, 0});
   for (int t = 0; t < step.tokens_size(); ++t) {
-    const uint32_t seen = step.positions(t) + 1;
-    uint32_t& of_slot = positions_of_slot_[step.slots(t)];
-    of_slot = std::max(of_slot, seen);
-    counts_.multiply_adds += (expanded.tokens > 0 ? 0 : seen * attention_per_position_) + state_per_token_;
+    const uint32_t position = step.positions(t);
+    const shard::Range all = SeenPositions(position, 0, 0),
+                       near = SeenPositions(position, spec_.sliding_window(), spec_.attention_chunk());
+    for (const auto& [of_kind, seen] : {std::pair{&seen_[0], all}, std::pair{&seen_[1], near}}) {
+      shard::Range& of_slot = (*of_kind)[step.slots(t)];
+      of_slot = {std::min(of_slot.begin, seen.begin), std::max(of_slot.end, seen.end)};
+    }
+    if (expanded.tokens == 0)
+      counts_.multiply_adds += all.size() * full_.multiply_adds + near.size() * sliding_.multiply_adds;
+    counts_.multiply_adds += state_per_token_;
   }
   if (expanded.tokens > 0) {
     // The projections of its own tokens are among the weights' products already.
@@ -80,8 +91,11 @@ void StepCounter::Begin(const proto::Step& step, const shard::Chunk& expanded) {
     counts_.multiply_adds +=
         heads_ * (shard::ExpandedMultiplyAdds(spec_, expanded) - expanded.tokens * projection);
   }
-  for (uint32_t positions : positions_of_slot_)
-    counts_.kv_bytes += positions * kv_bytes_per_position_ + (positions > 0 ? state_bytes_ : 0);
+  for (size_t slot = 0; slot < seen_[0].size(); ++slot) {
+    if (seen_[0][slot].end == 0) continue;
+    counts_.kv_bytes +=
+        seen_[0][slot].size() * full_.kv_bytes + seen_[1][slot].size() * sliding_.kv_bytes + state_bytes_;
+  }
 }
 
 void StepCounter::CountExperts(uint32_t layer, const Routing& routing) {

@@ -53,10 +53,13 @@ class StepCounter {
   Cost every_token_, logits_;
   std::vector<Cost> experts_;                       // [layer][expert]
   uint64_t state_bytes_ = 0, state_per_token_ = 0;  // of linear attention: of a slot; multiply-adds
-  uint64_t kv_bytes_per_position_ = 0;              // of a slot
-  uint64_t attention_per_position_ = 0;      // multiply-adds of one token for each position that it sees
-  uint64_t heads_ = 0;                       // over all layers
-  std::vector<uint32_t> positions_of_slot_;  // while a step is counted
+  // Of each position that a token sees: bytes of a slot's cache, multiply-adds of the token.
+  struct PositionCost {
+    uint64_t kv_bytes = 0, multiply_adds = 0;
+  };
+  PositionCost full_, sliding_;        // of all layers of either kind
+  uint64_t heads_ = 0;                 // over all layers
+  std::vector<shard::Range> seen_[2];  // by slot, in full and in sliding layers, while a step is counted
   StepCounts counts_;
 };
 

@@ -81,6 +81,22 @@ TEST(StepCounts, WithoutLogitsTheHeadIsNotRead) {
   EXPECT_EQ(with.multiply_adds - without.multiply_adds, kLogits);
 }
 
+// The window is on 3 of 4 layers.
+TEST(StepCounts, WhatAWindowHidesIsNotCounted) {
+  proto::ModelSpec spec = test::SmallModel(kernels::WeightType::kQ8_0);
+  spec.set_sliding_window(64);
+  for (const uint32_t layer : {0, 1, 3}) spec.add_sliding_layers(layer);
+  const StepCounts full = Count(1, StepOf({{0, 9}, {1, 199}, {1, 200}}, 0), {}),
+                   near = Count(1, StepOf({{0, 9}, {1, 199}, {1, 200}}, 0), {}, spec);
+  EXPECT_EQ(full.kv_bytes, (10 + 201) * kKvPosition * 4);
+  EXPECT_EQ(near.kv_bytes, ((10 + 201) + 3 * (10 + 65)) * kKvPosition);
+  EXPECT_EQ(full.multiply_adds - near.multiply_adds, (200 + 201 - 2 * 64) * kAttendPosition / 4 * 3);
+  spec.clear_sliding_window();
+  spec.set_attention_chunk(128);
+  const StepCounts chunk = Count(1, StepOf({{0, 9}, {1, 199}, {1, 200}}, 0), {}, spec);
+  EXPECT_EQ(chunk.kv_bytes, ((10 + 201) + 3 * (10 + 201 - 128)) * kKvPosition);
+}
+
 // 2 dense layers of latent attention: hidden 128, 5 heads of 64 + 32 with values of 32, latents of 96.
 constexpr uint64_t kHidden = 128, kHeads = 5, kNope = 64, kRope = 32, kValue = 32, kLatent = 96, kLayers = 2;
 
