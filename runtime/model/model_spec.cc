@@ -169,12 +169,15 @@ class Binder {
 
   void BindOne(const Place& place, const std::string& name) {
     if (!IsVectorRole(place.role) && !place.transposed && HasQuantized(checkpoint_, quantization_, name)) {
-      if ((place.n_parts > 1 && !place.turns) || place.runs.tensor_rows > 0) {
+      const bool some_rows = place.runs.tensor_rows > 0 && quantization_.method != Quantization::Method::kF8;
+      if ((place.n_parts > 1 && !place.turns) || some_rows) {
         problems_.wrong_type.push_back(
             fmt::format("{} is quantised and holds several matrices, expected plain floats", name));
         return;
       }
-      BindQuantized(checkpoint_, quantization_, name, place.stacked, AddWeight(place, name), &used_,
+      Weight* weight = AddWeight(place, name);
+      weight->set_first_row(place.runs.first_row);
+      BindQuantized(checkpoint_, quantization_, name, place.stacked, RowsOfTensor(place), weight, &used_,
                     &problems_);
       return;
     }
@@ -244,9 +247,12 @@ class Binder {
     return weight;
   }
 
+  static uint64_t RowsOfTensor(const Place& place) {
+    return place.runs.tensor_rows > 0 ? place.runs.tensor_rows : place.shape.rows * place.n_parts;
+  }
+
   bool HasShape(const TensorInfo& tensor, const Place& place) {
-    const uint64_t rows =
-        place.runs.tensor_rows > 0 ? place.runs.tensor_rows : place.shape.rows * place.n_parts;
+    const uint64_t rows = RowsOfTensor(place);
     std::vector<uint64_t> expected = {rows, place.shape.cols};
     // Filters of a convolution over one channel each.
     if (tensor.shape == std::vector<uint64_t>{rows, 1, place.shape.cols} && !place.stacked) return true;

@@ -173,7 +173,8 @@ std::string CodesName(Method method, const std::string& name) {
 class QuantizedBinder {
  public:
   QuantizedBinder(const Checkpoint& checkpoint, const Quantization& quantization, const std::string& name,
-                  bool stacked, proto::Weight* weight, std::vector<bool>* used, TensorProblems* problems)
+                  bool stacked, uint64_t tensor_rows, proto::Weight* weight, std::vector<bool>* used,
+                  TensorProblems* problems)
       : checkpoint_(checkpoint),
         quantization_(quantization),
         name_(name),
@@ -182,7 +183,7 @@ class QuantizedBinder {
         weight_(*weight),
         used_(*used),
         problems_(*problems),
-        rows_(weight->rows() * std::max(1u, weight->interleave())),
+        rows_(tensor_rows),
         cols_(weight->cols()) {}
 
   bool Bind() {
@@ -417,8 +418,9 @@ bool HasQuantized(const Checkpoint& checkpoint, const Quantization& quantization
 }
 
 bool BindQuantized(const Checkpoint& checkpoint, const Quantization& quantization, const std::string& name,
-                   bool stacked, proto::Weight* weight, std::vector<bool>* used, TensorProblems* problems) {
-  return QuantizedBinder(checkpoint, quantization, name, stacked, weight, used, problems).Bind();
+                   bool stacked, uint64_t tensor_rows, proto::Weight* weight, std::vector<bool>* used,
+                   TensorProblems* problems) {
+  return QuantizedBinder(checkpoint, quantization, name, stacked, tensor_rows, weight, used, problems).Bind();
 }
 
 }  // namespace onecopy

@@ -37,9 +37,11 @@ struct TensorProblems {
 // Whether the checkpoint holds the matrix `name` ("….q_proj.weight", or gpt-oss' "….experts.down_proj") quantised.
 bool HasQuantized(const Checkpoint& checkpoint, const Quantization& quantization, const std::string& name);
 
-// Fills type, layout, parts and place of `weight`, whose rows, cols, n_experts, interleave and phase are set, and marks the
-// tensors used. `stacked`: the tensors have a first dimension of experts. False when there was a problem.
+// Fills type, layout, parts and place of `weight`, whose rows, cols, n_experts, interleave, phase and runs are set, and marks
+// the tensors used. `stacked`: the tensors have a first dimension of experts. tensor_rows: of the matrix that they hold, in
+// each expert. False when there was a problem.
 bool BindQuantized(const Checkpoint& checkpoint, const Quantization& quantization, const std::string& name,
-                   bool stacked, proto::Weight* weight, std::vector<bool>* used, TensorProblems* problems);
+                   bool stacked, uint64_t tensor_rows, proto::Weight* weight, std::vector<bool>* used,
+                   TensorProblems* problems);
 
 }  // namespace onecopy

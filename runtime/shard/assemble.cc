@@ -37,7 +37,9 @@ struct Job {
   View codes, scales, zeros, groups;
   uint32_t col_begin, col_end;
 
-  uint64_t TensorRow(uint64_t row) const { return row * LinesPerOwn(weight) + weight.phase(); }
+  uint64_t TensorRow(uint64_t row) const {
+    return PlaceOf(weight, row) * LinesPerOwn(weight) + weight.phase();
+  }
   // Of integers: columns of a group are where they may be. A line of scales has then all groups.
   bool act_order() const {
     return groups.lines != nullptr && (!LinesAreColumns(weight) || scales.span == weight.cols());

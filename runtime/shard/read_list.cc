@@ -184,17 +184,25 @@ uint32_t LinesPerItem(const proto::Weight& weight, uint32_t size, uint64_t max_b
   return lines > kWhole ? lines / kWhole * kWhole : lines;
 }
 
-// Weights that take turns in one tensor: they are cut alike.
+// What is read in one go: a weight, or a run of one whose rows stand in several.
+struct Stretch {
+  int weight;
+  uint32_t first_row = 0, end_row = UINT32_MAX;
+  uint64_t file, offset;  // of first_row
+};
+
+// Weights that take turns in one tensor, which are cut alike; or a stretch of one.
 void AddAssembled(const proto::ModelSpec& spec, const Needs& needs, std::span<const int> weights,
-                  uint64_t max_block_bytes, Builder* builder) {
+                  const Stretch& stretch, uint64_t max_block_bytes, Builder* builder) {
   const proto::Weight& weight = spec.weights(weights[0]);
   const bool columns = LinesAreColumns(weight);
   const uint32_t per_item =
       LinesPerItem(weight, static_cast<uint32_t>(columns ? weight.cols() : weight.rows()), max_block_bytes);
   for (uint32_t e = 0; e < std::max(1u, weight.n_experts()); ++e) {
     for (const Range range : needs.OfLines(weights[0], e)) {
-      for (uint32_t begin = range.begin; begin < range.end; begin += per_item) {
-        const uint32_t end = std::min(range.end, begin + per_item);
+      const uint32_t range_end = std::min(range.end, stretch.end_row);
+      for (uint32_t begin = std::max(range.begin, stretch.first_row); begin < range_end; begin += per_item) {
+        const uint32_t end = std::min(range_end, begin + per_item);
         std::vector<ReadItem> items;
         for (const int w : weights) {
           items.push_back({w, e, begin, end, 0, 0, 0, 0, static_cast<uint32_t>(weight.cols())});
@@ -210,26 +218,20 @@ void AddAssembled(const proto::ModelSpec& spec, const Needs& needs, std::span<co
   }
 }
 
-// What is read in one go: a weight, or a run of one whose rows stand in several.
-struct Stretch {
-  int weight;
-  uint32_t first_row = 0, end_row = UINT32_MAX;
-  uint64_t file, offset;  // of first_row
-};
-
 std::vector<Stretch> InFileOrder(const proto::ModelSpec& spec) {
   std::vector<Stretch> stretches;
   for (int w = 0; w < spec.weights_size(); ++w) {
     const proto::Weight& weight = spec.weights(w);
     const uint32_t run = weight.run_rows();
+    const uint64_t row_bytes = IsAssembled(weight) ? PartsOf(weight)[0].line_bytes
+                                                   : kernels::RowBytes(FileInfo(weight), weight.cols());
+    const auto offset_of = [&](uint32_t row) { return weight.offset() + PlaceOf(weight, row) * row_bytes; };
     if (run == 0) {
-      stretches.push_back({w, 0, UINT32_MAX, weight.file(), weight.offset()});
+      stretches.push_back({w, 0, UINT32_MAX, weight.file(), offset_of(0)});
       continue;
     }
-    const kernels::TypeInfo& info = FileInfo(weight);
-    const uint64_t run_bytes = weight.run_stride() * kernels::RowBytes(info, weight.cols());
     for (uint32_t r = 0; r < weight.rows(); r += run)
-      stretches.push_back({w, r, r + run, weight.file(), weight.offset() + r / run * run_bytes});
+      stretches.push_back({w, r, r + run, weight.file(), offset_of(r)});
   }
   std::stable_sort(stretches.begin(), stretches.end(), [](const Stretch& a, const Stretch& b) {
     return std::pair(a.file, a.offset) < std::pair(b.file, b.offset);
@@ -255,7 +257,7 @@ std::vector<ReadBlock> MakeReadList(const proto::ModelSpec& spec, const proto::S
            i + 1 < order.size() && order[i + 1].file == stretch.file && order[i + 1].offset == stretch.offset;
            ++i)
         together.push_back(order[i + 1].weight);
-      AddAssembled(spec, needs, together, max_block_bytes, &builder);
+      AddAssembled(spec, needs, together, stretch, max_block_bytes, &builder);
       continue;
     }
     const kernels::TypeInfo& info = FileInfo(weight);

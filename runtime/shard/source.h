@@ -66,13 +66,21 @@ inline std::vector<SourcePart> PartsOf(const proto::Weight& weight) {
   return parts;
 }
 
-// Lines [first, end) of a part that hold the weight's own rows (columns) [begin, end).
+// Where the tensor has the weight's own row (column), counted in lines of LinesPerOwn.
+inline uint64_t PlaceOf(const proto::Weight& weight, uint64_t row) {
+  const uint64_t run = weight.run_rows();
+  return weight.first_row() + (run == 0 ? row : row / run * weight.run_stride() + row % run);
+}
+
+// Lines [first, end) of a part that hold the weight's own rows (columns) [begin, end), of which there is one at least; with
+// those of other weights between its runs.
 struct LineRange {
   uint64_t first, end;
 };
 inline LineRange LinesOf(const proto::Weight& weight, const SourcePart& part, uint64_t begin, uint64_t end) {
   const uint64_t per_own = LinesPerOwn(weight);
-  return {begin * per_own / part.span, DivUp(end * per_own, part.span)};
+  return {PlaceOf(weight, begin) * per_own / part.span,
+          DivUp((PlaceOf(weight, end - 1) + 1) * per_own, part.span)};
 }
 
 // Bytes of all parts for the weight's own rows (columns) [begin, end).

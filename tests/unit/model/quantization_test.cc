@@ -129,7 +129,8 @@ Bound BindMatrix(const json& config, const SafetensorsWriter& tensors) {
   std::vector<bool> used(checkpoint.tensors.size());
   const Quantization q = Read(config);
   EXPECT_TRUE(HasQuantized(checkpoint, q, "x.weight"));
-  bound.ok = BindQuantized(checkpoint, q, "x.weight", false, &bound.weight, &used, &bound.problems);
+  bound.ok = BindQuantized(checkpoint, q, "x.weight", false, bound.weight.rows(), &bound.weight, &used,
+                           &bound.problems);
   if (bound.ok) {
     EXPECT_THAT(used, ::testing::Each(true));
   }
