@@ -19,6 +19,7 @@
 #include "runtime/cli/build_info.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/rank.h"
+#include "runtime/cli/terminate.h"
 
 namespace onecopy::cli {
 namespace {
@@ -116,6 +117,7 @@ std::optional<int> Parse(int argc, char** argv, bool speaks, const std::vector<C
 
 int main(int argc, char** argv) {
   using namespace onecopy;
+  cli::EndWithoutMemoryAsAnError();
   std::signal(SIGPIPE, SIG_IGN);  // a closed stdout is a write error, found where results are written
   log::Init(0, 1, false);
   const std::vector<cli::Command> commands = cli::AllCommands();

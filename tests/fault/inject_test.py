@@ -6,8 +6,8 @@ usage: inject_test.py SOURCE_DIR ONECOPY INJECT_LIBRARY [--allocations N] [unitt
   --allocations N   points at which memory is refused, of one rank (default 24) and of the second of two (a third of it)
 """
 import errno
+import json
 import os
-import re
 import shutil
 import signal
 import sys
@@ -190,30 +190,52 @@ class MemoryTest(Bed):
                                   r"no thread could be started while starting threads")})
 
     def test_a_refused_allocation_ends_the_job_wherever_it_is(self):
+        generate = ["generate", *TEXT, "--report", "@OUT@"]
         loaded = f"after={os.path.basename(SHIPPED)},call=new"
-        self.sweep(ONE, loaded, ALLOCATIONS)
-        self.sweep(TWO, f"rank=1,{loaded}", max(3, ALLOCATIONS // 3), threads=2)
+        # Headers and tokenizer make most allocations, one like the other; what follows is looked at more closely.
+        self.sweep(ONE, generate, loaded, lambda total: self.moments(max(0, total - 1400), total, ALLOCATIONS) | {1, 50})
+        self.sweep(TWO, generate, f"rank=1,{loaded}",
+                   lambda total: self.moments(max(0, total - 1400), total, max(3, ALLOCATIONS // 3)) | {1, 50}, threads=2)
 
-    def sweep(self, ranks, rules, points, threads=1):
-        """Headers and tokenizer make most allocations, one like the other; what follows is looked at more closely."""
-        total = len(self.run_job(ranks, ["generate", *TEXT], f"{rules},count=0", threads=threads).struck)
+    def test_a_refused_allocation_ends_a_start_and_other_commands(self):
+        few = max(3, ALLOCATIONS // 4)
+        new = "main,call=new"
+        before = len(self.run_job(ONE, ["--version"], f"{new},count=0").struck)
+        self.assertGreater(before, 1000)  # the command line, with all of its options
+        self.sweep(ONE, ["generate", *TEXT], new, lambda _: self.moments(0, before, few) | {1, 2, 3})
+        # nlohmann::json throughout, whose destructor allocates.
+        self.sweep(ONE, ["inspect", "--json"], new, lambda total: self.moments(before, total, few))
+        self.sweep(ONE, ["tokenize", "-p", "The road", "--json"], new, lambda total: self.moments(before, total, few))
+
+    @staticmethod
+    def moments(begin, end, points):
+        return {begin + (end - begin) * i // points for i in range(1, points)}
+
+    def sweep(self, ranks, command, rules, moments_of, threads=1):
+        """Refuses memory once, at each of moments_of(number of allocations), in a run of its own. "@OUT@": a file of it."""
+        def job(rules):
+            with tempfile.TemporaryDirectory(dir=self.dir) as folder:
+                path = os.path.join(folder, "output")
+                outcome = self.run_job(ranks, [arg.replace("@OUT@", path) for arg in command], rules, threads=threads)
+                outcome.extra += [name for name in os.listdir(folder) if name != "output"]
+                if os.path.exists(path):
+                    json.loads(read(path))  # whole, or not there
+                return outcome
+        good = job(f"{rules},count=0")
+        total = len(good.struck)
+        self.assertEqual(good.code, 0, str(good))
         self.assertGreater(total, 300)
-        last = min(total, 1400)
-        moments = {total - last * i // points for i in range(1, points)} | {1, 50}
-
-        # Protobuf's maps, of which the report has one a rank, cannot be destroyed once they were refused their table: of two
-        # moments so near to each other that hits one at most.
-        crashed = re.compile(r"ended by signal 11")
 
         def run(moment):
-            outcome = self.struck(ranks, ["generate", *TEXT], f"{rules},nth={moment},fail={errno.ENOMEM}", threads=threads)
-            if outcome.code == -signal.SIGSEGV or crashed.search(outcome.err):
-                outcome = self.struck(ranks, ["generate", *TEXT], f"{rules},nth={moment + 4},fail={errno.ENOMEM}", threads=threads)
-            # What asks for memory only to report or tidy up may do without.
-            return self.right(outcome) if outcome.code == 0 else outcome
-        cases = {f"allocation {moment} of {total}, {ranks} rank(s)": (lambda moment=moment: run(moment), (0, 4), None)
-                 for moment in sorted(moments)}
-        self.check_all(cases)
+            outcome = job(f"{rules},nth={moment},fail={errno.ENOMEM}")
+            self.assertTrue(outcome.struck, f"the fault was not met: {outcome}")
+            if outcome.code == 4:
+                self.assertRegex(outcome.err, r"(?m)^onecopy: .*out of memory", str(outcome))
+            else:  # what asks for memory only to report or tidy up may do without
+                self.assertEqual(outcome.out, good.out, str(outcome))
+            return outcome
+        self.check_all({f"{command[0]}, allocation {moment} of {total}, {ranks} rank(s)":
+                        (lambda moment=moment: run(moment), (0, 4), None) for moment in sorted(moments_of(total))})
 
 
 class MachineTest(Bed):
