@@ -11,10 +11,7 @@ Error CurrentError(std::string_view doing) {
   } catch (const Error& e) {
     return e;
   } catch (const std::bad_alloc&) {
-    return {ErrorCode::kNoMemory,
-            fmt::format("out of memory while {}; use fewer ranks on this host, a smaller --context or "
-                        "model, and see ulimit -v and the memory limit of its cgroup",
-                        doing)};
+    return {ErrorCode::kNoMemory, fmt::format("out of memory while {}; {}", doing, kMemoryAdvice)};
   } catch (const std::system_error& e) {
     if (e.code() == std::errc::resource_unavailable_try_again)
       return {ErrorCode::kNoMemory,

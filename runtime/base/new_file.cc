@@ -1,21 +1,28 @@
 #include "runtime/base/new_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <charconv>
 #include <climits>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <mutex>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "runtime/base/check.h"
 #include "runtime/base/error.h"
+#include "runtime/base/log.h"
 
 namespace onecopy {
 namespace {
@@ -68,14 +75,67 @@ void LeaveSlot(int i) {
   if (--num_used == 0) Replace(RemoveAndEnd, SIG_DFL, 0);
 }
 
+constexpr std::string_view kPart = ".part";
+
+// Whether `name` is still that of the file that is open as `fd`.
+bool IsNamed(int fd, const std::string& name) {
+  struct stat held, named;
+  return fstat(fd, &held) == 0 && lstat(name.c_str(), &named) == 0 && held.st_dev == named.st_dev &&
+         held.st_ino == named.st_ino;
+}
+
+// Opened, empty, and locked as long as it is open: what tells others, in other containers and on other hosts too, that its
+// process lives. On file systems without such locks nobody gets one, so nothing there is taken for left behind either.
+int OpenPart(const std::string& part, const std::string& path) {
+  int fd = -1;
+  do {
+    if (fd >= 0) close(fd);  // removed by somebody who had the lock before
+    fd = open(part.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (fd < 0) Fail(ErrorCode::kBadInput, "{}: cannot be created: {}", path, std::strerror(errno));
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+      close(fd);
+      Fail(ErrorCode::kBadInput,
+           "{}: is being written by another process, which holds {}; wait for it, or write to another file",
+           path, part);
+    }
+  } while (!IsNamed(fd, part));
+  if (ftruncate(fd, 0) == 0) return fd;
+  const int error = errno;
+  close(fd);
+  Fail(ErrorCode::kBadInput, "{}: cannot be emptied: {}; remove it", part, std::strerror(error));
+}
+
+// Parts of `path` whose process was killed: no process here has its number, and nobody holds its lock.
+void RemoveLeftParts(const std::filesystem::path& path) {
+  const std::string prefix = path.filename().string() + ".";
+  std::error_code error;
+  std::filesystem::directory_iterator at(path.has_parent_path() ? path.parent_path() : ".", error);
+  for (; !error && at != std::filesystem::directory_iterator(); at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    if (name.size() <= prefix.size() + kPart.size() || !name.starts_with(prefix) || !name.ends_with(kPart))
+      continue;
+    const char *begin = name.data() + prefix.size(), *end = name.data() + name.size() - kPart.size();
+    pid_t pid = 0;
+    if (const auto read = std::from_chars(begin, end, pid); read.ec != std::errc() || read.ptr != end)
+      continue;
+    if (pid <= 0 || kill(pid, 0) == 0 || errno != ESRCH) continue;
+    std::error_code unknown;
+    if (!std::filesystem::is_regular_file(at->symlink_status(unknown))) continue;
+    const int fd = open(at->path().c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) continue;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && IsNamed(fd, at->path()) && unlink(at->path().c_str()) == 0)
+      log::info("removed {}, which a process that was killed left", at->path().string());
+    close(fd);
+  }
+}
+
 }  // namespace
 
 NewFile::NewFile(std::string path, uint64_t bytes)
-    : path_(std::move(path)), part_(fmt::format("{}.{}.part", path_, getpid())), slot_(TakeSlot(part_)) {
-  fd_ = open(part_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  const int error = errno;
-  if (fd_ < 0) LeaveSlot(slot_);  // the destructor does not run
-  if (fd_ < 0) Fail(ErrorCode::kBadInput, "{}: cannot be created: {}", path_, std::strerror(error));
+    : path_(std::move(path)), part_(fmt::format("{}.{}{}", path_, getpid(), kPart)) {
+  RemoveLeftParts(path_);  // before it is asked for room, which they may take
+  fd_ = OpenPart(part_, path_);
+  slot_ = TakeSlot(part_);
   struct statvfs file_system;
   if (fstatvfs(fd_, &file_system) != 0 || file_system.f_blocks == 0) return;
   const uint64_t free_bytes = uint64_t{file_system.f_bavail} * file_system.f_frsize;

@@ -7,11 +7,12 @@
 namespace onecopy {
 
 // Written in order under a name of its own beside `path` (path.PID.part), then renamed. What is not finished is removed, also
-// where SIGINT, SIGTERM or SIGHUP end the process, as far as the program does not handle these itself. Not thread-safe, but
-// threads may have one each.
+// where SIGINT, SIGTERM or SIGHUP end the process, as far as the program does not handle these itself. What SIGKILL left is
+// removed by the next NewFile of the same `path`, and a log line says so. Not thread-safe, but threads may have one each.
 class NewFile {
  public:
-  // Errors: kBadInput where it cannot be created, or the file system has less than `bytes` free.
+  // Errors: kBadInput where it cannot be created, another process writes it under the same name (of another container or host,
+  // with the same PID), or the file system has less than `bytes` free.
   NewFile(std::string path, uint64_t bytes);
   ~NewFile();
   NewFile(const NewFile&) = delete;

@@ -11,6 +11,7 @@
 
 #include "runtime/base/error.h"
 #include "runtime/base/file.h"
+#include "runtime/base/launcher.h"
 #include "runtime/base/sizes.h"
 #include "runtime/cli/collectives_bench.h"
 #include "runtime/cli/collectives_file.h"
@@ -47,8 +48,8 @@ CollectivesPlan PlanOf(const CollectivesOptions& options, int size) {
   }
   for (const int r : ranks)
     if (r < 2 || r > size)
-      Fail(ErrorCode::kUsage, "--ranks {}: this run has {} ranks (onecopy -n {} bench-collectives)", r, size,
-           std::max(r, 2));
+      Fail(ErrorCode::kUsage, "--ranks {}: this run has {} ranks; start it by {} -n {} bench-collectives", r,
+           size, LauncherName(), std::max(r, 2));
   plan.ranks.assign(ranks.begin(), ranks.end());
   return plan;
 }

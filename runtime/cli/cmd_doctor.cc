@@ -17,6 +17,7 @@
 #include "kernels/isa.h"
 #include "kernels/registry.h"
 #include "runtime/base/error.h"
+#include "runtime/base/launcher.h"
 #include "runtime/cli/command.h"
 #include "runtime/numa/arena.h"
 #include "runtime/numa/places.h"
@@ -113,6 +114,7 @@ report::DoctorInput Gather(bool measure) {
   input.shm_bytes = SharedMemoryBytes();
   input.mpi_components = MpiComponents();
   input.environment = SlurmVariables();
+  input.launcher = LauncherName();
   input.placement_error = TryPlacement(input.topology);
   if (measure) {
     const auto places = numa::FindPlaces(input.topology);
@@ -135,7 +137,7 @@ Command DoctorCommand() {
   command.summary = "show what this machine offers, and what to mend";
   command.examples =
       "  onecopy doctor\n"
-      "  onecopy doctor --no-measure --json";
+      "  onecopy doctor --no-measure --json\n";
   command.add_options = [options](CLI::App* app) {
     app->add_flag("--json", options->json, "one JSON object instead of text");
     app->add_flag("--no-measure", options->no_measure,

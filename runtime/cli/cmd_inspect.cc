@@ -56,7 +56,7 @@ Command InspectCommand() {
   Command command;
   command.name = "inspect";
   command.summary = "metadata and tensors of a model";
-  command.examples = "onecopy inspect -m model.gguf\nonecopy inspect -m model_directory --json";
+  command.examples = "  onecopy inspect -m model.gguf\n  onecopy inspect -m model_directory --json\n";
   command.add_options = [options](CLI::App* app) {
     AddModelOption(app, &options->model);
     AddWeightsOption(app, &options->weights);

@@ -241,7 +241,7 @@ void AddOptions(CLI::App* app, PlanCommandOptions* options) {
                   "read bandwidth of each node, e.g. 46GB/s or 46GB/s,23GB/s; default: measured")
       ->type_name("LIST");
   app->add_option("--machine", options->wish.machine,
-                  "plan for a machine by its description: a file, or the name of one in launch/machines")
+                  "plan for a machine by its description: a file, or the name of one that ships")
       ->type_name("NAME|FILE");
   app->add_option_function<std::string>(
          "--balance",

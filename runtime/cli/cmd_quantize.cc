@@ -154,9 +154,9 @@ Command QuantizeCommand() {
   command.name = "quantize";
   command.summary = "write a model as a GGUF file of another type";
   command.examples =
-      "onecopy quantize -m model-f16.gguf -o model-q4_k_m.gguf --type q4_k_m\n"
-      "onecopy quantize -m model-00001-of-00004.gguf -o model-q8_0.gguf --type q8_0\n"
-      "onecopy quantize -m model_directory -o model-bf16.gguf --type bf16";
+      "  onecopy quantize -m model-f16.gguf -o model-q4_k_m.gguf --type q4_k_m\n"
+      "  onecopy quantize -m model-00001-of-00004.gguf -o model-q8_0.gguf --type q8_0\n"
+      "  onecopy quantize -m model_directory -o model-bf16.gguf --type bf16\n";
   command.add_options = [options](CLI::App* app) {
     AddModelOption(app, &options->model);
     app->add_option("-o,--output", options->out, "the file to write")->required();

@@ -60,7 +60,8 @@ Command TokenizeCommand() {
   command.name = "tokenize";
   command.summary = "token ids of a text";
   command.examples =
-      "onecopy tokenize -m model.gguf -p 'Hello world'\nonecopy tokenize -m model.gguf -f text.txt --json";
+      "  onecopy tokenize -m model.gguf -p 'Hello world'\n  onecopy tokenize -m model.gguf -f text.txt "
+      "--json\n";
   command.add_options = [options](CLI::App* app) {
     AddModelOption(app, &options->model);
     CLI::Option_group* text = app->add_option_group("Text");

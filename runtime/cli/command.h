@@ -18,7 +18,7 @@ namespace onecopy::cli {
 struct Command {
   std::string name;
   std::string summary;   // one line
-  std::string examples;  // whole command lines, for --help
+  std::string examples;  // whole lines of "  onecopy …", for --help
   // Adds options to the subcommand's parser; what they fill lives in the closure that `run` shares.
   std::function<void(CLI::App* app)> add_options;
   // Called on every rank after parsing. Throws Error; results go to stdout on rank 0 only.

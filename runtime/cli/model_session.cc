@@ -262,7 +262,11 @@ void ModelSession::Audit(proto::RankReport* mine) const {
   all.Add(numa::AuditArena(engine_->state_arena()));
   mine->set_arena_bytes(weights.resident_bytes);
   mine->set_huge_page_bytes(all.huge_bytes);
-  for (const auto& [node, bytes] : all.node_bytes) (*mine->mutable_node_bytes())[node] = bytes;
+  for (const auto& [node, bytes] : all.node_bytes) {
+    proto::NodeBytes* on = mine->add_node_bytes();
+    on->set_node(node);
+    on->set_bytes(bytes);
+  }
   mine->set_pages_on_node(all.ShareInPlace());
   numa::Residency windows;
   for (const auto part : comm_.OwnSharedMemory()) windows.Add(numa::AuditResidency(part.data(), part.size()));

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "runtime/base/check.h"
+#include "runtime/base/launcher.h"
 #include "runtime/base/log.h"
 #include "runtime/cli/plan_machine.h"
 #include "runtime/report/machine.h"
@@ -64,8 +65,8 @@ std::vector<uint32_t> StageBounds(const std::vector<std::vector<int>>& hosts, in
       if (static_cast<uint32_t>(r) != ranks++)
         Fail(ErrorCode::kUsage,
              "rank {} does not follow the other ranks of its host, as the stages of a pipeline need it; "
-             "start with mpirun --map-by slot or ppr, as launch/onecopy does",
-             r);
+             "start with mpirun --map-by slot or ppr, as {} does",
+             r, LauncherName());
   }
   first_of_host.push_back(ranks);
   if (stages < 1 || static_cast<uint32_t>(stages) > ranks)

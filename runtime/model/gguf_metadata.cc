@@ -1,38 +1,18 @@
 // GGUF metadata: typed key-value pairs to JSON values of the same kind, and the rules within a vocabulary.
-#include <array>
 #include <cctype>
 #include <string_view>
 #include <utility>
 
 #include "runtime/base/printable.h"
 #include "runtime/model/gguf.h"
+#include "runtime/model/gguf_types.h"
 #include "runtime/model/json_file.h"
 
 namespace onecopy {
 namespace {
 
+using namespace gguf;
 using nlohmann::json;
-
-// gguf_metadata_value_type of the specification.
-enum ValueType : uint32_t {
-  kU8,
-  kI8,
-  kU16,
-  kI16,
-  kU32,
-  kI32,
-  kF32,
-  kBool,
-  kString,
-  kArray,
-  kU64,
-  kI64,
-  kF64,
-  kNumTypes
-};
-
-// The fewest bytes a value takes: a string or array has at least its length.
-constexpr std::array<uint64_t, kNumTypes> kMinBytes = {1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8};
 
 constexpr uint64_t kMaxKeyBytes = 65535;  // by the specification
 constexpr uint64_t kMinPairBytes = 8 + 1 + 4 + 1;

@@ -1,18 +1,17 @@
 #include "runtime/model/gguf_writer.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "runtime/base/check.h"
 #include "runtime/model/gguf.h"
+#include "runtime/model/gguf_types.h"
 
 namespace onecopy {
 namespace {
 
-constexpr uint32_t kU32 = 4, kI32 = 5, kF32 = 6, kBool = 7, kString = 8,
-                   kArray = 9;  // gguf_metadata_value_type
-constexpr std::array<uint8_t, 13> kScalarBytes = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+using namespace gguf;
+
 constexpr uint32_t kQuantizationVersion = 2;  // ggml's GGML_QNT_VERSION
 
 template <typename T>
@@ -37,7 +36,7 @@ void CopyValue(HeaderFile& file, uint32_t type, std::string* out) {
     return;
   }
   if (type != kArray) {
-    *out += file.ReadString(kScalarBytes.at(type));
+    *out += file.ReadString(kMinBytes.at(type));
     return;
   }
   const auto element = file.Read<uint32_t>();
@@ -47,7 +46,7 @@ void CopyValue(HeaderFile& file, uint32_t type, std::string* out) {
   if (element == kString) {
     for (uint64_t i = 0; i < count; ++i) CopyText(file, out);
   } else {
-    *out += file.ReadString(count * kScalarBytes.at(element));
+    *out += file.ReadString(count * kMinBytes.at(element));
   }
 }
 

@@ -10,7 +10,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/printable.h"
 #include "runtime/model/families/families.h"
-#include "runtime/model/quantization.h"
+#include "runtime/model/quantized_tensors.h"
 
 namespace onecopy {
 namespace {

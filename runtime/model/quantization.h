@@ -1,16 +1,11 @@
-// quantization_config of a config.json, and the tensors that hold a quantised matrix in each of its forms.
-// Sources: transformers' documentation of fine-grained FP8, AWQ, GPTQ and MXFP4; compressed-tensors' quantization schemes
-// and its formats pack-quantized, float-quantized and naive-quantized; AutoAWQ's GEMM and AutoGPTQ's tensor layouts.
+// quantization_config of a config.json: how matrices are quantised. Which tensors then hold one: quantized_tensors.h.
+// Sources: transformers' documentation of fine-grained FP8, AWQ, GPTQ and MXFP4; compressed-tensors' quantization schemes.
 #pragma once
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
-
-#include "proto/model.pb.h"
-#include "runtime/model/checkpoint.h"
-#include "runtime/model/model_spec.h"
 
 namespace onecopy {
 
@@ -28,20 +23,5 @@ struct Quantization {
 
 // From config.json. A problem for what is not supported, in words that follow "quantization_config: ".
 Quantization ReadQuantization(const nlohmann::json& config, std::vector<std::string>* problems);
-
-// What does not fit, by kind, in words for a list.
-struct TensorProblems {
-  std::vector<std::string> missing, wrong_shape, wrong_type;
-};
-
-// Whether the checkpoint holds the matrix `name` ("….q_proj.weight", or gpt-oss' "….experts.down_proj") quantised.
-bool HasQuantized(const Checkpoint& checkpoint, const Quantization& quantization, const std::string& name);
-
-// Fills type, layout, parts and place of `weight`, whose rows, cols, n_experts, interleave, phase and runs are set, and marks
-// the tensors used. `stacked`: the tensors have a first dimension of experts. tensor_rows: of the matrix that they hold, in
-// each expert. False when there was a problem.
-bool BindQuantized(const Checkpoint& checkpoint, const Quantization& quantization, const std::string& name,
-                   bool stacked, uint64_t tensor_rows, proto::Weight* weight, std::vector<bool>* used,
-                   TensorProblems* problems);
 
 }  // namespace onecopy

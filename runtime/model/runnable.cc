@@ -28,7 +28,7 @@ std::vector<std::string> WhatCannotRun(const ModelSpec& spec) {
 void RequireRunnable(const ModelSpec& spec) {
   if (spec.not_runnable().empty()) return;
   Fail(ErrorCode::kBadInput,
-       "{}: family {} can be planned but not run yet: needs {}; `onecopy plan` and `onecopy inspect` work",
+       "{}: family {} can be planned but not run yet: needs {}; the commands plan and inspect work",
        spec.files().empty() ? spec.name() : spec.files(0), spec.family(),
        fmt::join(spec.not_runnable(), ", "));
 }

@@ -40,6 +40,7 @@ struct DoctorInput {
   std::optional<uint64_t> shm_bytes;        // free in /dev/shm; empty: no such file system
   std::string placement_error;  // why binding memory or asking where it lies failed; empty: both work
   std::map<std::string, std::string> environment;  // SLURM_*
+  std::string launcher = "launch/onecopy";         // as LauncherName() has it
   NodeBandwidths bandwidths;                       // empty: not measured
 };
 

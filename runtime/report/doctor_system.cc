@@ -94,17 +94,18 @@ Finding CheckSlurm(const CheckInput& input) {
       cpus >= std::stoull(on_node))
     return Ok(found);
   return Warn(fmt::format("{}; this process may use {} CPUs of them", found, cpus),
-              "start launch/onecopy from the batch script itself (not under srun), or with srun --ntasks=1 "
-              "--cpus-per-task=$SLURM_CPUS_ON_NODE");
+              fmt::format("start {} from the batch script itself (not under srun), or with srun --ntasks=1 "
+                          "--cpus-per-task=$SLURM_CPUS_ON_NODE",
+                          input.given.launcher));
 }
 
 Finding CheckMpi(const CheckInput& input) {
   const std::string& version = input.given.mpirun_version;
   if (version.empty())
     return Bad("mpirun is not found: only one rank can run",
-               "launch/setup, or put Open MPI's bin folder into PATH");
+               "apt-get install openmpi-bin, or put Open MPI's bin folder into PATH");
   if (version.find("Open MPI") == std::string::npos && version.find("OpenRTE") == std::string::npos)
-    return Warn(version + ": launch/onecopy knows Open MPI's options only",
+    return Warn(fmt::format("{}: {} knows Open MPI's options only", version, input.given.launcher),
                 "sudo update-alternatives --config mpirun, or install openmpi-bin");
   return Ok(version);
 }
@@ -126,10 +127,11 @@ Finding CheckMpiTransports(const CheckInput& input) {
     return Ok(fmt::format("pml ob1, btl self and {} on one host; there are {}",
                           has("btl sm") ? "sm" : "vader", all));
   return Warn(
-      fmt::format("{} missing, which launch/onecopy selects on one host; there are {}",
-                  fmt::join(missing, " and "), all),
-      "install the Open MPI of the distribution (openmpi-bin), or start mpirun yourself as launch/onecopy "
-      "--dry-run shows, with other --mca");
+      fmt::format("{} missing, which {} selects on one host; there are {}", fmt::join(missing, " and "),
+                  input.given.launcher, all),
+      fmt::format("install the Open MPI of the distribution (openmpi-bin), or start mpirun yourself as {} "
+                  "--dry-run shows, with other --mca",
+                  input.given.launcher));
 }
 
 constexpr Check kSystemChecks[] = {

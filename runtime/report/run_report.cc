@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "runtime/base/sizes.h"
@@ -98,8 +97,8 @@ std::string ReportJson(const proto::RunReport& report) {
     rank["pages_on_node"] = r.pages_on_node();
     rank["window_on_node"] = r.window_on_node();
     rank["node_bytes"] = nlohmann::ordered_json::object();
-    for (const auto& [node, bytes] : std::map<int, uint64_t>(r.node_bytes().begin(), r.node_bytes().end()))
-      rank["node_bytes"][std::to_string(node)] = bytes;
+    for (const proto::NodeBytes& on : r.node_bytes())
+      rank["node_bytes"][std::to_string(on.node())] = on.bytes();
     rank["numastat"] = {{"hit", r.numa_hit()}, {"miss", r.numa_miss()}, {"foreign", r.numa_foreign()}};
     rank["bytes_read"] = r.bytes_read();
     rank["bytes_received"] = r.bytes_received();

@@ -5,7 +5,7 @@
 //   call=NAME     of a call below; new: C++'s operator new
 //   path=TEXT     only on files whose path has this; program=TEXT: only in programs whose path has this
 //   rank=N        only on this rank of an MPI job
-//   after=TEXT    only once a file whose path has this was opened
+//   after=TEXT    only once a file whose path has this was opened; main: only once main() runs
 //   nth=N         the first one that is met (1); count=N how many from there (1; 0: all)
 //   least=BYTES   only where so many bytes are asked for
 // and what happens, several at will, in this order:
@@ -41,14 +41,14 @@ struct Rule {
   char call[32] = "", path[kMostText] = "", replace[kMostText] = "", after[kMostText] = "";
   long nth = 1, count = 1, fail = 0, delay = 0, truncate = -1, touch = -1, signal = 0;
   size_t least = 0;
-  bool halve = false;
+  bool halve = false, in_main = false;
   std::atomic<long> met{0};
   std::atomic<bool> open{true};
 };
 
 Rule rules[kMostRules];
 int num_rules = 0;
-std::atomic<bool> ready{false};
+std::atomic<bool> ready{false}, main_runs{false};
 long jump_seconds = 0, jump_ms = 0, start_ms = 0;
 // The library's own calls are left alone.
 thread_local bool inside = false;
@@ -115,6 +115,8 @@ void Parse(char* text) {
         rule.signal = number;
       else if (is("short"))
         rule.halve = true;
+      else if (is("main"))
+        rule.in_main = true;
       else
         abort();  // a misspelt rule must not pass for a fault that does no harm
     }
@@ -181,6 +183,7 @@ Fate Meet(const char* call, const char* path, int fd, size_t bytes) {
     const bool opens = strcmp(call, "open") == 0 && path != nullptr;
     if (rule.after[0] != 0 && opens && strstr(path, rule.after) != nullptr) rule.open = true;
     if (strcmp(rule.call, call) != 0 || !rule.open || bytes < rule.least) continue;
+    if (rule.in_main && !main_runs) continue;
     if (path == nullptr && fd >= 0 && found[0] == 0) {
       char link[64];
       snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
@@ -216,6 +219,13 @@ void Jump(time_t* seconds) {
   inside = false;
 }
 
+// Of this program, in whose place another one is given to the C library.
+int (*main_of_program)(int, char**, char**) = nullptr;
+int MarkAndRunMain(int argc, char** argv, char** environment) {
+  main_runs = true;
+  return main_of_program(argc, argv, environment);
+}
+
 }  // namespace
 
 #define FAIL_OR(fate, result)                       \
@@ -225,6 +235,13 @@ void Jump(time_t* seconds) {
   }
 
 extern "C" {
+
+int __libc_start_main(int (*program)(int, char**, char**), int argc, char** argv, void (*init)(),
+                      void (*fini)(), void (*rtld_fini)(), void* stack_end) {
+  NEXT(__libc_start_main);
+  main_of_program = program;
+  return next(MarkAndRunMain, argc, argv, init, fini, rtld_fini, stack_end);
+}
 
 #define OPEN(name)                                 \
   int name(const char* path, int flags, ...) {     \

@@ -5,141 +5,21 @@ in time with the right code and one sentence that says what is wrong, and leaves
 usage: inject_test.py SOURCE_DIR ONECOPY INJECT_LIBRARY [--allocations N] [unittest arguments]
   --allocations N   points at which memory is refused, of one rank (default 24) and of the second of two (a third of it)
 """
-import concurrent.futures
 import errno
+import json
 import os
-import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
-import time
 import unittest
-import uuid
 
 sys.dont_write_bytecode = True
 import private_shm  # noqa: E402
-from kill_test import make_tree, read  # noqa: E402
+from inject_bed import ONE, SHIPPED, TEXT, TWO, Bed, in_namespace, limited  # noqa: E402
+from kill_test import read  # noqa: E402
 
-SOURCE, BINARY, LIBRARY = (os.path.abspath(arg) for arg in sys.argv[1:4])
 ALLOCATIONS = int(sys.argv[sys.argv.index("--allocations") + 1]) if "--allocations" in sys.argv else 24
-SHIPPED = os.path.join(SOURCE, "models/tiny-moe-q8_0.gguf")
-ONE, TWO = 1, 2
-TEXT = ["-p", "The road to the city of", "-n", "6", "--temp", "0"]
-NEVER = re.compile(r"terminate called|bug in onecopy|Traceback|core dumped|panic")
-LIMIT = 40  # seconds, for one job on a busy machine
-
-
-class Outcome:
-    """One job of launch/onecopy. `extra`: what it left behind, beside what it should."""
-
-    def __init__(self, code, out, err, seconds, struck, extra):
-        self.code, self.out, self.err, self.seconds, self.struck, self.extra = code, out, err, seconds, struck, extra
-
-    def __str__(self):
-        return (f"exit {self.code} after {self.seconds:.1f} s, struck {self.struck[:3]}, left {self.extra}\n"
-                f"stdout: {self.out[-300:]!r}\nstderr: {self.err[-2000:]}")
-
-
-def in_namespace(script, after=":"):
-    """A prefix: the command after `script` in a mount namespace of its own, and another script after it."""
-    shell = f'{script} && "$@"; code=$?; {after}; exit $code'
-    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", shell, "sh"]
-
-
-def limited(limits):
-    return ["bash", "-c", f'ulimit {limits} && exec "$@"', "bash"]
-
-
-class Bed(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.dir = tempfile.mkdtemp(prefix="onecopy-inject-")
-        cls.tree = os.path.join(cls.dir, "tree")
-        os.mkdir(cls.tree)
-        make_tree(SOURCE, BINARY, cls.tree)
-        cls.expected = cls.run_job(ONE, ["generate", *TEXT]).out
-        assert cls.expected.startswith(TEXT[1]), cls.expected
-
-    @classmethod
-    def tearDownClass(cls):
-        shutil.rmtree(cls.dir)
-
-    @classmethod
-    def run_job(cls, ranks, command, rules="", prefix=(), clock="", stdout=None, threads=1):
-        """rules: of inject.cc, for the ranks only."""
-        folder = tempfile.mkdtemp(dir=cls.dir)
-        tmp, log = os.path.join(folder, "tmp"), os.path.join(folder, "log")
-        os.mkdir(tmp)
-        tag = uuid.uuid4().hex
-        env = dict(os.environ, TMPDIR=tmp, ONECOPY_FAULT_TAG=tag, LD_PRELOAD=LIBRARY, ONECOPY_INJECT_LOG=log,
-                   ONECOPY_INJECT=";".join(f"program={os.path.realpath(BINARY)},{rule}" for rule in rules.split(";") if rule),
-                   ONECOPY_INJECT_CLOCK=clock)
-        start = time.monotonic()
-        job = subprocess.Popen([*prefix, f"{cls.tree}/launch/onecopy", "-n", str(ranks), "--threads", str(threads), *command],
-                               env=env, stdin=subprocess.DEVNULL, stdout=stdout or subprocess.PIPE, stderr=subprocess.PIPE)
-        try:
-            out, err = job.communicate(timeout=LIMIT)
-            code = job.returncode
-        except subprocess.TimeoutExpired:
-            code = "none, it hangs"
-        seconds = time.monotonic() - start
-        extra = cls.members(tag)
-        if isinstance(code, str):
-            for pid in extra:
-                os.kill(int(pid), signal.SIGKILL)
-            out, err = job.communicate()
-        extra = [f"process {pid}" for pid in extra] + [f"$TMPDIR/{name}" for name in os.listdir(tmp)]
-        struck = read(log).splitlines()
-        shutil.rmtree(folder)
-        return Outcome(code, (out or b"").decode(errors="replace"), err.decode(errors="replace"), seconds, struck, extra)
-
-    @staticmethod
-    def members(tag):
-        """Every process of the job, after a moment to end in."""
-        end = time.monotonic() + 1
-        while True:
-            found = [pid for pid in os.listdir("/proc") if pid.isdigit() and
-                     f"ONECOPY_FAULT_TAG={tag}".encode() in read(f"/proc/{pid}/environ", "rb").split(b"\0")]
-            if not found or time.monotonic() > end:
-                return found
-            time.sleep(0.02)
-
-    def check_all(self, cases, workers=4):
-        """cases: name -> (run, codes, pattern); run() gives an Outcome. pattern: in stderr, or None."""
-        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-            jobs = {name: pool.submit(run) for name, (run, _, _) in cases.items()}
-        for name, (_, codes, pattern) in cases.items():
-            with self.subTest(name):
-                self.check(name, jobs[name].result(), codes, pattern)
-        if os.environ.get(private_shm.PRIVATE):
-            self.assertEqual(os.listdir("/dev/shm"), [])
-
-    def check(self, name, outcome, codes, pattern):
-        print(f"  {name}: exit {outcome.code}, {outcome.seconds:.1f} s", flush=True)
-        self.assertIn(outcome.code, codes if isinstance(codes, tuple) else (codes,), str(outcome))
-        self.assertIsNone(NEVER.search(outcome.err), str(outcome))
-        self.assertEqual(outcome.extra, [], str(outcome))
-        if pattern is not None:
-            self.assertRegex(outcome.err, pattern, str(outcome))
-        said = [line for line in outcome.err.splitlines() if line.startswith("onecopy: ")]
-        self.assertEqual(len(said), len(set(said)), f"said twice: {outcome}")
-
-    def struck(self, *args, **kwargs):
-        """Runs a job and demands that the fault was met."""
-        outcome = self.run_job(*args, **kwargs)
-        self.assertTrue(outcome.struck, f"{args} {kwargs}: the fault was not met: {outcome}")
-        return outcome
-
-    def right(self, outcome):
-        self.assertEqual(outcome.out, self.expected, str(outcome))
-        return outcome
-
-    def copy(self, name="model.gguf"):
-        """A model of a case's own."""
-        folder = tempfile.mkdtemp(dir=self.dir)
-        return shutil.copy(SHIPPED, os.path.join(folder, name))
 
 
 class FileTest(Bed):
@@ -310,30 +190,52 @@ class MemoryTest(Bed):
                                   r"no thread could be started while starting threads")})
 
     def test_a_refused_allocation_ends_the_job_wherever_it_is(self):
+        generate = ["generate", *TEXT, "--report", "@OUT@"]
         loaded = f"after={os.path.basename(SHIPPED)},call=new"
-        self.sweep(ONE, loaded, ALLOCATIONS)
-        self.sweep(TWO, f"rank=1,{loaded}", max(3, ALLOCATIONS // 3), threads=2)
+        # Headers and tokenizer make most allocations, one like the other; what follows is looked at more closely.
+        self.sweep(ONE, generate, loaded, lambda total: self.moments(max(0, total - 1400), total, ALLOCATIONS) | {1, 50})
+        self.sweep(TWO, generate, f"rank=1,{loaded}",
+                   lambda total: self.moments(max(0, total - 1400), total, max(3, ALLOCATIONS // 3)) | {1, 50}, threads=2)
 
-    def sweep(self, ranks, rules, points, threads=1):
-        """Headers and tokenizer make most allocations, one like the other; what follows is looked at more closely."""
-        total = len(self.run_job(ranks, ["generate", *TEXT], f"{rules},count=0", threads=threads).struck)
+    def test_a_refused_allocation_ends_a_start_and_other_commands(self):
+        few = max(3, ALLOCATIONS // 4)
+        new = "main,call=new"
+        before = len(self.run_job(ONE, ["--version"], f"{new},count=0").struck)
+        self.assertGreater(before, 1000)  # the command line, with all of its options
+        self.sweep(ONE, ["generate", *TEXT], new, lambda _: self.moments(0, before, few) | {1, 2, 3})
+        # nlohmann::json throughout, whose destructor allocates.
+        self.sweep(ONE, ["inspect", "--json"], new, lambda total: self.moments(before, total, few))
+        self.sweep(ONE, ["tokenize", "-p", "The road", "--json"], new, lambda total: self.moments(before, total, few))
+
+    @staticmethod
+    def moments(begin, end, points):
+        return {begin + (end - begin) * i // points for i in range(1, points)}
+
+    def sweep(self, ranks, command, rules, moments_of, threads=1):
+        """Refuses memory once, at each of moments_of(number of allocations), in a run of its own. "@OUT@": a file of it."""
+        def job(rules):
+            with tempfile.TemporaryDirectory(dir=self.dir) as folder:
+                path = os.path.join(folder, "output")
+                outcome = self.run_job(ranks, [arg.replace("@OUT@", path) for arg in command], rules, threads=threads)
+                outcome.extra += [name for name in os.listdir(folder) if name != "output"]
+                if os.path.exists(path):
+                    json.loads(read(path))  # whole, or not there
+                return outcome
+        good = job(f"{rules},count=0")
+        total = len(good.struck)
+        self.assertEqual(good.code, 0, str(good))
         self.assertGreater(total, 300)
-        last = min(total, 1400)
-        moments = {total - last * i // points for i in range(1, points)} | {1, 50}
-
-        # Protobuf's maps, of which the report has one a rank, cannot be destroyed once they were refused their table: of two
-        # moments so near to each other that hits one at most.
-        crashed = re.compile(r"ended by signal 11")
 
         def run(moment):
-            outcome = self.struck(ranks, ["generate", *TEXT], f"{rules},nth={moment},fail={errno.ENOMEM}", threads=threads)
-            if outcome.code == -signal.SIGSEGV or crashed.search(outcome.err):
-                outcome = self.struck(ranks, ["generate", *TEXT], f"{rules},nth={moment + 4},fail={errno.ENOMEM}", threads=threads)
-            # What asks for memory only to report or tidy up may do without.
-            return self.right(outcome) if outcome.code == 0 else outcome
-        cases = {f"allocation {moment} of {total}, {ranks} rank(s)": (lambda moment=moment: run(moment), (0, 4), None)
-                 for moment in sorted(moments)}
-        self.check_all(cases)
+            outcome = job(f"{rules},nth={moment},fail={errno.ENOMEM}")
+            self.assertTrue(outcome.struck, f"the fault was not met: {outcome}")
+            if outcome.code == 4:
+                self.assertRegex(outcome.err, r"(?m)^onecopy: .*out of memory", str(outcome))
+            else:  # what asks for memory only to report or tidy up may do without
+                self.assertEqual(outcome.out, good.out, str(outcome))
+            return outcome
+        self.check_all({f"{command[0]}, allocation {moment} of {total}, {ranks} rank(s)":
+                        (lambda moment=moment: run(moment), (0, 4), None) for moment in sorted(moments_of(total))})
 
 
 class MachineTest(Bed):

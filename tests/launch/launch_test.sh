@@ -168,6 +168,7 @@ test_installed() {
   contains "folders that are links stay" "$work/elsewhere/lib/onecopy/onecopy" "$("$work/elsewhere/lib/onecopy/launch/onecopy" -n 1 --dry-run show)"
   ln -s "$usr/bin/onecopy" "$work/one"
   contains "a link to a link" "$(printf %q "$usr")/lib/onecopy/onecopy" "$("$work/one" -n 1 --dry-run show)"
+  contains "outside of the PATH it goes by its place" "Usage: $usr/bin/onecopy [-n" "$("$usr/bin/onecopy" --help)"
   contains "in the PATH it goes by its name" "Usage: onecopy [-n" "$(PATH=$usr/bin:$PATH onecopy --help)"
   contains "in a tree by its place" "Usage: launch/onecopy [-n" "$(PATH=$usr/bin:$PATH "$onecopy" --help)"
 }

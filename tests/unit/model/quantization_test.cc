@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "runtime/model/quantized_tensors.h"
 #include "tests/unit/model/spec_test_support.h"
 
 namespace onecopy {

@@ -207,7 +207,7 @@ TEST(Doctor, MpirunMustBeThereAndOpenMpi) {
   input.mpirun_version = "HYDRA build details:";
   ExpectFinding(input, "mpi", Level::kWarn, "HYDRA", "openmpi-bin");
   input.mpirun_version = "";
-  ExpectFinding(input, "mpi", Level::kError, "not found", "launch/setup");
+  ExpectFinding(input, "mpi", Level::kError, "not found", "install openmpi-bin");
 }
 
 TEST(Doctor, ReferenceKernelsAreAWarning) {
