@@ -14,22 +14,10 @@
 #include <iterator>
 
 #include "tests/parity/golden_cases.h"
+#include "tests/parity/temp_folder.h"
 
 namespace onecopy::parity {
 namespace {
-
-class TempFolder {
- public:
-  TempFolder() {
-    char name[] = "/tmp/onecopy-test-XXXXXX";
-    path_ = mkdtemp(name);
-  }
-  ~TempFolder() { std::filesystem::remove_all(path_); }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 template <typename T>
 std::string Bytes(const T* values, size_t n) {
@@ -136,7 +124,7 @@ int WriteBoth(const std::string& from, const std::string& fp8_folder, const std:
   return linear;
 }
 
-std::vector<float> Logits(const std::string& model, int ranks) {
+std::vector<float> HybridLogits(const std::string& model, int ranks) {
   std::vector<float> all;
   WithModel({"", "", model.c_str()}, ranks, [&](exec::Engine& engine) {
     std::vector<int32_t> prompt(70);
@@ -157,12 +145,12 @@ TEST_P(Fp8Hybrids, ComputeWhatTheirDequantisedWeightsDo) {
   const TempFolder folder;
   ASSERT_GT(WriteBoth(CaseOf(GetParam()).model(), folder / "fp8", folder / "floats"), 0);
   setenv("ONECOPY_KERNELS", "ref", 1);
-  const std::vector<float> want = Logits(folder / "floats", 1);
+  const std::vector<float> want = HybridLogits(folder / "floats", 1);
   float largest = 0;
   for (const float value : want) largest = std::max(largest, std::fabs(value));
   ASSERT_TRUE(std::isfinite(largest) && largest > 0);
   for (const int ranks : {1, 2, 3}) {
-    const std::vector<float> got = Logits(folder / "fp8", ranks);
+    const std::vector<float> got = HybridLogits(folder / "fp8", ranks);
     ASSERT_EQ(got.size(), want.size());
     for (size_t i = 0; i < want.size(); ++i)
       ASSERT_NEAR(got[i], want[i], 1e-4 * largest) << ranks << " ranks, logit " << i;

@@ -101,7 +101,7 @@ int WriteFused(const std::string& from, const std::string& to, bool odd_layers_o
 }
 
 // Logits of a prompt's last tokens and of one token behind it.
-std::vector<float> Logits(const std::string& model, int ranks, const char* table) {
+std::vector<float> FusedLogits(const std::string& model, int ranks, const char* table) {
   setenv("ONECOPY_KERNELS", table, 1);
   std::vector<float> all;
   WithModel({"", "", model.c_str()}, ranks, [&](exec::Engine& engine) {
@@ -148,9 +148,10 @@ TEST_P(FusedExperts, HaveTheBitsOfTwoTensors) {
     if (!entry.supported()) continue;
     SCOPED_TRACE(entry.name);
     for (const int ranks : {1, 2, 3}) {
-      const std::vector<float> want = Logits(two, ranks, entry.name);
-      EXPECT_TRUE(SameBits(Logits(one.path(), ranks, entry.name), want)) << ranks << " ranks";
-      EXPECT_TRUE(SameBits(Logits(mixed.path(), ranks, entry.name), want)) << ranks << " ranks, some layers";
+      const std::vector<float> want = FusedLogits(two, ranks, entry.name);
+      EXPECT_TRUE(SameBits(FusedLogits(one.path(), ranks, entry.name), want)) << ranks << " ranks";
+      EXPECT_TRUE(SameBits(FusedLogits(mixed.path(), ranks, entry.name), want))
+          << ranks << " ranks, some layers";
     }
   }
 }
@@ -178,7 +179,8 @@ TEST(FusedExpertsQuantised, HaveTheBitsOfTwoTensors) {
   Quantize(two, quantised_two.path(), "q4_0");
   Quantize(one.path(), quantised_one.path(), "q4_0");
   EXPECT_EQ(OpenCheckpoint(quantised_one.path()).Find("blk.0.ffn_gate_up_exps.weight")->type_name, "Q4_0");
-  EXPECT_TRUE(SameBits(Logits(quantised_one.path(), 2, "ref"), Logits(quantised_two.path(), 2, "ref")));
+  EXPECT_TRUE(
+      SameBits(FusedLogits(quantised_one.path(), 2, "ref"), FusedLogits(quantised_two.path(), 2, "ref")));
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "runtime/base/new_file.h"
 #include "runtime/cli/model_session.h"
 #include "runtime/model/gguf_writer.h"
+#include "tests/parity/temp_folder.h"
 #include "tests/support/golden.h"
 #include "tests/support/local_ranks.h"
 #include "tests/unit/kernels/random_matrix.h"
@@ -22,21 +23,9 @@ namespace onecopy {
 namespace {
 
 using kernels::WeightType;
+using parity::TempFolder;
 
 const std::string kSource = ONECOPY_TEST_DATA "/goldens/gguf/qwen3_moe-Q8_0";
-
-class TempFolder {
- public:
-  TempFolder() {
-    char name[] = "/tmp/onecopy-test-XXXXXX";
-    path_ = mkdtemp(name);
-  }
-  ~TempFolder() { std::filesystem::remove_all(path_); }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 // The blocks of a tensor in another type: quantised where that can be done, else random.
 std::string Blocks(const TensorInfo& tensor, const kernels::TypeInfo& to, const std::string& source) {

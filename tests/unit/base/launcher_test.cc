@@ -29,7 +29,7 @@ class LauncherNameTest : public ::testing::Test {
   fs::path Installed() const { return prefix_ / "lib/onecopy/launch/onecopy"; }
   fs::path Tree() const { return prefix_ / "tree/launch/onecopy"; }
   std::string Path(const char* first, const char* second) const {
-    return (prefix_ / first).string() + "::" + (prefix_ / second).string();
+    return (prefix_ / first).string() + ":" + (prefix_ / second).string();
   }
 
   fs::path prefix_;
