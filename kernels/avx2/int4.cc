@@ -1,35 +1,15 @@
 // INT4 x Q8: as Q4_0, with a scale in bf16 per unit, or a scale and a zero per group of units. The zero is taken off by way
 // of the sums of the activations.
 #include "kernels/avx2/avx2.h"
-#include "kernels/avx2/q8_parts.h"
+#include "kernels/avx2/unit_scales.h"
 
 namespace onecopy::kernels::avx2 {
 namespace {
 
-struct Int4Bf16 {
-  static constexpr size_t kBlockUnits = 0;
-  static constexpr size_t kHeaderBytes = 0;
+struct Int4Bf16 : OffsetUnits<LoadBf16Scales, 8> {
   static constexpr size_t kUnitBytes = 18 * kRowTile;
-
   static constexpr size_t kGroup = 8;
-
-  struct Scales {
-    __m256 scale;
-  };
-  static Scales ScalesAt(const uint8_t* p) { return {LoadBf16Scales(p)}; }
   static __m256i Weights(const uint8_t* p, size_t j) { return Nibbles(p + 2 * kRowTile, j); }
-  static __m256i Scale(const Scales&, size_t) { return _mm256_set1_epi16(1); }
-  static void AddProducts(const Scales& scales, __m256i sum, const TokenScales& x, __m256* acc) {
-    *acc = _mm256_fmadd_ps(scales.scale, Products(sum, x), *acc);
-  }
-  static __m256 Term(const Scales& scales, __m256i sum, const TokenScales& x) {
-    return _mm256_mul_ps(scales.scale, Products(sum, x));
-  }
-
- private:
-  static __m256 Products(__m256i sum, const TokenScales& x) {
-    return _mm256_fmsub_ps(_mm256_cvtepi32_ps(sum), x.d, _mm256_mul_ps(_mm256_set1_ps(8.0f), x.s));
-  }
 };
 
 template <size_t kUnits>
