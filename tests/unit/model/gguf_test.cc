@@ -6,6 +6,7 @@
 
 #include "kernels/types.h"
 #include "runtime/model/model_spec.h"
+#include "tests/support/processor_time.h"
 #include "tests/unit/model/model_test_support.h"
 
 namespace onecopy {
@@ -272,8 +273,8 @@ TEST(GgufVocabulary, RefusesMalformedByteTokens) {
 }
 
 double BestOfThree(const std::function<void()>& action) {
-  double best = Seconds(action);
-  for (int i = 0; i < 2; ++i) best = std::min(best, Seconds(action));
+  double best = test::ThreadSeconds(action);
+  for (int i = 0; i < 2; ++i) best = std::min(best, test::ThreadSeconds(action));
   return best;
 }
 

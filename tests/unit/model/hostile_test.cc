@@ -1,5 +1,6 @@
 // Small files that asked for much: what tests/fuzz found. Each says what was wrong.
 #include "runtime/model/model_spec.h"
+#include "tests/support/processor_time.h"
 #include "tests/unit/model/model_test_support.h"
 
 namespace onecopy {
@@ -14,7 +15,7 @@ TEST(HostileModel, TensorsOfAbsurdlyManyExpertsAreNotCountedToTheEnd) {
   config["num_hidden_layers"] = 10000;
   config["num_local_experts"] = 65536;
   WriteDirectory(dir, config, ReadFile(DataPath("goldens/malformed/valid/model.safetensors")));
-  const double seconds = Seconds([&] {
+  const double seconds = test::ThreadSeconds([&] {
     ExpectBadInput([&] { BuildModelSpec(OpenCheckpoint(dir.path())); },
                    {dir.path(), "100000 tensors are missing", "or still more"});
   });

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "runtime/model/model_spec.h"
+#include "tests/support/processor_time.h"
 #include "tests/unit/model/model_test_support.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -89,8 +90,8 @@ TEST(Malformed, EachCaseIsRefusedForItsOwnReasonWithinASecond) {
     }
     std::vector<std::string> fragments = reason->second;
     fragments.push_back(DataPath("goldens/malformed/" + name));
-    const double seconds =
-        Seconds([&] { ExpectBadInput([&] { Load(DataPath("goldens/malformed/" + name)); }, fragments); });
+    const double seconds = test::ThreadSeconds(
+        [&] { ExpectBadInput([&] { Load(DataPath("goldens/malformed/" + name)); }, fragments); });
     EXPECT_LT(seconds, 1.0);
     ++refused;
   }

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
-#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -59,13 +58,6 @@ inline std::string ReadFile(const std::string& path) {
 }
 inline nlohmann::json ReadJson(const std::string& path) {
   return nlohmann::json::parse(ReadFile(path));
-}
-
-template <typename Action>
-double Seconds(Action action) {
-  const auto start = std::chrono::steady_clock::now();
-  action();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 // The action must throw an Error of kBadInput whose message has all fragments.

@@ -2,8 +2,9 @@
 
 #include <gmock/gmock.h>
 
-#include <chrono>
 #include <cmath>
+
+#include "tests/support/processor_time.h"
 
 namespace onecopy::serve {
 namespace {
@@ -90,9 +91,10 @@ TEST(ParseObject, RefusesObjectsOfManyMembersBeforeTheyAreBuilt) {
   std::string body = "{";
   for (int i = 0; i < 800000; ++i) body += (i == 0 ? "\"" : ",\"") + std::to_string(i) + "\":0";
   body += "}";
-  const auto begin = std::chrono::steady_clock::now();
-  EXPECT_THAT(ParamOf([&] { ParseObject(body); }), ::testing::HasSubstr("more than 2048 members"));
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+  const double seconds = onecopy::test::ThreadSeconds([&] {
+    EXPECT_THAT(ParamOf([&] { ParseObject(body); }), ::testing::HasSubstr("more than 2048 members"));
+  });
+  EXPECT_LT(seconds, 5);
   // Many objects with as many members in all are no harm, and colons in strings are none.
   std::string list = "{\"a\": [";
   for (int i = 0; i < 3000; ++i) list += "{\"b\": \":::\", \"c\": 1},";
