@@ -6,7 +6,7 @@ include(GoogleTest)
 option(ONECOPY_UNITY "Compile several files of a target as one" ON)
 function(onecopy_unity target)
   if(ONECOPY_UNITY)
-    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 16)
   endif()
 endfunction()
 
@@ -25,9 +25,10 @@ function(onecopy_library name)
   onecopy_unity(onecopy_${name})
 endfunction()
 
-# onecopy_test(AREA LABEL DEPS...): every *_test.cc of this folder as one GoogleTest program AREA, a CTest test per case (with
-# a sanitizer: one for all).
+# onecopy_test(AREA LABEL [WHOLE] DEPS...): every *_test.cc of this folder as one GoogleTest program AREA, a CTest test per case;
+# with a sanitizer, or WHOLE: one for all.
 function(onecopy_test area label)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "WHOLE" "" "")
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_test.cc)
   add_executable(${area} ${sources})
   target_include_directories(${area} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
@@ -35,15 +36,15 @@ function(onecopy_test area label)
     ONECOPY_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data" ONECOPY_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
     ONECOPY_TEST_TINY_MOE="${PROJECT_BINARY_DIR}/tests/data/tiny-moe"
     ONECOPY_TEST_TOKENIZERS="${PROJECT_BINARY_DIR}/tests/data/tokenizers")
-  target_link_libraries(${area} PRIVATE ${ARGN} GTest::gmock GTest::gtest_main)
+  target_link_libraries(${area} PRIVATE ${arg_UNPARSED_ARGUMENTS} GTest::gmock GTest::gtest_main)
   onecopy_unity(${area})
   target_compile_options(${area} PRIVATE $<$<CONFIG:Release>:-O1>)  # compiled more often than run
   if(label STREQUAL unit)
     add_dependencies(unit_tests ${area})
   endif()
-  if(ONECOPY_SANITIZE)
-    # Starting a sanitised program costs more than most cases: all cases in one process.
-    add_test(NAME ${label}.${area} COMMAND ${area} --gtest_brief=1)
+  if(ONECOPY_SANITIZE OR arg_WHOLE)
+    # Starting a sanitised program, or one of thousands of cases, costs more than most cases: all cases in one process.
+    add_test(NAME ${label}.${area} COMMAND ${area} --gtest_brief=1 --gtest_output=xml:${PROJECT_BINARY_DIR}/cases/)
     set_tests_properties(${label}.${area} PROPERTIES LABELS ${label} TIMEOUT 1200 PROCESSORS 2)
     return()
   endif()

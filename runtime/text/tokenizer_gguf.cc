@@ -35,7 +35,7 @@ int32_t OptionalId(const Json& metadata, std::string_view name, int32_t vocab_si
   return value.is_null() ? -1 : TokenId(value, vocab_size, [name] { return Key(name); });
 }
 
-std::shared_ptr<const Vocabulary> ReadVocabulary(const Json& metadata) {
+std::shared_ptr<const Vocabulary> ReadGgufVocabulary(const Json& metadata) {
   const Json& tokens = RequiredArray(metadata, "tokens");
   if (tokens.empty() || static_cast<int64_t>(tokens.size()) > kMaxVocabulary) {
     Fail(ErrorCode::kBadInput, "{}.tokens has {} entries, expected 1 to {}", kGgml, tokens.size(),
@@ -68,7 +68,7 @@ std::shared_ptr<const Vocabulary> ReadVocabulary(const Json& metadata) {
   return Vocabulary::Build(std::move(text), std::move(kind), Key("tokens"));
 }
 
-std::vector<std::pair<std::string, std::string>> ReadMerges(const Json& metadata) {
+std::vector<std::pair<std::string, std::string>> ReadGgufMerges(const Json& metadata) {
   const Json& array = RequiredArray(metadata, "merges");
   std::vector<std::pair<std::string, std::string>> merges;
   merges.reserve(array.size());
@@ -102,7 +102,7 @@ KindDefaults BuildByteLevelBpe(const Json& metadata, TokenizerParts* parts) {
   if (preset->nfc) parts->normalizer.push_back({NormalizerStep::Kind::kNfc, {}, {}});
   parts->pre_tokenizer = StepsOf(*preset);
   parts->encode_word =
-      MakeBpeEncoder(parts->vocabulary, ReadMerges(metadata),
+      MakeBpeEncoder(parts->vocabulary, ReadGgufMerges(metadata),
                      {.byte_level = true,
                       .ignore_merges = preset->ignore_merges,
                       .unknown_id = OptionalId(metadata, "unknown_token_id", parts->vocabulary->size())},
@@ -135,17 +135,17 @@ KindDefaults BuildSentencePiece(const Json& metadata, TokenizerParts* parts) {
   return {.add_bos = true};
 }
 
-struct ModelKind {
+struct GgufModel {
   std::string_view name;  // tokenizer.ggml.model
   KindDefaults (*build)(const Json& metadata, TokenizerParts* parts);
 };
-constexpr ModelKind kModelKinds[] = {{"gpt2", BuildByteLevelBpe}, {"llama", BuildSentencePiece}};
+constexpr GgufModel kGgufModels[] = {{"gpt2", BuildByteLevelBpe}, {"llama", BuildSentencePiece}};
 
-const ModelKind& FindModelKind(const Json& metadata) {
+const GgufModel& FindGgufModel(const Json& metadata) {
   const std::optional<std::string> name = StringField(metadata, Key("model"), "metadata");
   if (!name) Fail(ErrorCode::kBadInput, "{}.model is missing; the file has no tokenizer", kGgml);
   std::string known;
-  for (const ModelKind& kind : kModelKinds) {
+  for (const GgufModel& kind : kGgufModels) {
     if (kind.name == *name) return kind;
     known += fmt::format("{}{}", known.empty() ? "" : ", ", kind.name);
   }
@@ -153,7 +153,7 @@ const ModelKind& FindModelKind(const Json& metadata) {
        kGgml, Printable(*name), known);
 }
 
-void ReadAddedTokens(TokenizerParts* parts) {
+void ReadGgufAddedTokens(TokenizerParts* parts) {
   const Vocabulary& vocabulary = *parts->vocabulary;
   std::vector<AddedToken> added;
   for (int32_t id = 0; id < vocabulary.size(); ++id) {
@@ -165,7 +165,7 @@ void ReadAddedTokens(TokenizerParts* parts) {
   parts->added = AddedTokenMatcher(std::move(added));
 }
 
-void ReadSpecialIds(const Json& metadata, const KindDefaults& defaults, TokenizerParts* parts) {
+void ReadGgufSpecialIds(const Json& metadata, const KindDefaults& defaults, TokenizerParts* parts) {
   const int32_t vocab_size = parts->vocabulary->size();
   parts->bos = OptionalId(metadata, "bos_token_id", vocab_size);
   parts->eos = OptionalId(metadata, "eos_token_id", vocab_size);
@@ -193,7 +193,7 @@ void ReadSpecialIds(const Json& metadata, const KindDefaults& defaults, Tokenize
 }
 
 // tokenizer.chat_template, and others as tokenizer.chat_template.NAME.
-void ReadChatTemplates(const Json& metadata, TokenizerParts* parts) {
+void ReadGgufChatTemplates(const Json& metadata, TokenizerParts* parts) {
   const std::string key = "tokenizer.chat_template";
   if (const auto source = StringField(metadata, key, "metadata"))
     parts->chat_templates.emplace_back("default", *source);
@@ -216,13 +216,13 @@ void ReadChatTemplates(const Json& metadata, TokenizerParts* parts) {
 }  // namespace
 
 Tokenizer Tokenizer::FromGguf(const nlohmann::json& metadata) {
-  const ModelKind& kind = FindModelKind(metadata);
+  const GgufModel& kind = FindGgufModel(metadata);
   auto parts = std::make_shared<TokenizerParts>();
-  parts->vocabulary = ReadVocabulary(metadata);
+  parts->vocabulary = ReadGgufVocabulary(metadata);
   const KindDefaults defaults = kind.build(metadata, parts.get());
-  ReadAddedTokens(parts.get());
-  ReadSpecialIds(metadata, defaults, parts.get());
-  ReadChatTemplates(metadata, parts.get());
+  ReadGgufAddedTokens(parts.get());
+  ReadGgufSpecialIds(metadata, defaults, parts.get());
+  ReadGgufChatTemplates(metadata, parts.get());
   return Tokenizer(std::move(parts));
 }
 

@@ -29,7 +29,7 @@ bool HasNoQLora(const Checkpoint&, const ModelSpec& spec) {
   return spec.q_lora_rank() == 0;
 }
 
-void ReadGguf(Parameters* in, ModelSpec* spec) {
+void ReadDeepseekGguf(Parameters* in, ModelSpec* spec) {
   ReadGgufNextn(in, spec);
   spec->set_q_lora_rank(in->CountOr("attention.q_lora_rank", 0, 0, kMaxDim));
   spec->set_kv_lora_rank(in->Count("attention.kv_lora_rank", 1, kMaxDim));
@@ -54,7 +54,7 @@ HfFineGrained DefaultsOf(const Checkpoint& checkpoint) {
   return {};
 }
 
-void ReadHf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
+void ReadDeepseekHf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
   spec->set_q_lora_rank(in->CountOr("q_lora_rank", 0, 1, kMaxDim));
   spec->set_kv_lora_rank(in->Count("kv_lora_rank", 1, kMaxDim));
   const uint32_t nope = in->Count("qk_nope_head_dim", 1, kMaxDim);
@@ -87,14 +87,14 @@ void CheckMla(bool gguf, Parameters* in, const ModelSpec& spec) {
   in->Check();
 }
 
-void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
+void ReadDeepseek(const Checkpoint& checkpoint, ModelSpec* spec) {
   Parameters in = OpenParameters(checkpoint);
   const bool gguf = checkpoint.format == CheckpointFormat::kGguf;
   ReadSizes(checkpoint, &in, spec);
   ReadRope(checkpoint, &in, spec);
   // Pairs lie side by side in both formats.
   spec->set_rope_style(ModelSpec::PAIRWISE);
-  gguf ? ReadGguf(&in, spec) : ReadHf(checkpoint, &in, spec);
+  gguf ? ReadDeepseekGguf(&in, spec) : ReadDeepseekHf(checkpoint, &in, spec);
   in.Check();  // before differences of sizes are taken
   // GGUF files carry mscale_all_dim only: the published models have the same mscale, and then the factor is 1.
   if (gguf && spec->rope_scaling().kind() == proto::RopeScaling::YARN)
@@ -141,7 +141,7 @@ const Family& DeepseekFamily() {
   static const Family family = {"deepseek2",
                                 {"deepseek2"},
                                 {"deepseek_v2", "deepseek_v3", "kimi_k2", "glm4_moe_lite"},
-                                ReadParameters,
+                                ReadDeepseek,
                                 Joined({LatentRows(), DenseRows(), ExpertRows(), SharedExpertRows()})};
   return family;
 }

@@ -22,7 +22,7 @@ void ReadHfDenseLayers(Parameters* in, ModelSpec* spec) {
   if (spec->dense_layers_size() > 0) spec->set_intermediate_dim(in->Count("intermediate_size", 1, kMaxDim));
 }
 
-void ReadHf(Parameters* in, ModelSpec* spec) {
+void ReadErnie45MoeHf(Parameters* in, ModelSpec* spec) {
   spec->set_n_experts(in->Count("moe_num_experts", 1, kMaxExperts));
   spec->set_n_experts_used(in->Count("moe_k", 1, kMaxExperts));
   spec->set_moe_intermediate_dim(in->Count("moe_intermediate_size", 1, kMaxDim));
@@ -34,14 +34,14 @@ void ReadHf(Parameters* in, ModelSpec* spec) {
   if (in->FlagOr("use_bias", false)) in->Problem("use_bias", "is not supported yet");
 }
 
-void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
+void ReadErnie45Moe(const Checkpoint& checkpoint, ModelSpec* spec) {
   Parameters in = OpenParameters(checkpoint);
   const bool gguf = checkpoint.format == CheckpointFormat::kGguf;
   ReadTransformer(checkpoint, {.rope_theta = 500000}, &in, spec);
   if (gguf)
     ReadGgufExperts({.shared = true, .leading_dense = true}, &in, spec);
   else
-    ReadHf(&in, spec);
+    ReadErnie45MoeHf(&in, spec);
   spec->set_rope_style(ModelSpec::PAIRWISE);
   CheckTransformer(&in, *spec);
 }
@@ -53,7 +53,7 @@ const Family& Ernie45MoeFamily() {
       "ernie4_5-moe",
       {"ernie4_5-moe"},
       {"ernie4_5_moe"},
-      ReadParameters,
+      ReadErnie45Moe,
       Joined({AttentionRows(),
               DenseRows(),
               ExpertRows(),

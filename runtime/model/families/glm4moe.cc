@@ -11,7 +11,7 @@ namespace {
 using proto::ModelSpec;
 using proto::Weight;
 
-void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
+void ReadGlm4Moe(const Checkpoint& checkpoint, ModelSpec* spec) {
   Parameters in = OpenParameters(checkpoint);
   const bool gguf = checkpoint.format == CheckpointFormat::kGguf;
   ReadTransformer(checkpoint, {.rotary_share = 0.5f}, &in, spec);
@@ -31,7 +31,7 @@ void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
   CheckTransformer(&in, *spec);
 }
 
-std::vector<Family::TensorRow> Rows() {
+std::vector<Family::TensorRow> Glm4MoeRows() {
   std::vector<Family::TensorRow> norms = QkNormRows();
   for (Family::TensorRow& row : norms) row.optional = true;
   std::vector<Family::TensorRow> rows =
@@ -46,7 +46,7 @@ std::vector<Family::TensorRow> Rows() {
 }  // namespace
 
 const Family& Glm4MoeFamily() {
-  static const Family family = {"glm4moe", {"glm4moe"}, {"glm4_moe"}, ReadParameters, Rows()};
+  static const Family family = {"glm4moe", {"glm4moe"}, {"glm4_moe"}, ReadGlm4Moe, Glm4MoeRows()};
   return family;
 }
 

@@ -21,7 +21,7 @@ using proto::Weight;
 constexpr float kSwigluLimit = 7;
 constexpr uint32_t kWindowPeriod = 2;  // the first layer of each pair has the window
 
-void ReadGguf(Parameters* in, ModelSpec* spec) {
+void ReadGptOssGguf(Parameters* in, ModelSpec* spec) {
   spec->set_head_dim(in->Count("attention.key_length", 1, kMaxDim));
   if (in->CountOr("attention.value_length", spec->head_dim(), 1, kMaxDim) != spec->head_dim())
     in->Problem("attention.value_length", "another length than that of keys is not supported yet");
@@ -63,7 +63,7 @@ void ReadLayerTypes(const nlohmann::json& config, Parameters* in, ModelSpec* spe
   }
 }
 
-void ReadHf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
+void ReadGptOssHf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
   spec->set_head_dim(in->Count("head_dim", 1, kMaxDim));
   spec->set_rope_dims(spec->head_dim());
   spec->set_sliding_window(in->Count("sliding_window", 1, kMaxContext));
@@ -80,19 +80,20 @@ void ReadHf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
   RefuseHfQuantization(checkpoint, in);
 }
 
-void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
+void ReadGptOss(const Checkpoint& checkpoint, ModelSpec* spec) {
   Parameters in = OpenParameters(checkpoint);
   ReadSizes(checkpoint, &in, spec);
   ReadRope(checkpoint, &in, spec);
   spec->set_rope_style(ModelSpec::NEOX);
-  checkpoint.format == CheckpointFormat::kGguf ? ReadGguf(&in, spec) : ReadHf(checkpoint, &in, spec);
+  checkpoint.format == CheckpointFormat::kGguf ? ReadGptOssGguf(&in, spec)
+                                               : ReadGptOssHf(checkpoint, &in, spec);
   // A softmax over the chosen logits is the softmax over all, divided by the sum of the chosen.
   spec->set_norm_topk_prob(true);
   spec->set_activation(ModelSpec::CLAMPED_SWIGLU);
   CheckTransformer(&in, *spec);
 }
 
-std::vector<Family::TensorRow> Rows() {
+std::vector<Family::TensorRow> GptOssRows() {
   std::vector<Family::TensorRow> rows = AttentionRows();
   for (Family::TensorRow& row : rows) {
     row.optional = false;  // q, k and v all have a bias
@@ -121,7 +122,7 @@ std::vector<Family::TensorRow> Rows() {
 }  // namespace
 
 const Family& GptOssFamily() {
-  static const Family family = {"gpt-oss", {"gpt-oss"}, {"gpt_oss"}, ReadParameters, Rows()};
+  static const Family family = {"gpt-oss", {"gpt-oss"}, {"gpt_oss"}, ReadGptOss, GptOssRows()};
   return family;
 }
 

@@ -33,7 +33,7 @@ void ReadHfExperts(Parameters* in, ModelSpec* spec) {
   spec->set_norm_topk_prob(true);  // a softmax over the chosen
 }
 
-void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
+void ReadGranite(const Checkpoint& checkpoint, ModelSpec* spec) {
   Parameters in = OpenParameters(checkpoint);
   const bool gguf = checkpoint.format == CheckpointFormat::kGguf;
   ReadTransformer(checkpoint, {.rope_theta = 10000, .kv_heads = true, .factors = true}, &in, spec);
@@ -78,7 +78,7 @@ const Family& GraniteFamily() {
       "granite",
       {"granite", "granitemoe"},
       {"granite", "granitemoe", "granitemoeshared"},
-      ReadParameters,
+      ReadGranite,
       Joined({AttentionRows(), {OutputBiasRow(), RopeFactorsRow()}, DenseRows(), ExpertsOfGranite()})};
   return family;
 }

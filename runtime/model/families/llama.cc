@@ -14,7 +14,7 @@ bool HasNoExperts(const Checkpoint& checkpoint) {
          *count == 0;
 }
 
-void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
+void ReadLlama(const Checkpoint& checkpoint, ModelSpec* spec) {
   Parameters in = OpenParameters(checkpoint);
   const bool gguf = checkpoint.format == CheckpointFormat::kGguf;
   HfDefaults defaults = {.rope_theta = 10000, .kv_heads = true};
@@ -37,7 +37,7 @@ const Family& LlamaFamily() {
   static const Family family = {"llama",
                                 {"llama"},
                                 {"llama", "mistral"},
-                                ReadParameters,
+                                ReadLlama,
                                 Joined({AttentionRows(), {OutputBiasRow(), RopeFactorsRow()}, DenseRows()}),
                                 HasNoExperts};
   return family;

@@ -55,7 +55,7 @@ void ReadGgufAttention(Parameters* in, ModelSpec* spec) {
     spec->add_nope_layers(layer);
 }
 
-void ReadGguf(Parameters* in, ModelSpec* spec) {
+void ReadLlama4Gguf(Parameters* in, ModelSpec* spec) {
   spec->set_n_experts(in->Count("expert_count", 1, kMaxExperts));
   spec->set_n_experts_used(in->Count("expert_used_count", 1, kMaxExperts));
   spec->set_moe_intermediate_dim(in->Count("expert_feed_forward_length", 1, kMaxDim));
@@ -132,7 +132,7 @@ void ReadHfMoeLayers(const Checkpoint& checkpoint, Parameters* in, ModelSpec* sp
     if (dense[layer]) spec->add_dense_layers(layer);
 }
 
-void ReadHf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
+void ReadLlama4Hf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
   spec->set_n_experts(in->Count("num_local_experts", 1, kMaxExperts));
   spec->set_n_experts_used(in->CountOr("num_experts_per_tok", 1, 1, kMaxExperts));
   spec->set_moe_intermediate_dim(in->Count("intermediate_size", 1, kMaxDim));
@@ -143,10 +143,11 @@ void ReadHf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
   CheckHfBias(checkpoint, "attention_bias", false, in);
 }
 
-void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
+void ReadLlama4(const Checkpoint& checkpoint, ModelSpec* spec) {
   Parameters in = OpenParameters(checkpoint);
   ReadTransformer(checkpoint, {.rope_theta = 500000}, &in, spec);
-  checkpoint.format == CheckpointFormat::kGguf ? ReadGguf(&in, spec) : ReadHf(checkpoint, &in, spec);
+  checkpoint.format == CheckpointFormat::kGguf ? ReadLlama4Gguf(&in, spec)
+                                               : ReadLlama4Hf(checkpoint, &in, spec);
   spec->set_shared_intermediate_dim(spec->moe_intermediate_dim());
   spec->set_gating(ModelSpec::SIGMOID);
   spec->set_weights_scale_inputs(true);
@@ -193,7 +194,7 @@ const Family& Llama4Family() {
       "llama4",
       {"llama4"},
       {"llama4_text"},
-      ReadParameters,
+      ReadLlama4,
       Joined({AttentionRows(), {OutputBiasRow(), RopeFactorsRow()}, FeedForwardRows()})};
   return family;
 }

@@ -64,7 +64,7 @@ void ReadGgufKvHeads(const Checkpoint& checkpoint, Parameters* in, ModelSpec* sp
   spec->set_sliding_kv_heads(of_kind[1]);
 }
 
-void ReadGguf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
+void ReadMimo2Gguf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
   ReadGgufNextn(in, spec);
   spec->set_head_dim(in->Count("attention.key_length", 1, kMaxDim));
   spec->set_v_head_dim(in->Count("attention.value_length", 1, kMaxDim));
@@ -123,7 +123,7 @@ void ReadHfRope(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
   spec->set_rope_dims(static_cast<uint32_t>(spec->head_dim() * share));
 }
 
-void ReadHfLayers(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
+void ReadMimo2HfLayers(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
   const json* types = LayersOf(checkpoint, "layer_types", "layer_types", in, *spec);
   const json* pattern = LayersOf(checkpoint, "hybrid_layer_pattern", "hybrid_layer_pattern", in, *spec);
   const json* mlps = LayersOf(checkpoint, "mlp_layer_types", "mlp_layer_types", in, *spec);
@@ -162,7 +162,7 @@ void RefuseOtherHeads(Parameters* in, const ModelSpec& spec) {
     in->Problem("n_shared_experts", "is not supported in this family");
 }
 
-void ReadHf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
+void ReadMimo2Hf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
   spec->set_head_dim(in->CountOr("head_dim", 192, 1, kMaxDim));
   spec->set_v_head_dim(in->CountOr("v_head_dim", 128, 1, kMaxDim));
   spec->set_sliding_kv_heads(in->CountOr("swa_num_key_value_heads", 2 * spec->n_kv_heads(), 1, kMaxHeads));
@@ -170,7 +170,7 @@ void ReadHf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
                                ? in->Count("sliding_window_size", 1, kMaxContext) + 1
                                : in->CountOr("sliding_window", kDefaultWindow, 1, kMaxContext));
   ReadHfRope(checkpoint, in, spec);
-  ReadHfLayers(checkpoint, in, spec);
+  ReadMimo2HfLayers(checkpoint, in, spec);
   const bool scaled =
       in->Has("attention_value_scale") || !checkpoint.metadata.contains("attention_value_scale");
   const double value_scale = scaled ? in->NumberOr("attention_value_scale", kValueScale) : 1;
@@ -191,7 +191,7 @@ void ReadHf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
   RefuseHfQuantization(checkpoint, in);
 }
 
-void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
+void ReadMimo2(const Checkpoint& checkpoint, ModelSpec* spec) {
   Parameters in = OpenParameters(checkpoint);
   const bool gguf = checkpoint.format == CheckpointFormat::kGguf;
   ReadSizes(checkpoint, &in, spec, /*kv_heads_default=*/false, /*kv_heads_by_layer=*/true);
@@ -199,9 +199,9 @@ void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
     ReadRope(checkpoint, &in, spec);
     if (spec->rope_scaling().kind() != proto::RopeScaling::NONE)
       in.Problem("rope.scaling.type", "is not supported in this family");
-    ReadGguf(checkpoint, &in, spec);
+    ReadMimo2Gguf(checkpoint, &in, spec);
   } else {
-    ReadHf(checkpoint, &in, spec);
+    ReadMimo2Hf(checkpoint, &in, spec);
   }
   spec->set_sinks_in_sliding_layers(true);
   spec->set_rope_style(ModelSpec::NEOX);
@@ -231,7 +231,7 @@ const Family& Mimo2Family() {
   static const Family family = {"mimo2",
                                 {"mimo2"},
                                 {"mimo_v2_flash"},
-                                ReadParameters,
+                                ReadMimo2,
                                 Joined({AttentionRows(), SinkRows(), DenseRows(), ExpertRows()})};
   return family;
 }

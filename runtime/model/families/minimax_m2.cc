@@ -11,7 +11,7 @@ namespace {
 using proto::ModelSpec;
 using proto::Weight;
 
-void ReadHf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
+void ReadMiniMaxM2Hf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
   spec->set_n_experts(in->Count("num_local_experts", 1, kMaxExperts));
   spec->set_n_experts_used(in->Count("num_experts_per_tok", 1, kMaxExperts));
   spec->set_moe_intermediate_dim(in->Count("intermediate_size", 1, kMaxDim));
@@ -39,13 +39,13 @@ void ReadHf(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) {
   }
 }
 
-void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
+void ReadMiniMaxM2(const Checkpoint& checkpoint, ModelSpec* spec) {
   Parameters in = OpenParameters(checkpoint);
   ReadTransformer(checkpoint, {.rope_theta = 5e6f}, &in, spec);
   if (checkpoint.format == CheckpointFormat::kGguf)
     ReadGgufExperts({.gating = ModelSpec::SIGMOID}, &in, spec);
   else
-    ReadHf(checkpoint, &in, spec);
+    ReadMiniMaxM2Hf(checkpoint, &in, spec);
   spec->set_qk_norm_over_heads(true);
   spec->set_rope_style(ModelSpec::NEOX);
   CheckTransformer(&in, *spec);
@@ -57,7 +57,7 @@ const Family& MiniMaxM2Family() {
   static const Family family = {"minimax-m2",
                                 {"minimax-m2"},
                                 {"minimax_m2"},
-                                ReadParameters,
+                                ReadMiniMaxM2,
                                 Joined({AttentionRows(),
                                         QkNormRows(),
                                         SparseMoeExpertRows(),

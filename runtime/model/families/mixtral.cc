@@ -8,7 +8,7 @@ namespace {
 
 using proto::ModelSpec;
 
-void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
+void ReadMixtral(const Checkpoint& checkpoint, ModelSpec* spec) {
   Parameters in = OpenParameters(checkpoint);
   const bool gguf = checkpoint.format == CheckpointFormat::kGguf;
   ReadTransformer(checkpoint, {.rope_theta = 1e6f, .window = HfDefaults::Window::kEveryLayer}, &in, spec);
@@ -37,7 +37,7 @@ const Family& MixtralFamily() {
       "mixtral",
       {"llama"},
       {"mixtral"},
-      ReadParameters,
+      ReadMixtral,
       Joined({AttentionRows(), {OutputBiasRow(), RopeFactorsRow()}, SparseMoeExpertRows()})};
   return family;
 }

@@ -7,7 +7,7 @@ namespace {
 
 using proto::ModelSpec;
 
-void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
+void ReadOlmoe(const Checkpoint& checkpoint, ModelSpec* spec) {
   Parameters in = OpenParameters(checkpoint);
   ReadTransformer(checkpoint, {.rope_theta = 10000, .kv_heads = true}, &in, spec);
   spec->set_qk_norm_over_heads(true);
@@ -33,7 +33,7 @@ const Family& OlmoeFamily() {
   static const Family family = {"olmoe",
                                 {"olmoe"},
                                 {"olmoe"},
-                                ReadParameters,
+                                ReadOlmoe,
                                 Joined({AttentionRows(), {OutputBiasRow()}, QkNormRows(), ExpertRows()})};
   return family;
 }

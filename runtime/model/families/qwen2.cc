@@ -6,7 +6,7 @@ namespace {
 
 using proto::ModelSpec;
 
-void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
+void ReadQwen2(const Checkpoint& checkpoint, ModelSpec* spec) {
   Parameters in = OpenParameters(checkpoint);
   ReadTransformer(checkpoint, {.window = HfDefaults::Window::kSwitchedUpperLayers}, &in, spec);
   ReadDense(checkpoint, &in, spec);
@@ -14,7 +14,7 @@ void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
   CheckTransformer(&in, *spec);
 }
 
-std::vector<Family::TensorRow> Rows() {
+std::vector<Family::TensorRow> Qwen2Rows() {
   std::vector<Family::TensorRow> rows = Joined({AttentionRows(), DenseRows()});
   for (Family::TensorRow& row : rows) row.optional = false;  // the biases are always there
   return rows;
@@ -23,7 +23,7 @@ std::vector<Family::TensorRow> Rows() {
 }  // namespace
 
 const Family& Qwen2Family() {
-  static const Family family = {"qwen2", {"qwen2"}, {"qwen2"}, ReadParameters, Rows()};
+  static const Family family = {"qwen2", {"qwen2"}, {"qwen2"}, ReadQwen2, Qwen2Rows()};
   return family;
 }
 

@@ -7,7 +7,7 @@ namespace {
 
 using proto::ModelSpec;
 
-void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
+void ReadQwen2Moe(const Checkpoint& checkpoint, ModelSpec* spec) {
   Parameters in = OpenParameters(checkpoint);
   // Windows alternate here in a way of their own.
   const bool windows = in.FlagOr("use_sliding_window", false);
@@ -34,7 +34,7 @@ const Family& Qwen2MoeFamily() {
       "qwen2moe",
       {"qwen2moe"},
       {"qwen2_moe"},
-      ReadParameters,
+      ReadQwen2Moe,
       Joined({AttentionRows(), DenseRows(), ExpertRows(), GatedSharedExpertRows()})};
   return family;
 }

@@ -6,7 +6,7 @@ namespace {
 
 using proto::ModelSpec;
 
-void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
+void ReadQwen3(const Checkpoint& checkpoint, ModelSpec* spec) {
   Parameters in = OpenParameters(checkpoint);
   ReadTransformer(checkpoint, {.window = HfDefaults::Window::kSwitchedUpperLayers}, &in, spec);
   CheckHfBias(checkpoint, "attention_bias", false, &in);
@@ -21,7 +21,7 @@ const Family& Qwen3Family() {
   static const Family family = {"qwen3",
                                 {"qwen3"},
                                 {"qwen3"},
-                                ReadParameters,
+                                ReadQwen3,
                                 Joined({AttentionRows(), {OutputBiasRow()}, QkNormRows(), DenseRows()})};
   return family;
 }

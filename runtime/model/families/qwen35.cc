@@ -27,7 +27,7 @@ void ReadExperts(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec) 
   spec->set_norm_topk_prob(in->FlagOr("norm_topk_prob", true));
 }
 
-void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
+void ReadQwen35(const Checkpoint& checkpoint, ModelSpec* spec) {
   const bool gguf = checkpoint.format == CheckpointFormat::kGguf;
   Parameters in = OpenParameters(checkpoint);
   ReadTransformer(
@@ -58,7 +58,7 @@ bool IsByExpert(const Checkpoint& checkpoint, const ModelSpec& spec) {
   return !IsStacked(checkpoint, spec);
 }
 
-std::vector<Family::TensorRow> Rows() {
+std::vector<Family::TensorRow> Qwen35Rows() {
   std::vector<Family::TensorRow> by_expert = ExpertRows();
   for (Family::TensorRow& row : by_expert)
     if (IsExpertRole(row.role)) row.applies = IsByExpert;
@@ -81,8 +81,8 @@ const Family& Qwen35Family() {
   static const Family family = {"qwen35",
                                 {"qwen35moe", "qwen35"},
                                 {"qwen3_5_moe_text", "qwen3_5_text"},
-                                ReadParameters,
-                                Rows(),
+                                ReadQwen35,
+                                Qwen35Rows(),
                                 nullptr,
                                 {"mtp."}};
   return family;

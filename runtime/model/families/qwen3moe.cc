@@ -7,7 +7,7 @@ namespace {
 
 using proto::ModelSpec;
 
-void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
+void ReadQwen3Moe(const Checkpoint& checkpoint, ModelSpec* spec) {
   Parameters in = OpenParameters(checkpoint);
   ReadTransformer(checkpoint, {.window = HfDefaults::Window::kSwitchedEveryLayer}, &in, spec);
   if (checkpoint.format == CheckpointFormat::kGguf) {
@@ -20,7 +20,7 @@ void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
   CheckTransformer(&in, *spec);
 }
 
-std::vector<Family::TensorRow> Rows() {
+std::vector<Family::TensorRow> Qwen3MoeRows() {
   std::vector<Family::TensorRow> dense = DenseRows();
   for (Family::TensorRow& row : dense) row.gguf = "";  // those files have no dense layers
   return Joined({AttentionRows(), {OutputBiasRow()}, QkNormRows(), dense, ExpertRows()});
@@ -29,7 +29,7 @@ std::vector<Family::TensorRow> Rows() {
 }  // namespace
 
 const Family& Qwen3MoeFamily() {
-  static const Family family = {"qwen3moe", {"qwen3moe"}, {"qwen3_moe"}, ReadParameters, Rows()};
+  static const Family family = {"qwen3moe", {"qwen3moe"}, {"qwen3_moe"}, ReadQwen3Moe, Qwen3MoeRows()};
   return family;
 }
 

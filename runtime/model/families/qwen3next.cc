@@ -9,7 +9,7 @@ namespace {
 using proto::ModelSpec;
 using proto::Weight;
 
-void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
+void ReadQwen3Next(const Checkpoint& checkpoint, ModelSpec* spec) {
   Parameters in = OpenParameters(checkpoint);
   ReadTransformer(
       checkpoint,
@@ -29,7 +29,7 @@ void ReadParameters(const Checkpoint& checkpoint, ModelSpec* spec) {
   CheckTransformer(&in, *spec);
 }
 
-std::vector<Family::TensorRow> Rows() {
+std::vector<Family::TensorRow> Qwen3NextRows() {
   std::vector<Family::TensorRow> dense = DenseRows();
   for (Family::TensorRow& row : dense) row.gguf = "";  // those files have no dense layers
   return Joined({HybridAttentionRows(),
@@ -44,8 +44,8 @@ std::vector<Family::TensorRow> Rows() {
 }  // namespace
 
 const Family& Qwen3NextFamily() {
-  static const Family family = {"qwen3next", {"qwen3next"}, {"qwen3_next"}, ReadParameters,
-                                Rows(),      nullptr,       {"mtp."}};
+  static const Family family = {"qwen3next",     {"qwen3next"}, {"qwen3_next"}, ReadQwen3Next,
+                                Qwen3NextRows(), nullptr,       {"mtp."}};
   return family;
 }
 

@@ -40,7 +40,7 @@ void ReadGgufYarn(Parameters* in, ModelSpec* spec) {
     in->Problem("rope.scaling.yarn_ext_factor", "another than 1 is not supported yet");
 }
 
-void ReadGguf(Parameters* in, ModelSpec* spec) {
+void ReadRopeGguf(Parameters* in, ModelSpec* spec) {
   spec->set_rope_theta(in->PositiveOr("rope.freq_base", 10000));
   const std::string kind = in->TextOr("rope.scaling.type", "linear");
   if (kind == "none") return;
@@ -153,7 +153,7 @@ void ReadHfScaling(const nlohmann::json& rope, const char* key, Parameters* nest
 }
 
 // Transformers 5 writes rope_parameters {rope_theta, rope_type, …}, earlier versions rope_theta and rope_scaling.
-void ReadHf(const Checkpoint& checkpoint, float default_theta, Parameters* in, ModelSpec* spec) {
+void ReadRopeHf(const Checkpoint& checkpoint, float default_theta, Parameters* in, ModelSpec* spec) {
   bool has_theta = in->Has("rope_theta");
   if (has_theta) spec->set_rope_theta(in->Positive("rope_theta"));
   for (const char* key : {"rope_parameters", "rope_scaling"}) {
@@ -179,7 +179,8 @@ void ReadHf(const Checkpoint& checkpoint, float default_theta, Parameters* in, M
 }  // namespace
 
 void ReadRope(const Checkpoint& checkpoint, Parameters* in, ModelSpec* spec, float hf_theta) {
-  checkpoint.format == CheckpointFormat::kGguf ? ReadGguf(in, spec) : ReadHf(checkpoint, hf_theta, in, spec);
+  checkpoint.format == CheckpointFormat::kGguf ? ReadRopeGguf(in, spec)
+                                               : ReadRopeHf(checkpoint, hf_theta, in, spec);
 }
 
 // Transformers 5 has it in rope_parameters, earlier versions beside them.

@@ -1,4 +1,4 @@
-// Eight files of a target are compiled as one, in groups that move with every new file. Where two files of a target have
+// Sixteen files of a target are compiled as one, in groups that move with every new file. Where two files of a target have
 // functions of one name out of others' sight, a new grouping makes overloads of them, and a call silently takes the one
 // of the other file where that fits better. So such names are unique in a target, whatever the groups are today.
 
@@ -101,8 +101,8 @@ std::string ReadText(const fs::path& path) {
   return text.str();
 }
 
-// Sources of the targets that a folder's CMakeLists.txt compiles in groups, without those that it compiles alone. A
-// folder with two targets counts as one.
+// Sources of the targets that a folder's CMakeLists.txt compiles in groups, also those of sub-folders that it names, without
+// those that it compiles alone. A folder with two targets counts as one.
 std::map<std::string, Lines> GroupedSources(const fs::path& folder) {
   static const std::regex kGrouped("onecopy_(library|unity|test)\\(");
   static const std::regex kAlone(
@@ -111,12 +111,18 @@ std::map<std::string, Lines> GroupedSources(const fs::path& folder) {
   if (!std::regex_search(cmake, kGrouped)) return {};
   std::smatch match;
   const std::string alone = std::regex_search(cmake, match, kAlone) ? " " + match[1].str() : "";
+  std::vector<fs::path> folders = {folder};
+  static const std::regex kSubfolder("CMAKE_CURRENT_SOURCE_DIR\\}/([a-z_]+)/\\*\\.cc");
+  for (std::sregex_iterator it(cmake.begin(), cmake.end(), kSubfolder), end; it != end; ++it)
+    folders.push_back(folder / (*it)[1].str());
   std::map<std::string, Lines> files;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (entry.path().extension() != ".cc" || alone.find(" " + name + " ") != std::string::npos) continue;
-    std::ifstream file(entry.path());
-    for (std::string line; std::getline(file, line);) files[name].push_back(line);
+  for (const fs::path& one : folders) {
+    for (const auto& entry : fs::directory_iterator(one)) {
+      const std::string name = entry.path().filename().string();
+      if (entry.path().extension() != ".cc" || alone.find(" " + name + " ") != std::string::npos) continue;
+      std::ifstream file(entry.path());
+      for (std::string line; std::getline(file, line);) files[name].push_back(line);
+    }
   }
   return files;
 }
