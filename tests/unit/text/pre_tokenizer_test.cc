@@ -90,9 +90,7 @@ TEST(PreTokenizerTable, NoPreTokenizerHangsOnLongRuns) {
         EXPECT_EQ(tokenizer.Decode(tokenizer.Encode(text, {}), false), nfc ? Normalize(form_c, text) : text)
             << name << " " << unit;
       });
-#if !defined(__SANITIZE_ADDRESS__)
-      EXPECT_LT(seconds, 2.0) << name << " " << unit;
-#endif
+      EXPECT_LT(seconds, 30) << name << " " << unit;
     }
   }
 }
