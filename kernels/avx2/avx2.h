@@ -29,6 +29,8 @@ extern const MatmulKernel matmul_iq2_xs;
 extern const MatmulKernel matmul_iq2_s;
 extern const MatmulKernel matmul_iq3_xxs;
 extern const MatmulKernel matmul_iq3_s;
+extern const MatmulKernel matmul_iq1_s;
+extern const MatmulKernel matmul_iq1_m;
 extern const MatmulKernel matmul_mxfp4;
 extern const MatmulKernel matmul_int8_bf16;
 extern const MatmulKernel matmul_int4_bf16;
