@@ -31,6 +31,8 @@ extern const MatmulKernel matmul_iq3_xxs;
 extern const MatmulKernel matmul_iq3_s;
 extern const MatmulKernel matmul_iq1_s;
 extern const MatmulKernel matmul_iq1_m;
+extern const MatmulKernel matmul_tq1_0;
+extern const MatmulKernel matmul_tq2_0;
 extern const MatmulKernel matmul_mxfp4;
 extern const MatmulKernel matmul_int8_bf16;
 extern const MatmulKernel matmul_int4_bf16;

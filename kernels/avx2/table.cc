@@ -1,5 +1,5 @@
 // The `avx2` table: a copy of `ref` with every entry overridden but the kernels
-// of TQ1_0 and TQ2_0, of NVFP4.
+// of NVFP4.
 #include "kernels/avx2/avx2.h"
 #include "kernels/ref/ref.h"
 
@@ -34,6 +34,8 @@ KernelTable Make() {
   set(WeightType::kIQ3_S, 8, matmul_iq3_s);
   set(WeightType::kIQ1_S, 8, matmul_iq1_s);
   set(WeightType::kIQ1_M, 8, matmul_iq1_m);
+  set(WeightType::kTQ1_0, 8, matmul_tq1_0);
+  set(WeightType::kTQ2_0, 8, matmul_tq2_0);
   set(WeightType::kMXFP4, 8, matmul_mxfp4);
   set(WeightType::kF8_E4M3, 8, matmul_f8_e4m3);
   set(WeightType::kInt8_BF16, 8, matmul_int8_bf16);
