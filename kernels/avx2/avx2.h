@@ -34,6 +34,7 @@ extern const MatmulKernel matmul_iq1_m;
 extern const MatmulKernel matmul_tq1_0;
 extern const MatmulKernel matmul_tq2_0;
 extern const MatmulKernel matmul_mxfp4;
+extern const MatmulKernel matmul_nvfp4;
 extern const MatmulKernel matmul_int8_bf16;
 extern const MatmulKernel matmul_int4_bf16;
 extern const MatmulKernel matmul_int4_32;

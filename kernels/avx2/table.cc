@@ -1,5 +1,4 @@
-// The `avx2` table: a copy of `ref` with every entry overridden but the kernels
-// of NVFP4.
+// The `avx2` table: a copy of `ref` with every entry overridden.
 #include "kernels/avx2/avx2.h"
 #include "kernels/ref/ref.h"
 
@@ -37,6 +36,7 @@ KernelTable Make() {
   set(WeightType::kTQ1_0, 8, matmul_tq1_0);
   set(WeightType::kTQ2_0, 8, matmul_tq2_0);
   set(WeightType::kMXFP4, 8, matmul_mxfp4);
+  set(WeightType::kNVFP4, 8, matmul_nvfp4);
   set(WeightType::kF8_E4M3, 8, matmul_f8_e4m3);
   set(WeightType::kInt8_BF16, 8, matmul_int8_bf16);
   set(WeightType::kInt4_BF16, 8, matmul_int4_bf16);
