@@ -1,4 +1,4 @@
-// What the loops for few and for many tokens share (q8_parts.h): how the integer sums of a unit become float.
+// What the loops for few and for many tokens share (q8_parts.h): a unit's weights, and how its integer sums become float.
 #pragma once
 
 #include "kernels/avx2/q8_matmul.h"
@@ -10,6 +10,41 @@ namespace {
 // at half the speed.
 inline void KeepInRegister(__m256i* sum) {
   asm volatile("" : "+x"(*sum));
+}
+
+// A unit's weights. Of signed ones, few tokens take magnitude and sign apart.
+template <class Kernel>
+struct WeightsOf {
+  void Load(const uint8_t* at) { p = at; }
+  __m256i Weights(size_t j) const { return Kernel::Weights(p, j); }
+  __m256i Magnitude(size_t j) const { return _mm256_abs_epi8(Weights(j)); }
+  __m256i Sign(size_t j) const { return Weights(j); }
+  const uint8_t* p;
+};
+template <class Kernel>
+requires requires {
+  typename Kernel::Decoded;
+}
+struct WeightsOf<Kernel> : Kernel::Decoded {};
+
+// Signed weights that are multiplied by a scale before products of a unit are summed.
+template <class Kernel>
+constexpr bool kScaledWeights = requires(const WeightsOf<Kernel>& weights) {
+  weights.Scale(0);
+};
+
+// What a group's 16-bit sums add to the sum of a unit (nothing yet in group 0). Where scales are float (FloatScale), so is it.
+template <class Kernel>
+inline __m256i AddGroup(const typename Kernel::Scales& scales, size_t group, __m256i pairs, __m256i sum) {
+  if constexpr (requires { Kernel::FloatScale(scales, group); }) {
+    const __m256 products = _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    const __m256 scale = Kernel::FloatScale(scales, group);
+    return _mm256_castps_si256(group == 0 ? _mm256_mul_ps(products, scale)
+                                          : _mm256_fmadd_ps(products, scale, _mm256_castsi256_ps(sum)));
+  } else {
+    const __m256i scaled = _mm256_madd_epi16(pairs, Kernel::Scale(scales, group));
+    return group == 0 ? scaled : _mm256_add_epi32(sum, scaled);
+  }
 }
 
 // Of one token, in every lane.

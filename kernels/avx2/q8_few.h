@@ -55,19 +55,23 @@ struct FewSums<double> {
 template <class Kernel, int R, int T>
 inline void UnitProducts(const uint8_t* tile, size_t tile_distance, const Q8Row* rows, size_t u,
                          __m256i (&sum)[R][T]) {
+  WeightsOf<Kernel> units[R];
+#pragma GCC unroll 2
+  for (int r = 0; r < R; ++r) units[r].Load(tile + r * tile_distance);
   if constexpr (Kernel::kGroup == 0) {
     // maddubs wants one unsigned operand, so the weight's sign goes to the activation; one product of at most
     // 2 * 128 * 127 fits 16 bits.
-    const __m256i ones = _mm256_set1_epi16(1);
 #pragma GCC unroll 8
     for (size_t j = 0; j < 8; ++j) {
 #pragma GCC unroll 2
       for (int r = 0; r < R; ++r) {
-        const __m256i w = Kernel::Weights(tile + r * tile_distance, j), magnitude = _mm256_abs_epi8(w);
+        const __m256i magnitude = units[r].Magnitude(j), sign = units[r].Sign(j);
+        __m256i scale = _mm256_set1_epi16(1);
+        if constexpr (kScaledWeights<Kernel>) scale = units[r].Scale(j / 4);
 #pragma GCC unroll 3
         for (int t = 0; t < T; ++t) {
-          const __m256i q = _mm256_sign_epi8(Broadcast4(rows[t].q + 32 * u + 4 * j), w);
-          const __m256i product = _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, q), ones);
+          const __m256i q = _mm256_sign_epi8(Broadcast4(rows[t].q + 32 * u + 4 * j), sign);
+          const __m256i product = _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, q), scale);
           sum[r][t] = j == 0 ? product : _mm256_add_epi32(sum[r][t], product);
           KeepInRegister(&sum[r][t]);
         }
@@ -81,7 +85,7 @@ inline void UnitProducts(const uint8_t* tile, size_t tile_distance, const Q8Row*
       for (size_t j = g * Kernel::kGroup; j < (g + 1) * Kernel::kGroup; ++j) {
 #pragma GCC unroll 2
         for (int r = 0; r < R; ++r) {
-          const __m256i w = Kernel::Weights(tile + r * tile_distance, j);
+          const __m256i w = units[r].Weights(j);
 #pragma GCC unroll 3
           for (int t = 0; t < T; ++t) {
             const __m256i product = _mm256_maddubs_epi16(w, Broadcast4(rows[t].q + 32 * u + 4 * j));
@@ -92,10 +96,7 @@ inline void UnitProducts(const uint8_t* tile, size_t tile_distance, const Q8Row*
       }
       for (int r = 0; r < R; ++r) {
         const typename Kernel::Scales scales = Kernel::ScalesAt(tile + r * tile_distance);
-        for (int t = 0; t < T; ++t) {
-          const __m256i scaled = _mm256_madd_epi16(pairs[r][t], Kernel::Scale(scales, g));
-          sum[r][t] = g == 0 ? scaled : _mm256_add_epi32(sum[r][t], scaled);
-        }
+        for (int t = 0; t < T; ++t) sum[r][t] = AddGroup<Kernel>(scales, g, pairs[r][t], sum[r][t]);
       }
     }
   }

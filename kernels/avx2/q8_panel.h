@@ -48,12 +48,16 @@ struct Unit {
 template <class Kernel>
 inline void LoadUnit(const uint8_t* p, Unit<Kernel>* unit) {
   unit->scales = Kernel::ScalesAt(p);
+  WeightsOf<Kernel> weights;
+  weights.Load(p);
 #pragma GCC unroll 16
   for (size_t j = 0; j < kVectors<Kernel>; ++j) {
-    if constexpr (Kernel::kGroup == 0) {
-      unit->w[j] = WidenPairs(Kernel::Weights(p, j / 2), j % 2);
+    if constexpr (kScaledWeights<Kernel>) {
+      unit->w[j] = _mm256_mullo_epi16(WidenPairs(weights.Weights(j / 2), j % 2), weights.Scale(j / 8));
+    } else if constexpr (Kernel::kGroup == 0) {
+      unit->w[j] = WidenPairs(weights.Weights(j / 2), j % 2);
     } else {
-      unit->w[j] = Kernel::Weights(p, j);
+      unit->w[j] = weights.Weights(j);
     }
   }
 }
@@ -146,8 +150,8 @@ inline void UnitSums(const Unit<Kernel>* unit, const XUnit<kXBytes<Kernel>>& x, 
         if constexpr (Kernel::kGroup == 0) {
           _mm256_store_si256(to, sum[r][t]);
         } else {
-          const __m256i scaled = _mm256_madd_epi16(sum[r][t], Kernel::Scale(unit[r].scales, g));
-          _mm256_store_si256(to, g == 0 ? scaled : _mm256_add_epi32(_mm256_load_si256(to), scaled));
+          const __m256i before = g == 0 ? _mm256_setzero_si256() : _mm256_load_si256(to);
+          _mm256_store_si256(to, AddGroup<Kernel>(unit[r].scales, g, sum[r][t], before));
         }
       }
     }

@@ -2,10 +2,13 @@
 //   kBlockUnits         units per source block, or 0 where blocks have no header and a tile is one run of units
 //   kHeaderBytes  kUnitBytes  of a tile, for its 8 rows
 //   kGroup              vectors of unsigned weights whose products one 16-bit sum holds; 0: weights are signed bytes
-//   Weights(p, j)       columns 4j … 4j + 3 of 8 rows, of the unit at p
+//   Weights(p, j)       columns 4j … 4j + 3 of 8 rows, of the unit at p; or, where other pieces of a unit are decoded
+//                       together, a class Decoded with Load(p) and Weights(j); of signed weights also Magnitude(j), Sign(j)
+//                       (bytes above or below zero) and perhaps Scale(half): of 16 columns, in both words of each row's
+//                       dword, a factor with which a weight fits 16 bits and the sum of a unit 24
 //   Scales ScalesAt     the rest of the unit; Scale(scales, group): what the 16-bit sums of a group are multiplied with, where
-//                       there are groups
-//   AddProducts         a unit's integer sum into the running sum of one token
+//                       there are groups; FloatScale(scales, group) instead: the sum is float then
+//   AddProducts         a unit's sum into the running sum of one token
 //   Term                a unit's part of the result, alone: for sums in double (MatmulSumFn)
 //   where blocks have headers: Header LoadHeader, AddOffsets (of what is proportional to the activations' sums), and
 //   Finish, which makes a segment's two sums part of the result

@@ -1,5 +1,4 @@
-// The `avx2` table: a copy of `ref` with every entry overridden but the kernels of the types below 3 bits that
-// stand for entries of a codebook (IQ1, IQ2, IQ3), of TQ1_0, TQ2_0 and of NVFP4.
+// The `avx2` table: a copy of `ref` with every entry overridden.
 #include "kernels/avx2/avx2.h"
 #include "kernels/ref/ref.h"
 
@@ -27,7 +26,17 @@ KernelTable Make() {
   set(WeightType::kIQ4_XS, 8, matmul_iq4_xs);
   set(WeightType::kQ3_K, 8, matmul_q3_k);
   set(WeightType::kQ2_K, 8, matmul_q2_k);
+  set(WeightType::kIQ2_XXS, 8, matmul_iq2_xxs);
+  set(WeightType::kIQ2_XS, 8, matmul_iq2_xs);
+  set(WeightType::kIQ2_S, 8, matmul_iq2_s);
+  set(WeightType::kIQ3_XXS, 8, matmul_iq3_xxs);
+  set(WeightType::kIQ3_S, 8, matmul_iq3_s);
+  set(WeightType::kIQ1_S, 8, matmul_iq1_s);
+  set(WeightType::kIQ1_M, 8, matmul_iq1_m);
+  set(WeightType::kTQ1_0, 8, matmul_tq1_0);
+  set(WeightType::kTQ2_0, 8, matmul_tq2_0);
   set(WeightType::kMXFP4, 8, matmul_mxfp4);
+  set(WeightType::kNVFP4, 8, matmul_nvfp4);
   set(WeightType::kF8_E4M3, 8, matmul_f8_e4m3);
   set(WeightType::kInt8_BF16, 8, matmul_int8_bf16);
   set(WeightType::kInt4_BF16, 8, matmul_int4_bf16);

@@ -4,6 +4,7 @@
 //          bits, sign of the shift
 //   IQ1_M  8 bits of index per 8 columns, then a nibble each: 3 high bits of index, sign of the shift; then four words: in
 //          each, s of 3 bits for four times 16 columns; their upper nibbles are d, f16, lowest first
+// A packed unit: four low bytes of index; IQ1_M s, twice three bits; a word with the high bits of index, as the file has it.
 #include <cstring>
 
 #include "kernels/types/half.h"
@@ -16,7 +17,7 @@ namespace {
 void DecodeGrid1(uint32_t index, bool down, float scale, float* out) {
   const float shift = down ? -0.125f : 0.125f;
   for (int i = 0; i < 8; ++i) {
-    const int value = ((kGridIQ1[index] >> (2 * i)) & 3) - 1;
+    const int value = static_cast<int>((kGridIQ1.entries[index] >> (8 * i + 3)) & 3) - 1;
     out[i] = scale * (static_cast<float>(value) + shift);
   }
 }
@@ -39,15 +40,16 @@ void TakeScaleOfM(const uint8_t* block, uint8_t* header) {
 }
 void TakeM(const uint8_t* block, size_t unit, uint8_t* out) {
   std::memcpy(out, block + 4 * unit, 4);
-  std::memcpy(out + 4, block + 32 + 2 * unit, 2);
   const uint32_t word = LoadU16(block + 48 + 2 * (unit / 2));
-  out[6] = (word >> (6 * (unit % 2))) & 63;
+  out[4] = (word >> (6 * (unit % 2))) & 63;
+  std::memcpy(out + 5, block + 32 + 2 * unit, 2);
 }
 void DecodeM(const uint8_t* header, const uint8_t* unit, float* out) {
   const float d = LoadF16(header);
+  const uint32_t word = LoadU16(unit + 5);
   for (size_t i = 0; i < 4; ++i) {
-    const uint32_t nibble = (unit[4 + i / 2] >> (4 * (i % 2))) & 15u;
-    const float scale = d * static_cast<float>(2 * ((unit[6] >> (3 * (i / 2))) & 7) + 1);
+    const uint32_t nibble = (word >> (4 * i)) & 15u;
+    const float scale = d * static_cast<float>(2 * ((unit[4] >> (3 * (i / 2))) & 7) + 1);
     DecodeGrid1(unit[i] | (nibble & 7) << 8, (nibble & 8) != 0, scale, out + 8 * i);
   }
 }

@@ -1,10 +1,11 @@
 // The codebooks of the IQ types (see iq_grids.h). Format data: ggml's published tables, as the gguf package (0.19.0, MIT
-// licence) has them, an entry in 16 bits.
+// licence) has them, an entry in 16 bits: two for each of eight values, or three for each of four.
 #include "kernels/types/iq_grids.h"
 
 namespace onecopy::kernels {
+namespace {
 
-const uint16_t kGridIQ2XXS[256] = {
+constexpr uint16_t kCodesIQ2XXS[256] = {
     0,     2,     5,     8,     10,    17,    20,    32,    34,    40,    42,    65,    68,    80,    88,
     97,    100,   128,   130,   138,   162,   257,   260,   272,   277,   320,   388,   408,   512,   514,
     546,   642,   1025,  1028,  1040,  1057,  1060,  1088,  1090,  1096,  1120,  1153,  1156,  1168,  1188,
@@ -25,7 +26,7 @@ const uint16_t kGridIQ2XXS[256] = {
     43268,
 };
 
-const uint16_t kGridIQ2XS[512] = {
+constexpr uint16_t kCodesIQ2XS[512] = {
     0,     2,     5,     8,     10,    17,    20,    22,    25,    32,    34,    37,    40,    65,    68,
     70,    73,    80,    82,    85,    88,    97,    100,   128,   130,   133,   136,   145,   148,   153,
     160,   257,   260,   262,   265,   272,   274,   277,   280,   282,   289,   292,   320,   322,   325,
@@ -63,7 +64,7 @@ const uint16_t kGridIQ2XS[512] = {
     43665, 43690,
 };
 
-const uint16_t kGridIQ2S[1024] = {
+constexpr uint16_t kCodesIQ2S[1024] = {
     0,     2,     5,     8,     10,    17,    20,    22,    25,    32,    34,    37,    40,    65,    68,
     70,    73,    80,    82,    85,    88,    97,    100,   102,   105,   128,   130,   133,   136,   145,
     148,   160,   165,   170,   257,   260,   262,   265,   272,   274,   277,   280,   289,   292,   320,
@@ -135,7 +136,7 @@ const uint16_t kGridIQ2S[1024] = {
     43554, 43560, 43656, 43690,
 };
 
-const uint16_t kGridIQ3XXS[256] = {
+constexpr uint16_t kCodesIQ3XXS[256] = {
     0,    2,    4,    9,    11,   15,   16,   18,   25,   34,   59,   61,   65,   67,   72,   74,
     81,   85,   88,   90,   97,   108,  120,  128,  130,  132,  137,  144,  146,  153,  155,  159,
     169,  175,  189,  193,  199,  200,  202,  213,  248,  267,  287,  292,  303,  315,  317,  321,
@@ -154,7 +155,7 @@ const uint16_t kGridIQ3XXS[256] = {
     3626, 3670, 3680, 3722, 3749, 3754, 3776, 3789, 3803, 3824, 3857, 3873, 3904, 3906, 3924, 3992,
 };
 
-const uint16_t kGridIQ3S[512] = {
+constexpr uint16_t kCodesIQ3S[512] = {
     0,    1,    2,    5,    7,    8,    9,    10,   12,   14,   16,   17,   21,   27,   32,   34,   37,
     39,   41,   43,   48,   50,   57,   60,   63,   64,   65,   66,   68,   72,   73,   77,   80,   83,
     87,   89,   93,   100,  113,  117,  122,  128,  129,  133,  135,  136,  139,  142,  145,  149,  152,
@@ -188,7 +189,7 @@ const uint16_t kGridIQ3S[512] = {
     3993, 4032,
 };
 
-const uint16_t kGridIQ1[2048] = {
+constexpr uint16_t kCodesIQ1[2048] = {
     0,     2,     5,     8,     10,    17,    21,    32,    34,    40,    42,    69,    81,    84,    86,
     101,   128,   130,   136,   138,   149,   160,   162,   168,   170,   260,   261,   273,   276,   278,
     281,   282,   293,   321,   326,   329,   338,   341,   346,   353,   356,   358,   360,   389,   401,
@@ -327,5 +328,30 @@ const uint16_t kGridIQ1[2048] = {
     43369, 43408, 43414, 43520, 43522, 43528, 43530, 43552, 43554, 43560, 43562, 43601, 43604, 43606, 43648,
     43650, 43656, 43658, 43669, 43680, 43682, 43688, 43690,
 };
+
+// From codes of kBits each to the bytes that they stand for.
+template <class Entry, int kBits, size_t kEntries, size_t kLevels>
+constexpr Grid<Entry, kEntries> Bytes(const uint16_t (&codes)[kEntries], const uint8_t (&levels)[kLevels]) {
+  Grid<Entry, kEntries> grid = {};
+  for (size_t e = 0; e < kEntries; ++e) {
+    for (size_t i = 0; i < sizeof(Entry); ++i)
+      grid.entries[e] |= Entry{levels[(codes[e] >> (kBits * i)) % (1 << kBits)]} << (8 * i);
+  }
+  return grid;
+}
+
+constexpr uint8_t kLevels2[4] = {8, 25, 43};
+constexpr uint8_t kLevels1[4] = {0, 8, 16};
+constexpr uint8_t kLevels3XXS[8] = {4, 12, 20, 28, 36, 44, 52, 62};
+constexpr uint8_t kLevels3S[8] = {1, 3, 5, 7, 9, 11, 13, 15};
+
+}  // namespace
+
+constexpr Grid<uint64_t, 256> kGridIQ2XXS = Bytes<uint64_t, 2>(kCodesIQ2XXS, kLevels2);
+constexpr Grid<uint64_t, 512> kGridIQ2XS = Bytes<uint64_t, 2>(kCodesIQ2XS, kLevels2);
+constexpr Grid<uint64_t, 1024> kGridIQ2S = Bytes<uint64_t, 2>(kCodesIQ2S, kLevels2);
+constexpr Grid<uint64_t, 2048> kGridIQ1 = Bytes<uint64_t, 2>(kCodesIQ1, kLevels1);
+constexpr Grid<uint32_t, 256> kGridIQ3XXS = Bytes<uint32_t, 3>(kCodesIQ3XXS, kLevels3XXS);
+constexpr Grid<uint32_t, 512> kGridIQ3S = Bytes<uint32_t, 3>(kCodesIQ3S, kLevels3S);
 
 }  // namespace onecopy::kernels

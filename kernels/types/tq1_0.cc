@@ -1,8 +1,8 @@
 // TQ1_0: 256 columns in 54 bytes. Bytes of five ternary digits: byte b of the first 32 has columns b, 32 + b ... 128 + b, byte
 // b of the next 16 columns 160 + b, 176 + b ... 224 + b; then 4 bytes of four digits, of which byte b has columns 240 + b,
 // 244 + b ... 252 + b; then d f16. A byte is the fraction 0.d0 d1 d2 ... in base 3, times 256, rounded up. Value d * (digit - 1).
-#include <algorithm>
-
+// A packed unit: three bytes, of which byte b has columns 20 + b, 24 + b, 28 + b in two bits each, and column 23 + 4b in the highest
+// two; then four bytes of five digits, of which byte b has columns b, 4 + b … 16 + b.
 #include "kernels/types/half.h"
 #include "kernels/types/units.h"
 
@@ -24,21 +24,24 @@ uint32_t DigitOfColumn(const uint8_t* block, size_t col) {
 void TakeHeader(const uint8_t* block, uint8_t* header) {
   TakeFirstHalf(block + 52, header);
 }
-// Five neighbours a byte, the first the lowest digit: the file's bytes have columns of several units.
 void TakeUnit(const uint8_t* block, size_t unit, uint8_t* out) {
-  for (size_t first = 0; first < 32; first += 5) {
-    uint32_t byte = 0;
-    for (size_t c = std::min<size_t>(first + 5, 32); c-- > first;)
-      byte = 3 * byte + DigitOfColumn(block, 32 * unit + c);
-    out[first / 5] = static_cast<uint8_t>(byte);
+  const auto digit = [&](size_t j, size_t b) { return DigitOfColumn(block, 32 * unit + 4 * j + b); };
+  for (size_t b = 0; b < 3; ++b)
+    out[b] = static_cast<uint8_t>(digit(5, b) | digit(6, b) << 2 | digit(7, b) << 4 | digit(5 + b, 3) << 6);
+  for (size_t b = 0; b < 4; ++b) {
+    uint32_t five = 0;
+    for (size_t j = 0; j < 5; ++j) five = 3 * five + digit(j, b);
+    out[3 + b] = static_cast<uint8_t>((five * 256 + 242) / 243);
   }
 }
 void Decode(const uint8_t* header, const uint8_t* unit, float* out) {
   const float d = LoadF16(header);
-  uint32_t byte = 0;
-  for (size_t c = 0; c < 32; ++c, byte /= 3) {
-    if (c % 5 == 0) byte = unit[c / 5];
-    out[c] = (static_cast<float>(byte % 3) - 1) * d;
+  for (size_t c = 0; c < 32; ++c) {
+    const size_t j = c / 4, b = c % 4;
+    const uint32_t digit = j < 5   ? Digit(unit[3 + b], j)
+                           : b < 3 ? (unit[b] >> (2 * (j - 5))) & 3u
+                                   : unit[j - 5] >> 6;
+    out[c] = (static_cast<float>(digit) - 1) * d;
   }
 }
 

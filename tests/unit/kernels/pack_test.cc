@@ -160,6 +160,28 @@ TEST(PackedLayout, MXFP4UnitHoldsScalesThenTheFilesBytes) {
   }
 }
 
+// Column 4j + b in bit j of byte b; the eighth of eight signs, which the file has not, makes room for the scale.
+TEST(PackedLayout, IQ2XXSUnitHoldsIndicesThenSignsAroundTheScale) {
+  const FileMatrix file = RandomMatrix(WeightType::kIQ2_XXS, 8, 256, 11);
+  const Shard shard = Pack(file, 8, 32, 224);
+  const uint8_t* unit5 = shard.bytes.get() + size_t{8 * 2 + 4 * 8 * 8};
+  for (uint32_t row = 0; row < 8; ++row) {
+    const uint8_t* source = file.At(row, 0) + 2 + 8 * 5;
+    uint32_t word, packed;
+    std::memcpy(&word, source + 4, 4);
+    std::memcpy(&packed, unit5 + 32 + 4 * row, 4);
+    for (uint32_t i = 0; i < 4; ++i) {
+      EXPECT_EQ(unit5[8 * i + row], source[i]) << "row " << row;
+      for (uint32_t c = 0; c < 7; ++c) {
+        const uint32_t col = 8 * i + c;
+        EXPECT_EQ((packed >> (8 * (col % 4) + col / 4)) & 1, (word >> (7 * i + c)) & 1) << "column " << col;
+      }
+    }
+    const uint32_t free[4] = {packed >> 25 & 1, packed >> 27 & 1, packed >> 29 & 1, packed >> 31};
+    EXPECT_EQ(free[0] | free[2] << 1 | free[1] << 2 | free[3] << 3, word >> 28) << "row " << row;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, Packing, ::testing::ValuesIn(AllWeightTypes()),
                          [](const auto& info) { return TypeName(info.param); });
 
