@@ -84,13 +84,13 @@ TEST(PreTokenizerTable, NoPreTokenizerHangsOnLongRuns) {
     const Tokenizer tokenizer = Tokenizer::FromGguf(metadata);
     for (const std::string& unit : units) {
       std::string text;
-      while (text.size() < 100'000) text += unit;
+      while (text.size() < 40'000) text += unit;
       text += "x";
       const double seconds = test::ThreadSeconds([&] {
         EXPECT_EQ(tokenizer.Decode(tokenizer.Encode(text, {}), false), nfc ? Normalize(form_c, text) : text)
             << name << " " << unit;
       });
-      EXPECT_LT(seconds, 30) << name << " " << unit;
+      EXPECT_LT(seconds, 5) << name << " " << unit;
     }
   }
 }
