@@ -176,7 +176,7 @@ class Markdown(PageTest):
               return result;""", name, text))
         for name, (seconds, depth, count) in found.items():
             with self.subTest(text=name):
-                self.assertLess(seconds, 5.0)  # 0.25 on an idle machine
+                self.assertLess(seconds, 20)  # 0.25 on an idle machine, minutes where it is quadratic
                 self.assertLess(depth, 40)
                 self.assertLess(count, 400_000)
 
