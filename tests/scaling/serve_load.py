@@ -5,9 +5,9 @@
     tests/scaling/serve_load.py                          makes a synthetic model in build/compare, then 64 clients for 3 minutes
     tests/scaling/serve_load.py -m model.gguf --clients 64 --seconds 180 --ranks 2
 
-The ratio to one stream is that of all clients' tokens a second to the
-mean of the two runs alone. Memory is the ranks' PSS, read each second; it is flat where the last quarter's median is at most
---growth above that of the second: the first quarter fills buffers and the cache of prompts.
+The ratio to one stream is that of all clients' new tokens a second to the mean of the two runs alone. Memory is the ranks' PSS,
+read each second; it is flat where the last quarter's median is at most --growth above that of the second: the first quarter
+fills buffers and the cache of prompts.
 """
 
 import argparse
@@ -36,6 +36,7 @@ def parse_options():
     parser.add_argument("--alone-seconds", type=float, default=30, help="of one client, before and after; default: %(default)s")
     parser.add_argument("--growth", type=float, default=0.02, help="of memory that still counts as flat; default: %(default)s")
     parser.add_argument("--json", help="a file for the figures")
+    parser.add_argument("--prompt-tokens", default="16,320", metavar="LEAST,MOST", help="default: %(default)s")
     parser.add_argument("--ranks", type=int, default=1, help="default: %(default)s")
     return parser.parse_args()
 
@@ -65,9 +66,9 @@ class MemoryWatch:
         return statistics.median(late) / statistics.median(early) - 1 if n else 0.0
 
 
-def load(server, clients, seconds):
-    done = subprocess.run([f"{ROOT}/launch/bench_serve", "--url", server.url, "--concurrency", str(clients), "--seconds", str(seconds), "--json"],
-                          stdout=subprocess.PIPE, text=True)
+def load(server, clients, seconds, prompt_tokens):
+    done = subprocess.run([f"{ROOT}/launch/bench_serve", "--url", server.url, "--concurrency", str(clients), "--seconds", str(seconds),
+                           "--prompt-tokens", prompt_tokens, "--json"], stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)["levels"][0]
 
 
@@ -76,7 +77,7 @@ def row(name, level):
         return "-" if values[key] is None else f"{1000 * values[key]:.0f}"
 
     first, gap = level["first_token_seconds"], level["between_tokens_seconds"]
-    return (f"| {name} | {level['requests']} | {level['errors']} | {level['tokens_per_second']:.1f} | {ms(first, 'median')} / {ms(first, 'p95')} | "
+    return (f"| {name} | {level['requests']} | {level['errors']} | {level['prompt_tokens']:.0f} | {level['tokens_per_second']:.1f} | {ms(first, 'median')} / {ms(first, 'p95')} | "
             f"{ms(gap, 'median')} / {ms(gap, 'p95')} / {ms(gap, 'p99')} |")
 
 
@@ -87,14 +88,14 @@ def main():
         os.makedirs(f"{ROOT}/build/compare", exist_ok=True)
         model = compare_llama.make_model(f"{ROOT}/build/compare", options.synthetic)
     with Server(options.ranks, "-m", model, "--no-access-log", "--parallel", str(options.clients), "--queue", str(options.clients)) as server:
-        before = load(server, 1, options.alone_seconds)
+        before = load(server, 1, options.alone_seconds, options.prompt_tokens)
         with MemoryWatch(server) as memory:
-            loaded = load(server, options.clients, options.seconds)
-        after = load(server, 1, options.alone_seconds)
+            loaded = load(server, options.clients, options.seconds, options.prompt_tokens)
+        after = load(server, 1, options.alone_seconds, options.prompt_tokens)
     alone = (before["tokens_per_second"] + after["tokens_per_second"]) / 2
     figures = {"before": before, "loaded": loaded, "after": after, "ratio": loaded["tokens_per_second"] / alone if alone else None,
                "memory_bytes": memory.samples, "memory_growth": memory.growth()}
-    print("| clients | requests | errors | tokens/s | first token ms, median / p95 | between tokens ms, median / p95 / p99 |\n|---|---|---|---|---|---|")
+    print("| clients | requests | errors | tokens a prompt | tokens/s | first token ms, median / p95 | between tokens ms, median / p95 / p99 |\n|---|---|---|---|---|---|---|")
     for name, level in (("1, before", before), (options.clients, loaded), ("1, after", after)):
         print(row(name, level))
     print(f"\n{options.clients} clients make {figures['ratio'] or 0:.2f} times one client's tokens; memory {min(memory.samples) / 1e6:.0f} to "
