@@ -61,7 +61,7 @@ void GqaAttention::FindGroups(const KvCache& cache, uint32_t layer, shard::Range
   }
 }
 
-void GqaAttention::Divide(const Layer& layer, bool blocks) {
+void GqaAttention::Divide(const Layer& layer, uint32_t in_blocks) {
   // Rows (a row is a token and head) of a block: at most so many that their sums stay in the second-level cache, at least
   // so many that the conversion of a page is a small part of the work on it.
   constexpr uint64_t kMostRows = kBlockRows, kLeastRows = 64;
@@ -70,7 +70,7 @@ void GqaAttention::Divide(const Layer& layer, bool blocks) {
   const auto n_tokens = static_cast<uint32_t>(step.tokens_size());
   uint32_t n_heads = 1;  // of the largest group
   for (const Group& group : groups_) n_heads = std::max(n_heads, group.end - group.begin);
-  const uint64_t even = n_tokens * groups_.size() / (kTasksPerThread * team_.size());
+  const uint64_t even = in_blocks * groups_.size() / (kTasksPerThread * team_.size());
   const auto per_block =
       static_cast<uint32_t>(std::clamp(even, DivUp(kLeastRows, n_heads), kMostRows / n_heads));
 
@@ -78,11 +78,12 @@ void GqaAttention::Divide(const Layer& layer, bool blocks) {
   singles_.clear();
   for (uint32_t begin = 0, end; begin < n_tokens; begin = end) {
     const auto follows = [&](int t) {
-      return step.slots(t) == step.slots(t - 1) && step.positions(t) == step.positions(t - 1) + 1 &&
+      return static_cast<uint32_t>(t) != in_blocks && step.slots(t) == step.slots(t - 1) &&
+             step.positions(t) == step.positions(t - 1) + 1 &&
              (layer.attention_chunk == 0 || step.positions(t) % layer.attention_chunk != 0);
     };
     for (end = begin + 1; end < n_tokens && follows(static_cast<int>(end));) ++end;
-    if (!blocks) {
+    if (begin >= in_blocks) {
       for (uint32_t t = begin; t < end; ++t) singles_.push_back(t);
       continue;
     }
@@ -253,7 +254,7 @@ void GqaAttention::Run(const proto::Step& step, uint32_t layer, const KvCache& c
                      window,       chunk, sinks.empty() ? nullptr : sinks.data() + heads.begin,
                      nullptr};
   // What the tokens of a block see begins with a page of the cache, or is bounded by a window.
-  Divide(run, /*blocks=*/step.prefill() && chunk % KvCache::kPageTokens == 0);
+  Divide(run, chunk % KvCache::kPageTokens == 0 ? step.prompt_tokens() : 0);
   if (!blocks_.empty()) RunBlocks(run);
   if (!singles_.empty()) RunSingles(run);
 }
@@ -263,7 +264,7 @@ void GqaAttention::RunPartial(const proto::Step& step, uint32_t layer, const KvC
   if (heads.size() == 0) return;
   FindGroups(cache, layer, heads);
   const Layer run = {step, layer, cache, heads.size(), q, out, 0, 0, nullptr, states};
-  Divide(run, /*blocks=*/false);
+  Divide(run, /*in_blocks=*/0);
   RunSingles(run);
 }
 

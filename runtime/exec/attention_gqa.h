@@ -85,7 +85,8 @@ class GqaAttention {
   };
   void FindGroups(const KvCache& cache, uint32_t layer, shard::Range heads);
   // Sorts the step's tokens into blocks_, where those are allowed, and singles_. No block has tokens of two attention chunks.
-  void Divide(const Layer& layer, bool blocks);
+  // The first `in_blocks` tokens into blocks, the others one by one.
+  void Divide(const Layer& layer, uint32_t in_blocks);
   void RunBlocks(const Layer& layer);
   void RunSingles(const Layer& layer);
   void AttendChunk(const Layer& layer, uint32_t token, const Group& group, uint32_t chunk,

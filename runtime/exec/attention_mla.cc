@@ -36,23 +36,39 @@ MlaAttention::MlaAttention(const DecoderContext& context, PhaseClock* clock)
 const float* MlaAttention::Run(const proto::Step& step, uint32_t layer, Activations* x,
                                const float* cos_sin) {
   const size_t n = step.tokens_size();
-  acts_.set_split(&x->split());
   heads_ = shard::OwnedHeads(c_.plan, layer, c_.all.rank());
   clock_.Enter(Phase::kAttentionMatmul);
+  acts_.set_split(&x->split());
   Project(layer, n, x);
   clock_.Enter(Phase::kRest);
   StoreLatents(step, layer, cos_sin);
   PrepareQuery(n, cos_sin);
-  if (ExpandedChunk(c_, step).tokens == 0) return Absorbed(step, layer);
+  const auto* q = q_.As<float>();
   auto* out = out_.ReserveAs<float>(n * heads_.size() * v_dim_);
-  expanded_.Run(step, layer, heads_, q_.As<float>(), out);
+  const uint32_t expanded = ExpandedChunk(c_, step).tokens;
+  if (expanded == 0) {
+    Absorbed(step, layer, q, out);
+    return out;
+  }
+  expanded_.Run(step, layer, heads_, q, out);
+  if (expanded == n) return out;
+  proto::Step others;
+  for (auto t = static_cast<int>(expanded); t < step.tokens_size(); ++t) {
+    others.add_tokens(step.tokens(t));
+    others.add_slots(step.slots(t));
+    others.add_positions(step.positions(t));
+  }
+  static const RowSplit kFew;
+  acts_.set_split(&kFew);
+  Absorbed(others, layer, q + expanded * heads_.size() * (nope_ + rope_),
+           out + expanded * heads_.size() * v_dim_);
   return out;
 }
 
-const float* MlaAttention::Absorbed(const proto::Step& step, uint32_t layer) {
+void MlaAttention::Absorbed(const proto::Step& step, uint32_t layer, const float* q, float* out) {
   const size_t n = step.tokens_size();
   clock_.Enter(Phase::kAttentionMatmul);
-  AbsorbKeys(layer, n);
+  AbsorbKeys(layer, n, q);
   clock_.Enter(Phase::kAttention);
   attended_.ReserveAs<float>(n * heads_.size() * latent_);
   if (c_.plan.mla_cache() == proto::ShardPlan::BY_POSITION)
@@ -60,8 +76,7 @@ const float* MlaAttention::Absorbed(const proto::Step& step, uint32_t layer) {
   else
     core_.Run(step, layer, c_.cache, heads_, query_.As<float>(), attended_.As<float>());
   clock_.Enter(Phase::kAttentionMatmul);
-  Values(layer, n);
-  return out_.As<float>();
+  Values(layer, n, out);
 }
 
 // q of this rank's heads, [tokens][heads][nope + rope], and kv_a's rows of all ranks.
@@ -127,26 +142,25 @@ void MlaAttention::PrepareQuery(size_t n, const float* cos_sin) {
 }
 
 // query_: [tokens][heads][latent + rope], of which q's rotated part is the last.
-void MlaAttention::AbsorbKeys(uint32_t layer, size_t n) {
+void MlaAttention::AbsorbKeys(uint32_t layer, size_t n, const float* q) {
   if (heads_.size() == 0) return;
   const size_t n_heads = heads_.size(), width = latent_ + rope_;
   auto* query = query_.ReserveAs<float>(n * n_heads * width);
   c_.team.For(n, [&](size_t t, int) {
     for (size_t h = t * n_heads; h < (t + 1) * n_heads; ++h)
-      std::copy_n(q_.As<float>() + h * (nope_ + rope_) + nope_, rope_, query + h * width + latent_);
+      std::copy_n(q + h * (nope_ + rope_) + nope_, rope_, query + h * width + latent_);
   });
   if (!c_.store.Has(Weight::ATTN_K_B, layer))
-    return AbsorbWholeKvB(c_.store.Matrix(Weight::ATTN_KV_B, layer), n);
+    return AbsorbWholeKvB(c_.store.Matrix(Weight::ATTN_KV_B, layer), n, q);
   const auto rows = static_cast<uint32_t>(latent_);
-  HeadLinear({&c_.store.Matrix(Weight::ATTN_K_B, layer), rows, 0, rows}, n, q_.As<float>(), nope_,
-             nope_ + rope_, query_.As<float>(), latent_ + rope_);
+  HeadLinear({&c_.store.Matrix(Weight::ATTN_K_B, layer), rows, 0, rows}, n, q, nope_, nope_ + rope_,
+             query_.As<float>(), latent_ + rope_);
 }
 
 // The keys' rows of kv_b, [nope][latent] of each head, are not transposed: their multiples by q's elements are added
 // up. A row is decoded once for all tokens.
-void MlaAttention::AbsorbWholeKvB(const kernels::PackedMatrix& kv_b, size_t n) {
+void MlaAttention::AbsorbWholeKvB(const kernels::PackedMatrix& kv_b, size_t n, const float* q) {
   const size_t n_heads = heads_.size(), dim = nope_ + rope_, width = latent_ + rope_;
-  const auto* q = q_.As<float>();
   auto *query = query_.As<float>(), *rows = threads_.ReserveAs<float>(c_.team.size() * latent_);
   // Few tokens: their sums stay in the first-level cache.
   constexpr size_t kTokens = 8;
@@ -163,10 +177,8 @@ void MlaAttention::AbsorbWholeKvB(const kernels::PackedMatrix& kv_b, size_t n) {
   });
 }
 
-void MlaAttention::Values(uint32_t layer, size_t n) {
-  const size_t n_heads = heads_.size();
-  auto* out = out_.ReserveAs<float>(n * n_heads * v_dim_);
-  if (n_heads == 0) return;
+void MlaAttention::Values(uint32_t layer, size_t n, float* out) {
+  if (heads_.size() == 0) return;
   const auto v = static_cast<uint32_t>(v_dim_), nope = static_cast<uint32_t>(nope_);
   const HeadRows rows = c_.store.Has(Weight::ATTN_V_B, layer)
                             ? HeadRows{&c_.store.Matrix(Weight::ATTN_V_B, layer), v, 0, v}

@@ -41,10 +41,11 @@ class MlaAttention {
   void Project(uint32_t layer, size_t n, Activations* x);
   void StoreLatents(const proto::Step& step, uint32_t layer, const float* cos_sin);
   void PrepareQuery(size_t n, const float* cos_sin);
-  const float* Absorbed(const proto::Step& step, uint32_t layer);
-  void AbsorbKeys(uint32_t layer, size_t n);
-  void AbsorbWholeKvB(const kernels::PackedMatrix& kv_b, size_t n);
-  void Values(uint32_t layer, size_t n);
+  // q and out are those of the step's first token.
+  void Absorbed(const proto::Step& step, uint32_t layer, const float* q, float* out);
+  void AbsorbKeys(uint32_t layer, size_t n, const float* q);
+  void AbsorbWholeKvB(const kernels::PackedMatrix& kv_b, size_t n, const float* q);
+  void Values(uint32_t layer, size_t n, float* out);
   void HeadLinear(const HeadRows& rows, size_t n, const float* x, size_t x_cols, size_t x_stride, float* y,
                   size_t y_stride);
   void AttendByPosition(const proto::Step& step, uint32_t layer);

@@ -41,13 +41,13 @@ shard::Chunk ExpandedChunk(const DecoderContext& context, const proto::Step& ste
   constexpr shard::Chunk kNone = {0, 0};
   // Where prompts are cut anywhere, a token's form must not depend on how. Tables with kernels for many tokens have
   // chunks of fixed size for the same reason.
-  if (!step.prefill() || (context.cut_anywhere && !context.table.has_many())) return kNone;
-  const auto n = static_cast<uint32_t>(step.tokens_size());
+  const uint32_t n = step.prompt_tokens();
+  if (n == 0 || (context.cut_anywhere && !context.table.has_many())) return kNone;
   for (uint32_t t = 1; t < n; ++t)
     if (step.slots(static_cast<int>(t)) != step.slots(0) ||
         step.positions(static_cast<int>(t)) != step.positions(0) + t)
       return kNone;
-  const shard::Chunk chunk = {n, n > 0 ? step.positions(0) : 0};
+  const shard::Chunk chunk = {n, step.positions(0)};
   return shard::IsExpanded(context.spec, context.plan, chunk) ? chunk : kNone;
 }
 
@@ -73,7 +73,7 @@ uint8_t* ExpandedMla::ValuePage(size_t head, size_t page) const {
 void ExpandedMla::Run(const proto::Step& step, uint32_t layer, shard::Range heads, const float* q,
                       float* out) {
   if (heads.size() == 0) return;
-  const auto n = static_cast<uint32_t>(step.tokens_size());
+  const uint32_t n = step.prompt_tokens();
   const Layer run = {layer, heads.size(), {n, step.positions(0)}, q, out};
   keys_.Reserve(run.heads * kPages * kPage * key_bytes_);
   values_.Reserve(run.heads * kPages * kPage * value_bytes_);

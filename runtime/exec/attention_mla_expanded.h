@@ -23,8 +23,8 @@ class ExpandedMla {
   // clock outlives it.
   ExpandedMla(const DecoderContext& context, PhaseClock* clock);
 
-  // q: [tokens][heads.size()][qk_nope + qk_rope] of query heads `heads`, rotated and scaled; out: [tokens][heads.size()]
-  // [v_head_dim]. The step is one for which ExpandedChunk gives a chunk; its latents are in the cache.
+  // Of the step's prompt tokens. q: [tokens][heads.size()][qk_nope + qk_rope] of query heads `heads`, rotated and scaled; out:
+  // [tokens][heads.size()][v_head_dim]. The step is one for which ExpandedChunk gives a chunk; its latents are in the cache.
   void Run(const proto::Step& step, uint32_t layer, shard::Range heads, const float* q, float* out);
 
  private:
@@ -60,7 +60,7 @@ class ExpandedMla {
   AlignedBuffer panels_, latents_, keys_, values_, products_, states_, partial_, partial_states_, scratch_;
 };
 
-// The chunk that a step is, where that is to be expanded; else one without tokens. The same on all ranks.
+// The chunk that a step's prompt tokens are, where that is to be expanded; else one without tokens. The same on all ranks.
 shard::Chunk ExpandedChunk(const DecoderContext& context, const proto::Step& step);
 
 }  // namespace onecopy::exec

@@ -107,7 +107,7 @@ std::span<const float> Engine::Append(uint32_t slot, uint32_t position, std::spa
   for (size_t begin = 0; begin < tokens.size(); begin += options_.chunk_tokens()) {
     const size_t end = std::min(tokens.size(), begin + options_.chunk_tokens());
     proto::Step step;
-    step.set_prefill(true);
+    step.set_prompt_tokens(static_cast<uint32_t>(end - begin));
     for (size_t t = begin; t < end; ++t) {
       step.add_tokens(tokens[t]);
       step.add_slots(slot);

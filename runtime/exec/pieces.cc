@@ -7,11 +7,11 @@ namespace onecopy::exec {
 
 void Pieces::SetStep(const proto::Step& step) {
   slots_.clear();
-  const auto n = static_cast<size_t>(step.tokens_size());
-  if (step.prefill() && n >= many_from_) slots_.assign(step.slots().begin(), step.slots().end());
+  const auto n = static_cast<ptrdiff_t>(step.prompt_tokens());
+  if (step.prompt_tokens() >= many_from_) slots_.assign(step.slots().begin(), step.slots().begin() + n);
   if (!slots_.empty())
     counts_.resize(std::max<size_t>(counts_.size(), *std::ranges::max_element(slots_) + 1));
-  tokens_.resize(slots_.size());
+  tokens_.resize(slots_.empty() ? 0 : static_cast<size_t>(step.tokens_size()));
   std::iota(tokens_.begin(), tokens_.end(), 0);
   Split(tokens_, &all_);
 }
@@ -25,8 +25,11 @@ void Pieces::Split(std::span<const uint32_t> tokens, RowSplit* split) {
   split->n_many = 0;
   split->order.clear();
   if (slots_.empty() || tokens.size() < many_from_) return;
-  for (const uint32_t t : tokens) ++counts_[slots_[t]];
-  const auto is_many = [&](uint32_t token) { return counts_[slots_[token]] >= many_from_; };
+  for (const uint32_t t : tokens)
+    if (t < slots_.size()) ++counts_[slots_[t]];
+  const auto is_many = [&](uint32_t token) {
+    return token < slots_.size() && counts_[slots_[token]] >= many_from_;
+  };
   split->n_many = static_cast<size_t>(std::ranges::count_if(tokens, is_many));
   if (split->n_many > 0 && split->n_many < tokens.size()) {
     split->order.resize(tokens.size());
@@ -34,7 +37,8 @@ void Pieces::Split(std::span<const uint32_t> tokens, RowSplit* split) {
     for (size_t i = 0; i < tokens.size(); ++i)
       split->order[is_many(tokens[i]) ? many++ : few++] = static_cast<uint32_t>(i);
   }
-  for (const uint32_t t : tokens) counts_[slots_[t]] = 0;
+  for (const uint32_t t : tokens)
+    if (t < slots_.size()) counts_[slots_[t]] = 0;
 }
 
 void Pieces::Order(Routing* routing) {

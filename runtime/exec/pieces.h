@@ -1,5 +1,5 @@
-// Pieces: which of two kernels takes a row of activations (kernels.h, WeightKernel). The tokens of one sequence in a step that
-// reads prompts are a piece; how many of its own piece a matrix multiplies decides for a token, and not what else it multiplies
+// Pieces: which of two kernels takes a row of activations (kernels.h, WeightKernel). The prompt tokens of one sequence in a step
+// are a piece; how many of its own piece a matrix multiplies decides for a token, and not what else it multiplies
 // at the same time. So prompts are read together, and no bit of one depends on the others. The same on every rank; belongs
 // to one thread.
 #pragma once
@@ -39,7 +39,7 @@ class Pieces {
   void Split(std::span<const uint32_t> tokens, RowSplit* split);
 
   const size_t many_from_;
-  std::vector<uint32_t> slots_;   // of the step's tokens; empty: none of them is one of many
+  std::vector<uint32_t> slots_;   // of the step's prompt tokens; empty: none of them is one of many
   std::vector<uint32_t> counts_;  // by slot; zero between calls
   RowSplit all_, some_;
   std::vector<uint32_t> tokens_;

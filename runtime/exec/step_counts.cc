@@ -80,7 +80,7 @@ void StepCounter::Begin(const proto::Step& step, const shard::Chunk& expanded) {
       shard::Range& of_slot = (*of_kind)[step.slots(t)];
       of_slot = {std::min(of_slot.begin, seen.begin), std::max(of_slot.end, seen.end)};
     }
-    if (expanded.tokens == 0)
+    if (static_cast<uint32_t>(t) >= expanded.tokens)
       counts_.multiply_adds += all.size() * full_.multiply_adds + near.size() * sliding_.multiply_adds;
     counts_.multiply_adds += state_per_token_;
   }

@@ -66,6 +66,7 @@ struct Metrics::Families {
   Family<Counter>& step_seconds = MakeCounter("onecopy_step_seconds_total", "Time in steps, by kind");
   Counter& prefill_seconds = step_seconds.Add({{"kind", "prefill"}});
   Counter& decode_seconds = step_seconds.Add({{"kind", "decode"}});
+  Counter& mixed_seconds = step_seconds.Add({{"kind", "mixed"}});  // both in one step
   Counter& mask_seconds =
       MakeCounter("onecopy_mask_seconds_total",
                   "Time of steps in which grammars and schemas decided what may come next")
@@ -132,9 +133,12 @@ Metrics::Metrics(const proto::RunReport& report) : families_(std::make_unique<Fa
 
 Metrics::~Metrics() = default;
 
-void Metrics::OnStep(bool prefill, size_t tokens, double seconds) {
-  if (prefill) families_->prompt_tokens.Increment(static_cast<double>(tokens));
-  (prefill ? families_->prefill_seconds : families_->decode_seconds).Increment(seconds);
+void Metrics::OnStep(size_t prompt_tokens, size_t decoded_tokens, double seconds) {
+  families_->prompt_tokens.Increment(static_cast<double>(prompt_tokens));
+  Counter& kind = prompt_tokens == 0    ? families_->decode_seconds
+                  : decoded_tokens == 0 ? families_->prefill_seconds
+                                        : families_->mixed_seconds;
+  kind.Increment(seconds);
 }
 void Metrics::OnMasks(double seconds) {
   families_->mask_seconds.Increment(seconds);

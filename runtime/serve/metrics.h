@@ -19,7 +19,7 @@ class Metrics : public SchedulerObserver {
   explicit Metrics(const proto::RunReport& report);
   ~Metrics() override;
 
-  void OnStep(bool prefill, size_t tokens, double seconds) override;
+  void OnStep(size_t prompt_tokens, size_t decoded_tokens, double seconds) override;
   void OnMasks(double seconds) override;
   void OnFirstToken(double seconds_since_added) override;
   void OnNextToken(double seconds_since_last) override;

@@ -50,13 +50,29 @@ void Scheduler::RunStep() {
   EndCancelled();
   Admit();
   if (running_.empty()) return;
-  const bool reads = std::any_of(running_.begin(), running_.end(), [](const auto& s) { return s->reads(); });
-  const bool decodes = Decodes();
-  if (reads && (!decodes || decode_owed_ <= 0)) {
-    RunPrefill();
-  } else if (decodes) {
-    RunDecode();
+  if (!MakeRoomForDecode()) {  // one sequence alone: capacity() is what the cache holds
+    End(*running_.front(), FinishReason::kLength);
+    return RemoveEnded();
   }
+  Batch batch;
+  for (const auto& s : running_)
+    if (!s->reads()) batch.decoded.push_back(s.get());
+  const uint32_t budget = ChunkBudget(batch.decoded.size());
+  AddPrompts(budget, &batch);
+  batch.step.set_prompt_tokens(batch.tokens());
+  AddDecoded(&batch);
+  if (batch.tokens() == 0) {  // no page for the prompt of any of them: the youngest makes way
+    if (running_.size() > 1) MakeWay(running_.size() - 1);
+    return;
+  }
+  const Clock::time_point start = options_.now();
+  Run(batch);
+  const double seconds = Seconds(start, options_.now());
+  const uint32_t read = batch.step.prompt_tokens();
+  if (!batch.decoded.empty() && read >= budget) AdjustChunk(seconds);
+  for (Sequence* s : batch.read)
+    if (!s->reads() && s->request.max_tokens == 0) End(*s, FinishReason::kLength);
+  if (observer_ != nullptr) observer_->OnStep(read, batch.tokens() - read, seconds);
   RemoveEnded();
 }
 
@@ -161,10 +177,6 @@ void Scheduler::KeepPrompt(const Sequence& sequence) {
               std::span(sequence.tokens).first(std::min(sequence.computed, sequence.n_prompt)));
 }
 
-bool Scheduler::Decodes() const {
-  return std::any_of(running_.begin(), running_.end(), [](const auto& s) { return !s->reads(); });
-}
-
 // Takes the slot of a running sequence away. It waits before all others, and is computed again.
 void Scheduler::MakeWay(size_t index) {
   std::unique_ptr<Sequence> s = std::move(running_[index]);
@@ -175,58 +187,38 @@ void Scheduler::MakeWay(size_t index) {
   if (observer_ != nullptr) observer_->OnMadeWay();
 }
 
-// Room for the next token of every sequence that decodes; the youngest make way where there is none.
+// Of the next token of every sequence that decodes.
+uint64_t Scheduler::PagesForDecode() const {
+  uint64_t pages = 0;
+  for (const auto& s : running_) {
+    if (s->reads()) continue;
+    const uint32_t end = std::min(s->length(), s->computed + kReplayTokens);
+    pages += (end + limits_.page_tokens - 1) / limits_.page_tokens -
+             (s->computed + limits_.page_tokens - 1) / limits_.page_tokens;
+  }
+  return pages;
+}
+
+// The youngest make way where there is none.
 bool Scheduler::MakeRoomForDecode() {
-  const auto wanted = [&] {
-    uint64_t pages = 0;
-    for (const auto& s : running_) {
-      if (s->reads()) continue;
-      const uint32_t end = std::min(s->length(), s->computed + kReplayTokens);
-      pages += (end + limits_.page_tokens - 1) / limits_.page_tokens -
-               (s->computed + limits_.page_tokens - 1) / limits_.page_tokens;
-    }
-    return pages;
-  };
-  while (!slots_.FreePages(wanted())) {
+  while (!slots_.FreePages(PagesForDecode())) {
     if (running_.size() == 1) return false;
     MakeWay(running_.size() - 1);
   }
   return true;
 }
 
-bool Scheduler::RunDecode() {
-  if (!MakeRoomForDecode()) {  // one sequence alone: capacity() is what the cache holds
-    End(*running_.front(), FinishReason::kLength);
-    return false;
-  }
-  proto::Step step;
-  std::vector<Row> rows;
-  for (const auto& s : running_) {
-    if (s->reads()) continue;
+void Scheduler::AddDecoded(Batch* batch) {
+  for (Sequence* s : batch->decoded) {
     const uint32_t end = std::min(s->length(), s->computed + kReplayTokens);
-    for (uint32_t p = s->computed; p < end; ++p) {
-      step.add_tokens(s->tokens[p]);
-      step.add_slots(s->slot);
-      step.add_positions(p);
-    }
-    s->computed = end;
-    if (end < s->length()) continue;
-    step.add_logit_rows(static_cast<uint32_t>(step.tokens_size()) - 1);
-    rows.push_back({s.get()});
+    for (; s->computed < end; ++s->computed) batch->Add(*s, s->computed);
+    if (end == s->length()) batch->AddRow(*s, 0);
   }
-  if (step.tokens_size() == 0) return false;  // all of them have made way
-  const Clock::time_point start = options_.now();
-  Run(step, rows);
-  const double seconds = Seconds(start, options_.now());
-  decode_owed_ -= seconds;
-  if (seconds == 0) decode_owed_ = 0;
-  if (observer_ != nullptr) observer_->OnStep(false, static_cast<size_t>(step.tokens_size()), seconds);
-  return true;
 }
 
-// rows: what the step's logits are for, in their order.
-void Scheduler::Run(const proto::Step& step, const std::vector<Row>& rows) {
-  const std::span<const float> logits = engine_.Forward(step);
+void Scheduler::Run(const Batch& batch) {
+  const std::vector<Row>& rows = batch.rows;
+  const std::span<const float> logits = engine_.Forward(batch.step);
   struct Choice {
     text::SampleResult sample;
     Logprobs logprobs;

@@ -1,16 +1,15 @@
 // Scheduler: which tokens of which sequences the next step computes. Continuous batching: sequences come and go between
-// steps (Orca, Yu et al. 2022); prompts are read in chunks between the steps of those that decode (Sarathi, Agrawal et al.
-// 2023); keys and values lie in pages (PagedAttention, Kwon et al. 2023), and those of prompts are kept for later prompts
+// steps (Orca, Yu et al. 2022); a step has the next token of every sequence that decodes, and beside them a chunk of prompts,
+// for which the weights are read anyway (Sarathi-Serve, Agrawal et al. 2024); keys and values lie in pages (PagedAttention, Kwon et al. 2023), and those of prompts are kept for later prompts
 // with the same beginning. Belongs to one thread.
 //
 // A sequence gets the same tokens whatever runs beside it, whether its prompt's beginning was kept, and after it had to make
-// way: prompts and decoded tokens are computed in steps of their own (proto::Step.prefill), only keys and values that a
-// prompt's steps have left are kept, and what a sequence had decoded before it made way is decoded again. Where pieces of
-// prompts decide on kernels (StepEngine::Limits.fixed_chunks), a prompt has the same pieces whatever is read beside them.
+// way: a token of a prompt is computed as such and a decoded one as such (proto::Step.prompt_tokens), only keys and values of
+// prompt tokens are kept, and what a sequence had decoded before it made way is decoded again. Where pieces of prompts decide on kernels (StepEngine::Limits.fixed_chunks), a prompt has the same pieces whatever is read beside them.
 //
 // Fairness: sequences start in the order they came. Those that are still being read take turns, so a short prompt does not
-// wait for a long one; while others decode, a chunk is so short that they wait about Options::chunk_seconds, or one piece of
-// fixed length, and between two chunks they decode for a third of the last one's time.
+// wait for a long one; while others decode, a chunk is so short that the step takes about Options::step_seconds, or is one
+// piece of fixed length.
 #pragma once
 
 #include <deque>
@@ -33,7 +32,7 @@ class Scheduler {
     uint32_t max_sequences =
         32;  // that have a slot at once; the engine has more slots, for prompts that are kept
     bool keep_prompts = true;
-    double chunk_seconds = 0.4;
+    double step_seconds = 0.4;  // of one that reads prompts while sequences decode
     // Logits of a step at most, where a prompt's log-probabilities are asked for. Every rank has a buffer of that size.
     uint64_t score_logits = 8 << 20;
     std::function<Clock::time_point()> now = [] { return Clock::now(); };
@@ -63,6 +62,7 @@ class Scheduler {
 
  private:
   struct Sequence;
+  struct Batch;
   // What a row of a step's logits is for: the sequence's next token, or the log-probability of a token of its prompt.
   struct Row {
     Sequence* sequence;
@@ -79,21 +79,22 @@ class Scheduler {
   bool Shares() const { return options_.keep_prompts && !limits_.forward_only; }
   void ShareBest(Sequence& sequence);
   bool IsReadByAnother(const Sequence& sequence) const;
+  uint64_t PagesForDecode() const;
   bool MakeRoomForDecode();
   void MakeWay(size_t index);
-  bool RunPrefill();
-  bool RunDecode();
-  void Run(const proto::Step& step, const std::vector<Row>& rows);
+  // Both put tokens into the step, and what is asked of their logits; those of prompts are the first.
+  void AddPrompts(uint32_t budget, Batch* batch);
+  void AddDecoded(Batch* batch);
+  void Run(const Batch& batch);
   uint32_t ChunkEnd(const Sequence& sequence, uint32_t budget, size_t rows) const;
-  void AddChunk(Sequence& sequence, uint32_t end, proto::Step* step, std::vector<Row>* rows) const;
+  void AddChunk(Sequence& sequence, uint32_t end, Batch* batch) const;
   // Whether others may have the beginning of its prompt.
   bool Lends(const Sequence& sequence) const;
   void Take(Sequence& sequence, int32_t token, const Logprobs* logprobs);
   void End(Sequence& sequence, FinishReason reason, const std::string& error = {});
   void KeepPrompt(const Sequence& sequence);
   void RemoveEnded();
-  bool Decodes() const;
-  uint32_t ChunkBudget() const;
+  uint32_t ChunkBudget(size_t decoding) const;
   void AdjustChunk(double seconds);
 
   StepEngine& engine_;
@@ -109,14 +110,13 @@ class Scheduler {
   uint64_t turns_ = 0;                              // given to prompts so far
   uint32_t chunk_pages_ = 2;                        // of a chunk while others decode
   double mask_seconds_ = 0;                         // of this step
-  double decode_owed_ = 0;  // seconds that decoding sequences may run before the next chunk
 };
 
 // What a scheduler does, for metrics. Called on its thread.
 class SchedulerObserver {
  public:
   virtual ~SchedulerObserver() = default;
-  virtual void OnStep(bool prefill, size_t tokens, double seconds) = 0;
+  virtual void OnStep(size_t prompt_tokens, size_t decoded_tokens, double seconds) = 0;
   // How much of a step's time went into what may come next, by grammars.
   virtual void OnMasks(double seconds) = 0;
   virtual void OnFirstToken(double seconds_since_added) = 0;

@@ -1,4 +1,4 @@
-// A sequence as the scheduler keeps it. Only for scheduler.cc and scheduler_prefill.cc.
+// A sequence as the scheduler keeps it, and a step as it is put together. Only for scheduler.cc and scheduler_prefill.cc.
 #pragma once
 
 #include "runtime/serve/scheduler.h"
@@ -34,6 +34,25 @@ struct Scheduler::Sequence {
   uint64_t last_turn = 0;
   const Clock::time_point added;
   Clock::time_point last_token;
+};
+
+// rows: what the step's logits are for, in their order.
+struct Scheduler::Batch {
+  proto::Step step;
+  std::vector<Row> rows;
+  std::vector<Sequence*> decoded, read;  // whose tokens and whose prompts are in it
+
+  uint32_t tokens() const { return static_cast<uint32_t>(step.tokens_size()); }
+  void Add(const Sequence& sequence, uint32_t position) {
+    step.add_tokens(sequence.tokens[position]);
+    step.add_slots(sequence.slot);
+    step.add_positions(position);
+  }
+  // Of the token that was added last. prompt_token: as in Row.
+  void AddRow(Sequence& sequence, uint32_t prompt_token) {
+    step.add_logit_rows(tokens() - 1);
+    rows.push_back({&sequence, prompt_token});
+  }
 };
 
 }  // namespace onecopy::serve

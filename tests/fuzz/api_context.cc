@@ -26,8 +26,7 @@ class Engine : public StepEngine {
     Require(step.tokens_size() > 0 && step.tokens_size() == step.slots_size() &&
                 step.tokens_size() == step.positions_size(),
             "a step without form");
-    Require(!step.prefill() || step.tokens_size() <= static_cast<int>(kLimits.chunk_tokens),
-            "a step too long");
+    Require(step.prompt_tokens() <= kLimits.chunk_tokens, "a step too long");
     for (int t = 0; t < step.tokens_size(); ++t) {
       Require(step.slots(t) < kLimits.slots && step.positions(t) < kLimits.context, "a step out of bounds");
       Require(step.tokens(t) >= 0 && step.tokens(t) < static_cast<int32_t>(kLimits.vocab), "token {}",

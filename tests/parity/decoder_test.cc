@@ -110,13 +110,15 @@ TEST_P(Company, DoesNotChangeTheBits) {
 
     engine.SharePrefix(0, 1, 2 * kPage);
     proto::Step prompt;
-    prompt.set_prefill(true);
     add(prompt, 1, 2 * kPage, kPrompt);
     last_row(prompt);
     add(prompt, 2, 0, 50);
+    prompt.set_prompt_tokens(static_cast<uint32_t>(prompt.tokens_size()));
     take(engine.Forward(prompt), 1);
     engine.Release(0);  // its pages live on in slot 1
     proto::Step decode;
+    add(decode, 0, 0, 20);  // another prompt is read beside
+    decode.set_prompt_tokens(20);
     for (uint32_t p = kPrompt; p < tokens.size(); ++p) {
       add(decode, 1, p, p + 1);
       last_row(decode);

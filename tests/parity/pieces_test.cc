@@ -1,5 +1,5 @@
-// Prompts that are read in one step have the bits that each has in a step of its own, by every table: also where the number of
-// a prompt's tokens decides which kernel takes them.
+// Prompts that are read in one step, and tokens that are decoded in it, have the bits that each has in a step of its own, by
+// every table: also where the number of a prompt's tokens decides which kernel takes them.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -46,7 +46,6 @@ TEST_P(PromptsTogether, HaveTheBitsOfEachAlone) {
         engine.Release(slot);
       }
       proto::Step step;
-      step.set_prefill(true);
       for (uint32_t slot = 0; slot < lengths.size(); ++slot) {
         for (uint32_t p = 0; p < lengths[slot]; ++p) {
           step.add_logit_rows(static_cast<uint32_t>(step.tokens_size()));
@@ -55,6 +54,7 @@ TEST_P(PromptsTogether, HaveTheBitsOfEachAlone) {
           step.add_positions(p);
         }
       }
+      step.set_prompt_tokens(static_cast<uint32_t>(step.tokens_size()));
       const std::span<const float> together = engine.Forward(step);
       size_t row = 0;
       for (size_t slot = 0; slot < lengths.size(); ++slot) {
@@ -64,6 +64,50 @@ TEST_P(PromptsTogether, HaveTheBitsOfEachAlone) {
               std::memcmp(&together[row * vocab], &alone[slot][p * vocab], vocab * sizeof(float)) != 0;
         EXPECT_EQ(different, 0u) << "of " << lengths[slot] << " tokens";
       }
+    };
+    WithModel(CaseOf(GetParam().model), GetParam().ranks, body);
+  }
+}
+
+// Decoded tokens have the bits that they have without a prompt beside them, as many as they are, and the prompt has those that it
+// has alone: also where latent attention takes one form for it and another for them.
+TEST_P(PromptsTogether, LeaveDecodedTokensTheirBits) {
+  for (const auto& entry : kernels::AllTables()) {
+    if (!entry.supported()) continue;
+    SCOPED_TRACE(entry.name);
+    setenv("ONECOPY_KERNELS", entry.name, 1);
+    const auto body = [](exec::Engine& engine) {
+      const size_t vocab = engine.spec().vocab_size();
+      constexpr uint32_t kBefore = 9, kDecoded = 20, kPrompt = 100;
+      std::vector<int32_t> tokens(kPrompt);
+      for (uint32_t i = 0; i < kPrompt; ++i) tokens[i] = static_cast<int32_t>((11 * i * i + 5 * i) % vocab);
+      const auto add = [&](uint32_t slot, uint32_t begin, uint32_t end, proto::Step* step) {
+        for (uint32_t p = begin; p < end; ++p) {
+          step->add_logit_rows(static_cast<uint32_t>(step->tokens_size()));
+          step->add_tokens(tokens[p]);
+          step->add_slots(slot);
+          step->add_positions(p);
+        }
+      };
+      const auto run = [&](bool reads, bool decodes) {
+        engine.Append(1, 0, std::span(tokens).first(kBefore));
+        proto::Step step;
+        if (reads) add(0, 0, kPrompt, &step);
+        step.set_prompt_tokens(static_cast<uint32_t>(step.tokens_size()));
+        if (decodes) add(1, kBefore, kBefore + kDecoded, &step);
+        const std::span<const float> logits = engine.Forward(step);
+        engine.Release(0);
+        engine.Release(1);
+        return std::vector<float>(logits.begin(), logits.end());
+      };
+      std::vector<float> apart = run(true, false);
+      const std::vector<float> decoded = run(false, true), together = run(true, true);
+      apart.insert(apart.end(), decoded.begin(), decoded.end());
+      ASSERT_EQ(together.size(), apart.size());
+      size_t different = 0;
+      for (size_t row = 0; row < kPrompt + kDecoded; ++row)
+        different += std::memcmp(&together[row * vocab], &apart[row * vocab], vocab * sizeof(float)) != 0;
+      EXPECT_EQ(different, 0u) << "of " << kPrompt << " and " << kDecoded << " tokens";
     };
     WithModel(CaseOf(GetParam().model), GetParam().ranks, body);
   }

@@ -63,7 +63,7 @@ void ExpectSoftmax(int ranks, int rank, uint32_t n, uint32_t queries, int thread
   std::vector<float> q(queries * s.heads.size() * dim), out(q.size());
   for (float& value : q) value = 0.3f * normal(random);
   proto::Step step;
-  step.set_prefill(queries > 8);
+  step.set_prompt_tokens(queries > 8 ? queries : 0);
   for (uint32_t i = 0; i < queries; ++i) {
     step.add_tokens(0);
     step.add_slots(1);
@@ -163,7 +163,7 @@ std::vector<float> Attend(const kernels::KernelTable& table, const std::vector<u
   GqaAttention attention(s.spec, s.table, team);
   for (size_t begin = 0; begin < positions.size(); begin += per_step) {
     proto::Step step;
-    step.set_prefill(prefill);
+    if (prefill) step.set_prompt_tokens(static_cast<uint32_t>(std::min(positions.size() - begin, per_step)));
     for (size_t t = begin; t < std::min(positions.size(), begin + per_step); ++t) {
       step.add_tokens(0);
       step.add_slots(0);
@@ -242,7 +242,7 @@ TEST_P(GqaAttentionOfTable, SinksTakePartInBlocksAsInSingles) {
     std::vector<float> out[2];
     for (const bool prefill : {false, true}) {
       proto::Step step;
-      step.set_prefill(prefill);
+      step.set_prompt_tokens(prefill ? kTokens : 0);
       for (uint32_t t = 0; t < kTokens; ++t) {
         step.add_tokens(0);
         step.add_slots(0);

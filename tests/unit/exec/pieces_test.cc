@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <optional>
+
 namespace onecopy::exec {
 namespace {
 
@@ -10,10 +12,11 @@ using ::testing::IsEmpty;
 
 constexpr size_t kManyFrom = 3;
 
-proto::Step StepOfSlots(const std::vector<uint32_t>& slots, bool prefill = true) {
+// n_prompt: all of them where it is left out.
+proto::Step StepOfSlots(const std::vector<uint32_t>& slots, std::optional<uint32_t> n_prompt = {}) {
   proto::Step step;
-  step.set_prefill(prefill);
   for (const uint32_t slot : slots) step.add_slots(slot), step.add_tokens(1);
+  step.set_prompt_tokens(n_prompt.value_or(static_cast<uint32_t>(slots.size())));
   return step;
 }
 
@@ -28,11 +31,22 @@ TEST(Pieces, AStepOfSlotsOneSequenceIsAsItIs) {
 
 TEST(Pieces, TokensThatAreDecodedAreFew) {
   Pieces pieces(kManyFrom);
-  pieces.SetStep(StepOfSlots({7, 7, 7, 7}, /*prefill=*/false));
+  pieces.SetStep(StepOfSlots({7, 7, 7, 7}, /*n_prompt=*/0));
   EXPECT_EQ(pieces.all().n_many, 0u);
   Pieces one_kernel(SIZE_MAX);
   one_kernel.SetStep(StepOfSlots({7, 7, 7, 7}));
   EXPECT_EQ(one_kernel.all().n_many, 0u);
+}
+
+TEST(Pieces, TokensThatAreDecodedBesidePromptsAreFew) {
+  Pieces pieces(kManyFrom);
+  pieces.SetStep(StepOfSlots({2, 2, 2, 5, 8, 8, 8, 8, 9}, /*n_prompt=*/4));
+  EXPECT_EQ(pieces.all().n_many, 3u);
+  EXPECT_THAT(pieces.all().order, ElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8));
+  const RowSplit& some = pieces.Of(std::vector<uint32_t>{4, 5, 6, 7, 0, 1, 2});
+  EXPECT_EQ(some.n_many, 3u);
+  EXPECT_THAT(some.order, ElementsAre(4, 5, 6, 0, 1, 2, 3));
+  EXPECT_EQ(pieces.Of(std::vector<uint32_t>{4, 5, 6, 7}).n_many, 0u);
 }
 
 TEST(Pieces, OnlyTokensOfTheOwnSequenceCount) {

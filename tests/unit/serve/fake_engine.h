@@ -32,14 +32,14 @@ class FakeEngine : public StepEngine {
 
   std::span<const float> Forward(const proto::Step& step) override {
     ++steps;
-    EXPECT_LE(static_cast<uint32_t>(step.tokens_size()), step.prefill() ? limits_.chunk_tokens : UINT32_MAX);
+    EXPECT_LE(step.prompt_tokens(), limits_.chunk_tokens);
     most_tokens = std::max(most_tokens, static_cast<size_t>(step.tokens_size()));
     std::vector<std::vector<int32_t>> before_row;
     for (int t = 0; t < step.tokens_size(); ++t) {
       Slot& slot = slots_.at(step.slots(t));
       EXPECT_EQ(step.positions(t), slot.tokens.size()) << "a position was left out or computed twice";
       slot.tokens.push_back(step.tokens(t));
-      slot.by_prefill.push_back(step.prefill());
+      slot.by_prefill.push_back(static_cast<uint32_t>(t) < step.prompt_tokens());
       while (slot.pages.size() * limits_.page_tokens < slot.tokens.size()) {
         EXPECT_GT(free_pages(), 0u) << "the cache is full";
         slot.pages.push_back(std::make_shared<int>(0));
@@ -47,11 +47,8 @@ class FakeEngine : public StepEngine {
       }
       before_row.push_back(slot.tokens);
     }
-    if (step.prefill()) {
-      prefilled += static_cast<size_t>(step.tokens_size());
-    } else {
-      decoded += static_cast<size_t>(step.tokens_size());
-    }
+    prefilled += step.prompt_tokens();
+    decoded += static_cast<size_t>(step.tokens_size()) - step.prompt_tokens();
     logits_.assign(static_cast<size_t>(step.logit_rows_size()) * limits_.vocab, 0.0f);
     for (int r = 0; r < step.logit_rows_size(); ++r)
       logits_[static_cast<size_t>(r) * limits_.vocab +

@@ -19,10 +19,10 @@ constexpr StepEngine::Limits Fixed() {
   return limits;
 }
 
-// By slot, the first position that a step reads of it, and the one behind the last.
+// By slot, the first position that a step reads of its prompt, and the one behind the last.
 std::map<uint32_t, std::pair<uint32_t, uint32_t>> PiecesOf(const proto::Step& step) {
   std::map<uint32_t, std::pair<uint32_t, uint32_t>> pieces;
-  for (int t = 0; t < step.tokens_size(); ++t) {
+  for (int t = 0; t < static_cast<int>(step.prompt_tokens()); ++t) {
     const auto [piece, fresh] = pieces.try_emplace(step.slots(t), step.positions(t), step.positions(t));
     EXPECT_EQ(piece->second.second, step.positions(t));
     ++piece->second.second;
@@ -37,7 +37,7 @@ TEST_F(SchedulerTest, FixedChunksAreTheSameForEveryPrompt) {
   size_t shared_steps = 0;
   engine->on_step = [&](const proto::Step& step) {
     now += std::chrono::milliseconds(step.tokens_size());
-    if (!step.prefill()) return;
+    if (step.prompt_tokens() == 0) return;
     const auto of_step = PiecesOf(step);
     shared_steps += of_step.size() > 1;
     for (const auto& [slot, piece] : of_step) pieces.insert(piece);
@@ -59,7 +59,7 @@ TEST_F(SchedulerTest, ShortPromptsOfFixedChunksAreReadTogether) {
   Make(Fixed());
   for (int i = 0; i < 8; ++i) Add(Prompt(8, i), 1);
   size_t prefills = 0;
-  engine->on_step = [&](const proto::Step& step) { prefills += step.prefill(); };
+  engine->on_step = [&](const proto::Step& step) { prefills += step.prompt_tokens() > 0; };
   Run();
   EXPECT_EQ(prefills, 2u);  // four of 8 tokens in each of 32
 }
@@ -73,7 +73,7 @@ TEST_F(SchedulerTest, PromptsAreReadOneByOneWhereTheEngineAsksForIt) {
   for (int i = 0; i < 8; ++i) sinks.push_back(Add(Prompt(8, i), 4));
   size_t prefills = 0;
   engine->on_step = [&](const proto::Step& step) {
-    if (!step.prefill()) return;
+    if (step.prompt_tokens() == 0) return;
     ++prefills;
     EXPECT_EQ(PiecesOf(step).size(), 1u);
   };
