@@ -53,7 +53,7 @@ class PageTest(unittest.TestCase):
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         options.add_experimental_option("prefs", {"download.default_directory": cls.profile.name})
         cls.driver = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
-        cls.driver.set_script_timeout(30)
+        cls.driver.set_script_timeout(120)
 
     @classmethod
     def tearDownClass(cls):

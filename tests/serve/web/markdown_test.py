@@ -69,7 +69,7 @@ SLOW = {
     "quotes": ">" * 100000, "quoted": "> " * 50000, "items": "- " * 50000, "deep": "\n".join(" " * (2 * i) + "- a" for i in range(600)),
     "numbers": "1. " * 30000, "hashes": "# " + "#" * 100000 + "x", "spaces": "# " + " " * 100000 + "x", "rule": "- " * 50000 + "x", "paragraph": "a " * 100000,
     "table": "|a" * 64 + "|\n" + "|-" * 64 + "|\n" + "|x\n" * 3000, "wide": "|a" * 20000 + "|\n" + "|-" * 20000 + "|\n" + "|x\n" * 2000, "pipes": "|" * 100000,
-    "lines": "a\n" * 50000, "fences": "```\n" * 20000, "blank": "\n" * 100000, "lazy": "> a\n" + "b\n" * 30000, "http": "http" * 5000, "urls": "http://a.b " * 1500,
+    "lines": "a\n" * 50000, "fences": "```\n" * 4000, "blank": "\n" * 100000, "lazy": "> a\n" + "b\n" * 30000, "http": "http" * 5000, "urls": "http://a.b " * 1500,
     "parens": "http://" + "(" * 9000 + ")" * 9000, "tildes": "~a" * 9000, "underline": "a\n" + "-" * 100000 + "x", "bars": "a|b\n" * 20000,
 }
 

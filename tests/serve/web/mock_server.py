@@ -66,6 +66,7 @@ So the sum of all ranks' bytes is **one** model."""
 ANSWERS = {
     "rich": ([], [RICH[i:i + 7] for i in range(0, len(RICH), 7)], 0.004),
     "slow": ([], [f"word{i} " for i in range(400)], 0.05),
+    "steady": ([], ["A ", "word ", "at ", "a ", "time."], 0.5),
     "think": (["First ", "I weigh ", "the matter."], ["The answer ", "is 42."], 0.05),
     "attack": ([], [ATTACK[i:i + 5] for i in range(0, len(ATTACK), 5)], 0.0),
     "long": ([], ["A paragraph that is somewhat longer than a line of the page, so that it wraps. " * 4 + "\n\n"] * 30, 0.0),
