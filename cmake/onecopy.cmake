@@ -25,10 +25,10 @@ function(onecopy_library name)
   onecopy_unity(onecopy_${name})
 endfunction()
 
-# onecopy_test(AREA LABEL [WHOLE] DEPS...): every *_test.cc of this folder as one GoogleTest program AREA, a CTest test per case;
-# with a sanitizer, or WHOLE: one for all.
+# onecopy_test(AREA LABEL [SHARDS N] DEPS...): every *_test.cc of this folder as one GoogleTest program AREA, a CTest test per case;
+# with SHARDS, so many for all of them, with a sanitizer one.
 function(onecopy_test area label)
-  cmake_parse_arguments(PARSE_ARGV 2 arg "WHOLE" "" "")
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" "SHARDS" "")
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_test.cc)
   add_executable(${area} ${sources})
   target_include_directories(${area} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
@@ -42,10 +42,21 @@ function(onecopy_test area label)
   if(label STREQUAL unit)
     add_dependencies(unit_tests ${area})
   endif()
-  if(ONECOPY_SANITIZE OR arg_WHOLE)
-    # Starting a sanitised program, or one of thousands of cases, costs more than most cases: all cases in one process.
-    add_test(NAME ${label}.${area} COMMAND ${area} --gtest_brief=1 --gtest_output=xml:${PROJECT_BINARY_DIR}/cases/)
-    set_tests_properties(${label}.${area} PROPERTIES LABELS ${label} TIMEOUT 1200 PROCESSORS 2)
+  if(ONECOPY_SANITIZE OR arg_SHARDS)
+    # Starting a sanitised program, or one of hundreds of cases, costs more than most cases: many cases in one process.
+    if(ONECOPY_SANITIZE)
+      set(arg_SHARDS 1)
+    endif()
+    math(EXPR last "${arg_SHARDS} - 1")
+    foreach(number RANGE ${last})
+      set(name ${area})
+      if(arg_SHARDS GREATER 1)
+        set(name ${area}.${number})
+      endif()
+      add_test(NAME ${label}.${name} COMMAND ${area} --gtest_brief=1 --gtest_output=xml:${PROJECT_BINARY_DIR}/cases/${name}.xml)
+      set_tests_properties(${label}.${name} PROPERTIES LABELS ${label} TIMEOUT 1200 PROCESSORS 2
+                           ENVIRONMENT "GTEST_TOTAL_SHARDS=${arg_SHARDS};GTEST_SHARD_INDEX=${number}")
+    endforeach()
     return()
   endif()
   # Those of the command line start jobs and look at what they leave behind in /dev/shm.
