@@ -69,7 +69,8 @@ void Matmul(benchmark::State& state, const KernelTable& table, WeightType type, 
   // One buffer, as exec has it.
   const size_t row_bytes = ActRowBytes(kernel.act, kCols);
   const AlignedBytes x(n_tokens * row_bytes);
-  std::vector<std::vector<Y>> y(n_tokens, std::vector<Y>(w.matrix.rows));
+  const uint32_t slice = n_tokens == 1 ? 8192 : 768;
+  std::vector<std::vector<Y>> y(n_tokens, std::vector<Y>(slice));  // of one slice, as exec has it
   std::vector<const void*> in;
   std::vector<Y*> out;
   for (size_t t = 0; t < n_tokens; ++t) {
@@ -77,14 +78,16 @@ void Matmul(benchmark::State& state, const KernelTable& table, WeightType type, 
     in.push_back(x.get() + t * row_bytes);
     out.push_back(y[t].data());
   }
-  const uint32_t slice = n_tokens == 1 ? 8192 : 768;
+  PackedMatrix part = w.matrix;
+  part.rows = slice;
   uint32_t row = 0;
   for (auto _ : state) {
     if (row + slice > w.matrix.rows) row = 0;
+    part.data = w.matrix.data + row / row_tile * TileBytes(part);
     if constexpr (std::is_same_v<Y, float>) {
-      kernel.matmul(w.matrix, in.data(), out.data(), n_tokens, row, row + slice);
+      kernel.matmul(part, in.data(), out.data(), n_tokens, 0, slice);
     } else {
-      kernel.matmul_sum(w.matrix, in.data(), out.data(), n_tokens, row, row + slice);
+      kernel.matmul_sum(part, in.data(), out.data(), n_tokens, 0, slice);
     }
     benchmark::ClobberMemory();
     row += slice;
