@@ -1,5 +1,4 @@
-// MXFP4 x Q8: the sixteen doubled values, 12 too large so that none is negative, come from a table; the offset is taken
-// off by way of the sums of the activations.
+// MXFP4 x Q8: the sixteen doubled values, 12 too large so that none is negative, come from a table.
 #include "kernels/avx512/avx512.h"
 #include "kernels/avx512/q8_matmul.h"
 
@@ -14,17 +13,18 @@ struct MXFP4 {
   using Header = NoHeader;
 
   static Header LoadHeader(const uint8_t*) { return {}; }
+  static void Prepare(const UnitScales& scales, Q8Row* x) { PrepareStart<12>(scales, x); }
 
   template <int T>
   static void Unit(const NoHeader&, const uint8_t* p, const Q8Row* x, size_t u, __m512* acc) {
     __m512i sum[T];
-    Clear<T>(sum);
+    Start<T>(x, u, sum);
     // kDoubledE2M1 (types/mxfp4.h) + 12.
     const __m512i table =
         _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
     NibbleSums<T>(
         p + kRowTile, x, u, [&](__m512i w, size_t, bool) { return _mm512_shuffle_epi8(table, w); }, sum);
-    AddOffsetUnit<T>(sum, HalfOfE8M0(p), 12.0f, x, u, acc);
+    AddUnit<T>(sum, HalfOfE8M0(p), x, u, acc);
   }
 
  private:

@@ -1,4 +1,4 @@
-// Q4_0 x Q8: the offset of 8 is taken off by way of the sums of the activations.
+// Q4_0 x Q8: weights are 8 too large.
 #include "kernels/avx512/avx512.h"
 #include "kernels/avx512/q8_matmul.h"
 
@@ -13,14 +13,15 @@ struct Q4_0 {
   using Header = NoHeader;
 
   static Header LoadHeader(const uint8_t*) { return {}; }
+  static void Prepare(const UnitScales& scales, Q8Row* x) { PrepareStart<8>(scales, x); }
 
   template <int T>
   static void Unit(const NoHeader&, const uint8_t* p, const Q8Row* x, size_t u, __m512* acc) {
     __m512i sum[T];
-    Clear<T>(sum);
+    Start<T>(x, u, sum);
     NibbleSums<T>(
         p + 2 * kRowTile, x, u, [](__m512i w, size_t, bool) { return w; }, sum);
-    AddOffsetUnit<T>(sum, LoadF16(p), 8.0f, x, u, acc);
+    AddUnit<T>(sum, LoadF16(p), x, u, acc);
   }
 };
 

@@ -1,4 +1,4 @@
-// Q5_0 x Q8: the offset of 16 is taken off by way of the sums of the activations.
+// Q5_0 x Q8: weights are 16 too large.
 #include "kernels/avx512/avx512.h"
 #include "kernels/avx512/fifth_bits.h"
 
@@ -13,13 +13,14 @@ struct Q5_0 {
   using Header = NoHeader;
 
   static Header LoadHeader(const uint8_t*) { return {}; }
+  static void Prepare(const UnitScales& scales, Q8Row* x) { PrepareStart<16>(scales, x); }
 
   template <int T>
   static void Unit(const NoHeader&, const uint8_t* p, const Q8Row* x, size_t u, __m512* acc) {
     __m512i sum[T];
-    Clear<T>(sum);
+    Start<T>(x, u, sum);
     NibbleSums<T>(p + 2 * kRowTile, x, u, FifthBits{LoadWeights(p + 18 * kRowTile)}, sum);
-    AddOffsetUnit<T>(sum, LoadF16(p), 16.0f, x, u, acc);
+    AddUnit<T>(sum, LoadF16(p), x, u, acc);
   }
 };
 

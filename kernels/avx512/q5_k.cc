@@ -13,6 +13,7 @@ struct Q5K {
   using Header = MinHeader;
 
   static Header LoadHeader(const uint8_t* p) { return LoadMinHeader(p); }
+  static void Prepare(const UnitScales& scales, Q8Row* x) { PrepareSums(scales, x); }
 
   template <int T>
   static void Unit(const MinHeader& header, const uint8_t* p, const Q8Row* x, size_t u, __m512* acc) {

@@ -1,5 +1,5 @@
-// Q6_K x Q8: weights stay unsigned (0..63); the offset of 32 is taken off by way of the sums of the activations, which
-// are kept per 16 columns for that.
+// Q6_K x Q8: weights stay unsigned (0..63); integer sums are of 16 columns, as the scales, and begin with what
+// takes the offset of 32 off.
 #include "kernels/avx512/avx512.h"
 #include "kernels/avx512/q8_matmul.h"
 
@@ -16,6 +16,7 @@ struct Q6K {
   };
 
   static Header LoadHeader(const uint8_t* p) { return {LoadF16(p)}; }
+  static void Prepare(const UnitScales& scales, Q8Row* x) { PrepareStarts<32>(scales, x); }
 
   template <int T>
   static void Unit(const Header& header, const uint8_t* p, const Q8Row* x, size_t u, __m512* acc) {
@@ -23,8 +24,8 @@ struct Q6K {
     const __m512i low = _mm512_set1_epi8(15), mask = _mm512_set1_epi8(48);
     const __m512i bits0 = LoadWeights(p + 18 * kRowTile), bits1 = LoadWeights(p + 22 * kRowTile);
     __m512i sum0[T], sum1[T];
-    Clear<T>(sum0);
-    Clear<T>(sum1);
+    Start<T>(x, u, sum0, 0);
+    Start<T>(x, u, sum1, 1);
     // Bits 2j, 2j+1 of every byte are bits 4, 5 of columns 4j... Shifts move bits between bytes of a dword; the mask
     // drops them.
     for (size_t j = 0; j < 4; ++j) {
@@ -34,15 +35,10 @@ struct Q6K {
       AddColumns4<T>(_mm512_or_si512(w1, _mm512_and_si512(ToBit4(bits1, j), mask)), x, 32 * u + 16 + 4 * j,
                      sum1);
     }
-    const __m512 offset0 = _mm512_mul_ps(scale0, _mm512_set1_ps(32.0f));
-    const __m512 offset1 = _mm512_mul_ps(scale1, _mm512_set1_ps(32.0f));
     for (int t = 0; t < T; ++t) {
       __m512 term = _mm512_mul_ps(scale0, _mm512_cvtepi32_ps(sum0[t]));
       term = _mm512_fmadd_ps(scale1, _mm512_cvtepi32_ps(sum1[t]), term);
-      term = _mm512_mul_ps(term, BroadcastF32(x[t].d + u));
-      term = _mm512_fnmadd_ps(offset0, BroadcastF32(x[t].s0 + u), term);
-      term = _mm512_fnmadd_ps(offset1, BroadcastF32(x[t].s1 + u), term);
-      acc[t] = _mm512_add_ps(acc[t], term);
+      acc[t] = _mm512_fmadd_ps(term, BroadcastF32(x[t].d + u % kPreparedUnits), acc[t]);
     }
   }
 

@@ -1,5 +1,4 @@
-// Q8_0 x Q8: vpdpbusd wants unsigned weights, so the sign bit is flipped, which adds 128; that is taken off by way of
-// the sums of the activations.
+// Q8_0 x Q8: vpdpbusd wants unsigned weights, so the sign bit is flipped, which adds 128.
 #include "kernels/avx512/avx512.h"
 #include "kernels/avx512/q8_matmul.h"
 
@@ -15,17 +14,18 @@ struct Q8_0 {
   using Header = NoHeader;
 
   static Header LoadHeader(const uint8_t*) { return {}; }
+  static void Prepare(const UnitScales& scales, Q8Row* x) { PrepareStart<128>(scales, x); }
 
   template <int T>
   static void Unit(const NoHeader&, const uint8_t* p, const Q8Row* x, size_t u, __m512* acc) {
     __m512i sum[T];
-    Clear<T>(sum);
+    Start<T>(x, u, sum);
     const __m512i sign = _mm512_set1_epi8(static_cast<char>(0x80));
     for (size_t j = 0; j < 8; ++j) {
       const __m512i w = _mm512_xor_si512(LoadWeights(p + 2 * kRowTile + 64 * j), sign);
       AddColumns4<T>(w, x, 32 * u + 4 * j, sum);
     }
-    AddOffsetUnit<T>(sum, LoadF16(p), 128.0f, x, u, acc);
+    AddUnit<T>(sum, LoadF16(p), x, u, acc);
   }
 };
 

@@ -5,14 +5,17 @@
 //   kPrefetchedBytes  of a unit, whose successors Unit prefetches itself
 //   Header        what is known of a source block; LoadHeader(p) makes it
 //   kMostPairedTokens  see MostPairedTokens; may be left out
+//   Prepare(scales, row)  what Unit wants of the next sixteen units of a row of activations
 //   Unit<T>(header, p, x, u, acc)
 //                 adds to acc[t], for T tokens and 16 rows, the unit at p; u is its number among the activations'
 // A token's result has the same bits whatever tokens stand beside it, since every T does the same operations
 // per token.
 //
 // Up to eight tokens at a time: an integer sum and a float sum each leave half of the 32 registers to the decoded
-// weights, of which each vector is used for all tokens as soon as it is made. vpdpbusd takes unsigned weights: types
-// with signed ones add an offset, and take it off by way of the activations' sums, s0 and s1.
+// weights, of which each vector is used for all tokens as soon as it is made. vpdpbusd takes unsigned weights: those of types
+// with signed ones are `offset` too large, so integer sums begin with that much less, -offset times the sum of the activations.
+// vpdpbusd and the multiplications of floats share their ports, so what is left of the latter counts: a unit of Q8_0 has 64 + 16
+// for eight tokens.
 #pragma once
 
 #include <array>
@@ -29,18 +32,57 @@ constexpr size_t kTokenTile = 8;
 // Activations of one token block: a quarter of a 1 MiB second-level cache (Skylake) and less of later ones.
 constexpr size_t kTokenBlockBytes = size_t{256} * 1024;
 
-// A kQ8 row, taken apart (kernels.h).
+constexpr size_t kPreparedUnits = 16;
+
+// A kQ8 row, taken apart (kernels.h), and what its units at work want of it, unit u at u % kPreparedUnits: in one place, since
+// eight tokens have more pointers than there are registers.
 struct Q8Row {
   const int8_t* q;
-  const float* d;
-  const float* s0;
-  const float* s1;
+  const float* row_d;
+  const float* row_s0;
+  const float* row_s1;
+  alignas(64) float d[kPreparedUnits];
+  alignas(64) float s[kPreparedUnits];           // s0 + s1
+  alignas(64) int32_t start[2][kPreparedUnits];  // of integer sums: of a unit, or of its halves
 };
 
-inline Q8Row MakeQ8Row(const void* row, size_t units) {
-  const auto* q = static_cast<const int8_t*>(row);
-  const auto* d = reinterpret_cast<const float*>(q + 32 * units);
-  return {q, d, d + units, d + 2 * units};
+inline void TakeApart(const void* row, size_t units, Q8Row* x) {
+  x->q = static_cast<const int8_t*>(row);
+  x->row_d = reinterpret_cast<const float*>(x->q + 32 * units);
+  x->row_s0 = x->row_d + units;
+  x->row_s1 = x->row_s0 + units;
+}
+
+// Of sixteen units from u on, or as many as there are.
+struct UnitScales {
+  __m512 d, s0, s1;
+};
+inline UnitScales LoadScales(const Q8Row& x, size_t u, __mmask16 units) {
+  return {_mm512_maskz_loadu_ps(units, x.row_d + u), _mm512_maskz_loadu_ps(units, x.row_s0 + u),
+          _mm512_maskz_loadu_ps(units, x.row_s1 + u)};
+}
+
+// Prepare of types with minimums.
+inline void PrepareSums(const UnitScales& scales, Q8Row* x) {
+  _mm512_store_ps(x->s, _mm512_add_ps(scales.s0, scales.s1));
+}
+
+// -offset * n, where sums = d * n; n is small enough that the quotient rounds to it.
+inline __m512i MinusOffset(__m512 sums, __m512 d, int offset) {
+  const __mmask16 not_zero = _mm512_cmp_ps_mask(d, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+  const __m512 n = _mm512_roundscale_ps(_mm512_maskz_div_ps(not_zero, sums, d), _MM_FROUND_TO_NEAREST_INT);
+  return _mm512_cvtps_epi32(_mm512_mul_ps(n, _mm512_set1_ps(static_cast<float>(-offset))));
+}
+
+// Prepare of types with an offset: for sums of a unit, or of its halves.
+template <int kOffset>
+inline void PrepareStart(const UnitScales& scales, Q8Row* x) {
+  _mm512_store_si512(x->start[0], MinusOffset(_mm512_add_ps(scales.s0, scales.s1), scales.d, kOffset));
+}
+template <int kOffset>
+inline void PrepareStarts(const UnitScales& scales, Q8Row* x) {
+  _mm512_store_si512(x->start[0], MinusOffset(scales.s0, scales.d, kOffset));
+  _mm512_store_si512(x->start[1], MinusOffset(scales.s1, scales.d, kOffset));
 }
 
 inline __m512i LoadWeights(const uint8_t* p) {
@@ -52,19 +94,25 @@ inline __m128i LoadBytes(const uint8_t* p) {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
 }
 
-// sum[t] += four columns of 16 rows times the activations at q + offset.
+// sum[t] += four columns of 16 rows times the activations at q + offset. By hand, since GCC 12 broadcasts with an instruction of
+// its own, which halves how far ahead the processor sees.
 template <int T>
 inline void AddColumns4(__m512i w, const Q8Row* x, size_t offset, __m512i* sum) {
-  for (int t = 0; t < T; ++t) {
-    int32_t dword;
-    std::memcpy(&dword, x[t].q + offset, sizeof dword);
-    sum[t] = _mm512_dpbusd_epi32(sum[t], w, _mm512_set1_epi32(dword));
-  }
+  for (int t = 0; t < T; ++t)
+    asm("vpdpbusd %2%{1to16%}, %1, %0"
+        : "+v"(sum[t])
+        : "v"(w), "m"(*reinterpret_cast<const int8_t(*)[4]>(x[t].q + offset)));
 }
 
 template <int T>
 inline void Clear(__m512i* sum) {
   for (int t = 0; t < T; ++t) sum[t] = _mm512_setzero_si512();
+}
+
+// half: of the unit, where its halves have sums of their own.
+template <int T>
+inline void Start(const Q8Row* x, size_t u, __m512i* sum, int half = 0) {
+  for (int t = 0; t < T; ++t) sum[t] = _mm512_set1_epi32(x[t].start[half][u % kPreparedUnits]);
 }
 
 // Fetches what a kernel will read kPrefetchBytes later, while it works on the line at p (avx2/q8_matmul.h has the measurement).
@@ -92,28 +140,22 @@ inline void NibbleSums(const uint8_t* p, const Q8Row* x, size_t u, Decode decode
   }
 }
 
-// acc[t] += scale * (d * sum - offset * (s0 + s1)): the unit's product where all weights are `offset` too large.
+// acc[t] += scale * d * sum
 template <int T>
-inline void AddOffsetUnit(const __m512i* sum, __m512 scale, float offset, const Q8Row* x, size_t u,
-                          __m512* acc) {
-  const __m512 o = _mm512_set1_ps(offset);
+inline void AddUnit(const __m512i* sum, __m512 scale, const Q8Row* x, size_t u, __m512* acc) {
   for (int t = 0; t < T; ++t) {
-    __m512 term = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[t]), BroadcastF32(x[t].d + u));
-    term = _mm512_fnmadd_ps(o, BroadcastF32(x[t].s0 + u), term);
-    term = _mm512_fnmadd_ps(o, BroadcastF32(x[t].s1 + u), term);
-    acc[t] = _mm512_fmadd_ps(scale, term, acc[t]);
+    const __m512 scaled =
+        _mm512_mul_ps(_mm512_cvtepi32_ps(sum[t]), BroadcastF32(x[t].d + u % kPreparedUnits));
+    acc[t] = _mm512_fmadd_ps(scale, scaled, acc[t]);
   }
 }
 
-// acc[t] += scale * d * sum - min * (s0 + s1), as the K types with minimums have it.
+// acc[t] += scale * d * sum - min * s, as the K types with minimums have it.
 template <int T>
 inline void AddMinUnit(const __m512i* sum, __m512 scale, __m512 min, const Q8Row* x, size_t u, __m512* acc) {
-  for (int t = 0; t < T; ++t) {
-    const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[t]), BroadcastF32(x[t].d + u));
-    acc[t] = _mm512_fmadd_ps(scale, scaled, acc[t]);
-    acc[t] = _mm512_fnmadd_ps(min, BroadcastF32(x[t].s0 + u), acc[t]);
-    acc[t] = _mm512_fnmadd_ps(min, BroadcastF32(x[t].s1 + u), acc[t]);
-  }
+  AddUnit<T>(sum, scale, x, u, acc);
+  for (int t = 0; t < T; ++t)
+    acc[t] = _mm512_fnmadd_ps(min, BroadcastF32(x[t].s + u % kPreparedUnits), acc[t]);
 }
 
 // The header of Q4_K and Q5_K, and a unit's 6-bit values under it: sc u8[16], m u8[16].
@@ -198,7 +240,7 @@ template <class Kernel, class Y, int R, int T>
 void TilesTokens(const uint8_t* p, size_t tile_distance, const TileShape& shape, const void* const* x,
                  Y* const* y, const size_t* first_row, const size_t* n_rows) {
   Q8Row rows[T];
-  for (int t = 0; t < T; ++t) rows[t] = MakeQ8Row(x[t], shape.units);
+  for (int t = 0; t < T; ++t) TakeApart(x[t], shape.units, &rows[t]);
   Sums<Y, T> sums[R];
   size_t n = shape.head_units;
   for (size_t unit = 0; unit < shape.units; unit += n, n = Kernel::kBlockUnits) {
@@ -207,6 +249,13 @@ void TilesTokens(const uint8_t* p, size_t tile_distance, const TileShape& shape,
     for (int r = 0; r < R; ++r) headers[r] = Kernel::LoadHeader(p + r * tile_distance);
     p += Kernel::kHeaderBytes;
     for (size_t u = unit; u < unit + n; ++u, p += Kernel::kUnitBytes) {
+      if (u % kPreparedUnits == 0) {
+        for (int t = 0; t < T; ++t) {
+          const UnitScales scales = LoadScales(rows[t], u, TailMask(shape.units - u));
+          _mm512_store_ps(rows[t].d, scales.d);
+          Kernel::Prepare(scales, &rows[t]);
+        }
+      }
 #pragma GCC unroll 2
       for (int r = 0; r < R; ++r) {
         const uint8_t* tile = p + r * tile_distance;
