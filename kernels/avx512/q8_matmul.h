@@ -235,10 +235,22 @@ struct Sums<double, T> {
   }
 };
 
+// Many tokens take several passes over a tile. Each fetches its share of the next one: the first pass would otherwise wait for
+// memory, which the others leave idle.
+struct Pass {
+  size_t number = 0, of = 1;
+};
+
+template <class Kernel>
+inline void PrefetchShare(const uint8_t* unit, size_t tile_bytes, const Pass& pass) {
+  for (size_t i = 64 * pass.number; i < Kernel::kUnitBytes; i += 64 * pass.of)
+    asm volatile("prefetcht1 %0" : : "m"(unit[tile_bytes + i]));
+}
+
 // R tiles, tile_distance bytes apart, for T tokens: y[t][first_row[r] .. first_row[r] + n_rows[r]).
 template <class Kernel, class Y, int R, int T>
 void TilesTokens(const uint8_t* p, size_t tile_distance, const TileShape& shape, const void* const* x,
-                 Y* const* y, const size_t* first_row, const size_t* n_rows) {
+                 Y* const* y, const size_t* first_row, const size_t* n_rows, const Pass& pass = {}) {
   Q8Row rows[T];
   for (int t = 0; t < T; ++t) TakeApart(x[t], shape.units, &rows[t]);
   Sums<Y, T> sums[R];
@@ -259,7 +271,11 @@ void TilesTokens(const uint8_t* p, size_t tile_distance, const TileShape& shape,
 #pragma GCC unroll 2
       for (int r = 0; r < R; ++r) {
         const uint8_t* tile = p + r * tile_distance;
-        for (size_t i = Kernel::kPrefetchedBytes; i < Kernel::kUnitBytes; i += 64) PrefetchLine(tile + i);
+        if (pass.of == 1) {
+          for (size_t i = Kernel::kPrefetchedBytes; i < Kernel::kUnitBytes; i += 64) PrefetchLine(tile + i);
+        } else {
+          PrefetchShare<Kernel>(tile, tile_distance, pass);
+        }
         sums[r].template AddUnit<Kernel>(headers[r], tile, rows, u);
       }
     }
@@ -269,9 +285,9 @@ void TilesTokens(const uint8_t* p, size_t tile_distance, const TileShape& shape,
 
 // One tile for T tokens: y[t][row .. row + n_rows).
 template <class Kernel, class Y, int T>
-void TileTokens(const uint8_t* p, const TileShape& shape, const void* const* x, Y* const* y, size_t row,
-                size_t n_rows) {
-  TilesTokens<Kernel, Y, 1, T>(p, 0, shape, x, y, &row, &n_rows);
+void TileTokens(const uint8_t* p, size_t tile_bytes, const TileShape& shape, const void* const* x,
+                Y* const* y, size_t row, size_t n_rows, const Pass& pass) {
+  TilesTokens<Kernel, Y, 1, T>(p, tile_bytes, shape, x, y, &row, &n_rows, pass);
 }
 
 // The first half of the tiles and the second half side by side, each read from front to back: two streams of weights from
@@ -294,7 +310,8 @@ void MatmulPairs(const PackedMatrix& w, const void* const* x, Y* const* y, uint3
   }
   if (n_tiles % 2 == 0) return;
   const size_t last = n_tiles - 1;
-  TileTokens<Kernel, Y, T>(tiles + last * tile_bytes, shape, x, y, first_row(last), n_rows(last));
+  TileTokens<Kernel, Y, T>(tiles + last * tile_bytes, tile_bytes, shape, x, y, first_row(last), n_rows(last),
+                           {});
 }
 
 // So many tokens' sums of two tiles leave registers enough; a type whose weights need no decoding has more to give.
@@ -311,13 +328,14 @@ constexpr auto MakeMatmulPairs(std::index_sequence<T...>) {
 
 // n_tokens of 1 to 8.
 template <class Kernel, class Y>
-void TileOfTokens(size_t n_tokens, const uint8_t* tile, const TileShape& shape, const void* const* x,
-                  Y* const* y, size_t row, size_t n_rows) {
-  using Fn = void (*)(const uint8_t*, const TileShape&, const void* const*, Y* const*, size_t, size_t);
+void TileOfTokens(size_t n_tokens, const uint8_t* tile, size_t tile_bytes, const TileShape& shape,
+                  const void* const* x, Y* const* y, size_t row, size_t n_rows, const Pass& pass) {
+  using Fn = void (*)(const uint8_t*, size_t, const TileShape&, const void* const*, Y* const*, size_t, size_t,
+                      const Pass&);
   static constexpr Fn kByTokens[kTokenTile] = {
       TileTokens<Kernel, Y, 1>, TileTokens<Kernel, Y, 2>, TileTokens<Kernel, Y, 3>, TileTokens<Kernel, Y, 4>,
       TileTokens<Kernel, Y, 5>, TileTokens<Kernel, Y, 6>, TileTokens<Kernel, Y, 7>, TileTokens<Kernel, Y, 8>};
-  kByTokens[n_tokens - 1](tile, shape, x, y, row, n_rows);
+  kByTokens[n_tokens - 1](tile, tile_bytes, shape, x, y, row, n_rows, pass);
 }
 
 // Y: float or double.
@@ -340,9 +358,10 @@ void MatmulQ8(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n
     for (size_t row = row_begin; row < row_end; row += kRowTile, tile += tile_bytes) {
       const size_t n_rows = row_end - row < kRowTile ? row_end - row : kRowTile;
       // Nine tokens are five and four: a tile of one would cost nearly as much as one of four.
-      for (size_t t = begin, tiles = (end - begin + kTokenTile - 1) / kTokenTile; t < end; --tiles) {
-        const size_t n = (end - t + tiles - 1) / tiles;
-        TileOfTokens<Kernel>(n, tile, shape, x + t, y + t, row, n_rows);
+      const size_t passes = (end - begin + kTokenTile - 1) / kTokenTile;
+      for (size_t t = begin, pass = 0; pass < passes; ++pass) {
+        const size_t left = passes - pass, n = (end - t + left - 1) / left;
+        TileOfTokens<Kernel>(n, tile, tile_bytes, shape, x + t, y + t, row, n_rows, {pass, passes});
         t += n;
       }
     }
