@@ -5,9 +5,9 @@
     tests/scaling/serve_load.py                          makes a synthetic model in build/compare, then 64 clients for 3 minutes
     tests/scaling/serve_load.py -m model.gguf --clients 64 --seconds 180 --ranks 2
 
-The ratio to one stream is that of all clients' new tokens a second to the mean of the two runs alone. Memory is the ranks' PSS,
-read each second; it is flat where the last quarter's median is at most --growth above that of the second: the first quarter
-fills buffers and the cache of prompts.
+Prompts and answers have about 200 tokens each, as conversations in ShareGPT do. The ratio to one stream is that of all clients'
+new tokens a second to the mean of the two runs alone. Memory is the ranks' PSS, read each second; it is flat where the last quarter's median is at most --growth above that of the second: the first quarter
+fills buffers and the cache of prompts. Last, how long a few streams wait between tokens with and without long prompts beside.
 """
 
 import argparse
@@ -36,7 +36,10 @@ def parse_options():
     parser.add_argument("--alone-seconds", type=float, default=30, help="of one client, before and after; default: %(default)s")
     parser.add_argument("--growth", type=float, default=0.02, help="of memory that still counts as flat; default: %(default)s")
     parser.add_argument("--json", help="a file for the figures")
-    parser.add_argument("--prompt-tokens", default="16,320", metavar="LEAST,MOST", help="default: %(default)s")
+    parser.add_argument("--prompt-tokens", default="16,400", metavar="LEAST,MOST", help="default: %(default)s")
+    parser.add_argument("--max-tokens", default="16,400", metavar="LEAST,MOST", help="new ones; default: %(default)s")
+    parser.add_argument("--long-prompt", type=int, default=2000, metavar="TOKENS", help="default: %(default)s; 0: none")
+    parser.add_argument("--streams", type=int, default=4, help="beside the long prompt; default: %(default)s")
     parser.add_argument("--ranks", type=int, default=1, help="default: %(default)s")
     return parser.parse_args()
 
@@ -66,9 +69,10 @@ class MemoryWatch:
         return statistics.median(late) / statistics.median(early) - 1 if n else 0.0
 
 
-def load(server, clients, seconds, prompt_tokens):
+def load(server, options, clients, seconds, *more):
     done = subprocess.run([f"{ROOT}/launch/bench_serve", "--url", server.url, "--concurrency", str(clients), "--seconds", str(seconds),
-                           "--prompt-tokens", prompt_tokens, "--json"], stdout=subprocess.PIPE, text=True)
+                           "--prompt-tokens", options.prompt_tokens, "--max-tokens", options.max_tokens, "--json", *more],
+                          stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)["levels"][0]
 
 
@@ -88,15 +92,20 @@ def main():
         os.makedirs(f"{ROOT}/build/compare", exist_ok=True)
         model = compare_llama.make_model(f"{ROOT}/build/compare", options.synthetic)
     with Server(options.ranks, "-m", model, "--no-access-log", "--parallel", str(options.clients), "--queue", str(options.clients)) as server:
-        before = load(server, 1, options.alone_seconds, options.prompt_tokens)
+        before = load(server, options, 1, options.alone_seconds)
         with MemoryWatch(server) as memory:
-            loaded = load(server, options.clients, options.seconds, options.prompt_tokens)
-        after = load(server, 1, options.alone_seconds, options.prompt_tokens)
+            loaded = load(server, options, options.clients, options.seconds)
+        after = load(server, options, 1, options.alone_seconds)
+        levels = [("1, before", before), (options.clients, loaded), ("1, after", after)]
+        if options.long_prompt:
+            levels.append((options.streams, load(server, options, options.streams, options.alone_seconds)))
+            levels.append((f"{options.streams}, and prompts of {options.long_prompt}",
+                           load(server, options, options.streams, options.alone_seconds, "--long-prompt", str(options.long_prompt))))
     alone = (before["tokens_per_second"] + after["tokens_per_second"]) / 2
-    figures = {"before": before, "loaded": loaded, "after": after, "ratio": loaded["tokens_per_second"] / alone if alone else None,
+    figures = {"levels": dict(levels), "ratio": loaded["tokens_per_second"] / alone if alone else None,
                "memory_bytes": memory.samples, "memory_growth": memory.growth()}
     print("| clients | requests | errors | tokens a prompt | tokens/s | first token ms, median / p95 | between tokens ms, median / p95 / p99 |\n|---|---|---|---|---|---|---|")
-    for name, level in (("1, before", before), (options.clients, loaded), ("1, after", after)):
+    for name, level in levels:
         print(row(name, level))
     print(f"\n{options.clients} clients make {figures['ratio'] or 0:.2f} times one client's tokens; memory {min(memory.samples) / 1e6:.0f} to "
           f"{max(memory.samples) / 1e6:.0f} MB, {100 * figures['memory_growth']:+.2f} % from the second quarter to the last")
@@ -104,7 +113,7 @@ def main():
         with open(options.json, "w") as file:
             json.dump(figures, file, indent=1)
     wrong = [f"{name}: {level['errors']} requests failed, the first: {level['first_error']}"
-             for name, level in (("before", before), ("loaded", loaded), ("after", after)) if level["errors"]]
+             for name, level in levels if level["errors"]]
     if figures["memory_growth"] > options.growth:
         wrong.append(f"memory grew by {100 * figures['memory_growth']:.2f} %")
     for line in wrong:
