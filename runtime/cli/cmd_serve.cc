@@ -297,6 +297,7 @@ Command ServeCommand() {
                   ? options->model.context
                   : std::min(kDefaultServeTokens, spec.context_length() * uint64_t{options->parallel}));
           engine->set_cut_anywhere(true);
+          engine->set_reserve(true);
           // As many again for prompts that are kept; with linear attention, whose states are large, none are.
           engine->set_slots(spec.linear_layers().empty() ? 2 * options->parallel : options->parallel);
           // One thread for all connections, beside the handlers'.

@@ -8,6 +8,19 @@
 
 namespace onecopy::exec {
 
+namespace {
+
+// Gives every page of the arena its memory.
+void Touch(const numa::Arena& arena, const ThreadTeam& team) {
+  constexpr uint64_t kHugePage = 2 << 20, kPage = 4096;
+  team.For(DivUp(arena.bytes(), kHugePage), [&](size_t i, int) {
+    uint8_t* const end = arena.data() + std::min(arena.bytes(), (i + 1) * kHugePage);
+    for (volatile uint8_t* at = arena.data() + i * kHugePage; at < end; at += kPage) *at = 0;
+  });
+}
+
+}  // namespace
+
 proto::EngineOptions DefaultEngineOptions(uint64_t kv_tokens) {
   proto::EngineOptions options;
   options.set_kv_tokens(kv_tokens);
@@ -26,7 +39,11 @@ Engine::Engine(const RankGroups& groups, const proto::ModelSpec& spec, const pro
       states_(spec, plan, groups.plan.rank(), memory, options.slots()),
       decoder_({groups.plan, groups.stage, spec, plan, store, table, team, cache_, states_,
                 options.cut_anywhere()}),
-      lengths_(options.slots()) {}
+      lengths_(options.slots()) {
+  if (!options.reserve()) return;
+  Touch(cache_.arena(), team);
+  Touch(states_.arena(), team);
+}
 
 Engine::~Engine() {
   if (!leads_ || comm_.size() == 1 || failed_) return;
