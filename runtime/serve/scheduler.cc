@@ -12,6 +12,8 @@ namespace {
 
 // Decoded tokens of a sequence that made way, which a step decodes again.
 constexpr uint32_t kReplayTokens = 32;
+// Time of decoding between two steps with chunks, as a share of theirs.
+constexpr double kDecodeShare = 1.0 / 3;
 
 }  // namespace
 
@@ -58,7 +60,7 @@ void Scheduler::RunStep() {
   for (const auto& s : running_)
     if (!s->reads()) batch.decoded.push_back(s.get());
   const uint32_t budget = ChunkBudget(batch.decoded.size());
-  AddPrompts(budget, &batch);
+  if (batch.decoded.empty() || decode_owed_ <= 0) AddPrompts(budget, &batch);
   batch.step.set_prompt_tokens(batch.tokens());
   AddDecoded(&batch);
   if (batch.tokens() == 0) {  // no page for the prompt of any of them: the youngest makes way
@@ -70,6 +72,14 @@ void Scheduler::RunStep() {
   const double seconds = Seconds(start, options_.now());
   const uint32_t read = batch.step.prompt_tokens();
   if (!batch.decoded.empty() && read >= budget) AdjustChunk(seconds);
+  if (read > 0) {
+    // Less where more wait for a chunk than for their next token.
+    const auto decode = static_cast<double>(batch.decoded.size());
+    const double wait = static_cast<double>(running_.size() + waiting_.size()) - decode;
+    decode_owed_ = kDecodeShare * seconds * std::min(1.0, decode / std::max(wait, 1.0));
+  } else {
+    decode_owed_ = seconds > 0 ? decode_owed_ - seconds : 0;
+  }
   for (Sequence* s : batch.read)
     if (!s->reads() && s->request.max_tokens == 0) End(*s, FinishReason::kLength);
   if (observer_ != nullptr) observer_->OnStep(read, batch.tokens() - read, seconds);

@@ -9,7 +9,8 @@
 //
 // Fairness: sequences start in the order they came. Those that are still being read take turns, so a short prompt does not
 // wait for a long one; while others decode, a chunk is so short that the step takes about Options::step_seconds, or is one
-// piece of fixed length.
+// piece of fixed length, and between two such steps they decode on their own for a third of the last one's time, or less where
+// more sequences wait to be read.
 #pragma once
 
 #include <deque>
@@ -110,6 +111,7 @@ class Scheduler {
   uint64_t turns_ = 0;                              // given to prompts so far
   uint32_t chunk_pages_ = 2;                        // of a chunk while others decode
   double mask_seconds_ = 0;                         // of this step
+  double decode_owed_ = 0;  // seconds that sequences decode on their own before the next chunk
 };
 
 // What a scheduler does, for metrics. Called on its thread.

@@ -154,13 +154,15 @@ TEST_F(SchedulerTest, AStepReadsPromptsBesideThoseThatDecode) {
   const auto running = Add(Prompt(8, 1), 100);
   while (running->tokens.size() < 3) scheduler->RunStep();
   const auto reading = Add(Prompt(40, 2), 4);
+  size_t with_both = 0;
   while (reading->tokens.empty()) {
     const size_t tokens = running->tokens.size(), prefilled = engine->prefilled, steps = engine->steps;
     scheduler->RunStep();
     EXPECT_EQ(running->tokens.size(), tokens + 1);
-    EXPECT_GT(engine->prefilled, prefilled);
     EXPECT_EQ(engine->steps, steps + 1);
+    with_both += engine->prefilled > prefilled;
   }
+  EXPECT_GE(with_both, 2u);
   Run();
   EXPECT_EQ(running->tokens, Expected(Prompt(8, 1), 100));
   EXPECT_EQ(reading->tokens, Expected(Prompt(40, 2), 4));
