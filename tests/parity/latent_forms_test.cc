@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "tests/parity/beside.h"
 #include "tests/parity/golden_cases.h"
 
 namespace onecopy::parity {
@@ -77,35 +78,12 @@ TEST_P(LatentForms, StandInOneStep) {
   Case c = CaseOf(GetParam().model);
   c.kv_tokens = 1024;
   c.cut_anywhere = false;
-  const auto body = [&](exec::Engine& engine) {
-    const size_t vocab = engine.spec().vocab_size();
-    constexpr uint32_t kPrompt = 600, kBefore = 70, kDecoded = 3;
-    const auto add = [&](uint32_t slot, uint32_t begin, uint32_t end, proto::Step* step) {
-      for (uint32_t p = begin; p < end; ++p) {
-        if (p + 4 >= end) step->add_logit_rows(static_cast<uint32_t>(step->tokens_size()));
-        step->add_tokens(static_cast<int32_t>((7 * p * p + 3 * p) % vocab));
-        step->add_slots(slot);
-        step->add_positions(p);
-      }
-    };
-    const auto run = [&](bool reads, bool decodes) {
-      proto::Step before;
-      add(1, 0, kBefore, &before);
-      engine.Forward(before);
-      proto::Step step;
-      if (reads) add(0, 0, kPrompt, &step);
-      step.set_prompt_tokens(static_cast<uint32_t>(step.tokens_size()));
-      if (decodes) add(1, kBefore, kBefore + kDecoded, &step);
-      const std::span<const float> logits = engine.Forward(step);
-      engine.Release(0);
-      engine.Release(1);
-      return std::vector<float>(logits.begin(), logits.end());
-    };
-    std::vector<float> apart = run(true, false);
-    const std::vector<float> decoded = run(false, true), together = run(true, true);
-    apart.insert(apart.end(), decoded.begin(), decoded.end());
-    ASSERT_EQ(together.size(), apart.size());
-    EXPECT_EQ(std::memcmp(together.data(), apart.data(), apart.size() * sizeof(float)), 0);
+  const auto body = [](exec::Engine& engine) {
+    const BesideLogits logits =
+        DecodeBesideAPrompt(engine, {.prompt = 600, .before = 70, .decoded = 3, .rows = 4});
+    ASSERT_EQ(logits.together.size(), logits.apart.size());
+    EXPECT_EQ(std::memcmp(logits.together.data(), logits.apart.data(), logits.apart.size() * sizeof(float)),
+              0);
   };
   for (const auto& entry : kernels::AllTables()) {
     if (!entry.supported()) continue;

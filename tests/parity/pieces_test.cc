@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "tests/parity/beside.h"
 #include "tests/parity/golden_cases.h"
 
 namespace onecopy::parity {
@@ -78,36 +79,15 @@ TEST_P(PromptsTogether, LeaveDecodedTokensTheirBits) {
     setenv("ONECOPY_KERNELS", entry.name, 1);
     const auto body = [](exec::Engine& engine) {
       const size_t vocab = engine.spec().vocab_size();
-      constexpr uint32_t kBefore = 9, kDecoded = 20, kPrompt = 100;
-      std::vector<int32_t> tokens(kPrompt);
-      for (uint32_t i = 0; i < kPrompt; ++i) tokens[i] = static_cast<int32_t>((11 * i * i + 5 * i) % vocab);
-      const auto add = [&](uint32_t slot, uint32_t begin, uint32_t end, proto::Step* step) {
-        for (uint32_t p = begin; p < end; ++p) {
-          step->add_logit_rows(static_cast<uint32_t>(step->tokens_size()));
-          step->add_tokens(tokens[p]);
-          step->add_slots(slot);
-          step->add_positions(p);
-        }
-      };
-      const auto run = [&](bool reads, bool decodes) {
-        engine.Append(1, 0, std::span(tokens).first(kBefore));
-        proto::Step step;
-        if (reads) add(0, 0, kPrompt, &step);
-        step.set_prompt_tokens(static_cast<uint32_t>(step.tokens_size()));
-        if (decodes) add(1, kBefore, kBefore + kDecoded, &step);
-        const std::span<const float> logits = engine.Forward(step);
-        engine.Release(0);
-        engine.Release(1);
-        return std::vector<float>(logits.begin(), logits.end());
-      };
-      std::vector<float> apart = run(true, false);
-      const std::vector<float> decoded = run(false, true), together = run(true, true);
-      apart.insert(apart.end(), decoded.begin(), decoded.end());
-      ASSERT_EQ(together.size(), apart.size());
+      const BesideCase c = {.prompt = 100, .before = 9, .decoded = 20, .rows = 100};
+      const BesideLogits logits = DecodeBesideAPrompt(engine, c);
+      ASSERT_EQ(logits.together.size(), (c.prompt + c.decoded) * vocab);
+      ASSERT_EQ(logits.apart.size(), logits.together.size());
       size_t different = 0;
-      for (size_t row = 0; row < kPrompt + kDecoded; ++row)
-        different += std::memcmp(&together[row * vocab], &apart[row * vocab], vocab * sizeof(float)) != 0;
-      EXPECT_EQ(different, 0u) << "of " << kPrompt << " and " << kDecoded << " tokens";
+      for (size_t row = 0; row < c.prompt + c.decoded; ++row)
+        different += std::memcmp(&logits.together[row * vocab], &logits.apart[row * vocab],
+                                 vocab * sizeof(float)) != 0;
+      EXPECT_EQ(different, 0u) << "of " << c.prompt << " and " << c.decoded << " tokens";
     };
     WithModel(CaseOf(GetParam().model), GetParam().ranks, body);
   }
