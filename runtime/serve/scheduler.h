@@ -109,7 +109,7 @@ class Scheduler {
   std::deque<std::unique_ptr<Sequence>> waiting_;
   std::vector<std::unique_ptr<Sequence>> running_;  // in the order they were admitted
   uint64_t turns_ = 0;                              // given to prompts so far
-  uint32_t chunk_pages_ = 2;                        // of a chunk while others decode
+  uint32_t chunk_beside_ = 64;                      // tokens of a chunk while others decode
   double mask_seconds_ = 0;                         // of this step
   double decode_owed_ = 0;  // seconds that sequences decode on their own before the next chunk
 };

@@ -8,6 +8,9 @@ namespace {
 
 // Of Options::step_seconds: where a step takes less the next chunk grows, where it takes more it shrinks.
 constexpr double kShortStep = 0.75, kLongStep = 1.25;
+// Tokens, least and difference: where weights are large and a step reads most experts for some tens of tokens already, a page is
+// too much.
+constexpr uint32_t kChunkUnit = 16;
 
 uint32_t RoundDown(uint32_t n, uint32_t unit) {
   return n / unit * unit;
@@ -19,15 +22,16 @@ uint32_t RoundDown(uint32_t n, uint32_t unit) {
 uint32_t Scheduler::ChunkBudget(size_t decoding) const {
   if (decoding == 0) return limits_.chunk_tokens;
   const auto beside = static_cast<uint32_t>(std::min<size_t>(decoding, limits_.chunk_tokens - 1));
-  return std::min(chunk_pages_ * limits_.page_tokens, limits_.chunk_tokens - beside);
+  return std::min(chunk_beside_, limits_.chunk_tokens - beside);
 }
 
-// A step with a chunk while others decode took so long: the next one may be a page longer, or has to be shorter.
+// A step with a chunk while others decode took so long: the next one may be a quarter longer, or has to be shorter.
 void Scheduler::AdjustChunk(double seconds) {
+  const uint32_t change = std::max(kChunkUnit, RoundDown(chunk_beside_ / 4, kChunkUnit));
   if (seconds < kShortStep * options_.step_seconds) {
-    if (chunk_pages_ * limits_.page_tokens < limits_.chunk_tokens) ++chunk_pages_;
-  } else if (seconds > kLongStep * options_.step_seconds && chunk_pages_ > 1) {
-    --chunk_pages_;
+    chunk_beside_ = std::min(chunk_beside_ + change, limits_.chunk_tokens);
+  } else if (seconds > kLongStep * options_.step_seconds) {
+    chunk_beside_ = std::max(chunk_beside_, change + kChunkUnit) - change;
   }
 }
 

@@ -191,9 +191,9 @@ TEST_F(SchedulerTest, ALongPromptNeitherBlocksShortOnesNorThoseThatDecode) {
       EXPECT_TRUE(short_one->finish) << "waits for the long prompt";
     }
   }
-  ASSERT_FALSE(gaps.empty());
-  EXPECT_LE(*std::max_element(gaps.begin(), gaps.end()),
-            0.03);  // a chunk, the next token of two others, and a page too many
+  ASSERT_GT(gaps.size(), 60u);
+  // How long a chunk may be is found out by the first ones: a chunk, and the next token of two others.
+  EXPECT_LE(*std::max_element(gaps.begin() + 20, gaps.end()), 0.025);
   EXPECT_EQ(reading->tokens, Expected(Prompt(2000, 2), 4));
 }
 
