@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "runtime/base/error.h"
+#include "runtime/base/printable.h"
 #include "runtime/model/json_file.h"
 
 namespace onecopy {
@@ -102,7 +103,7 @@ std::string Parameters::TextOr(const std::string& key, const std::string& fallba
 }
 
 void Parameters::Problem(const std::string& key, const std::string& reason) {
-  problems_.push_back(fmt::format("{}{}: {}", prefix_, key, reason));
+  problems_.push_back(fmt::format("{}{}: {}", prefix_, Printable(key), reason));
 }
 
 void Parameters::Check() const {

@@ -120,5 +120,17 @@ TEST(UnreadParameters, ThatSayNothingAreNotLookedAt) {
   }
 }
 
+// The name comes from the file, too.
+TEST(UnreadParameters, AreNamedFitForATerminal) {
+  try {
+    LoadOdd({"qwen3", true, "rope.freq_\x10\x1b[31mase", 10000.0});
+    FAIL() << "taken";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("rope.freq_\\x10\\x1b[31mase: 10000.0 is not supported"),
+              std::string::npos)
+        << error.what();
+  }
+}
+
 }  // namespace
 }  // namespace onecopy
