@@ -1,11 +1,12 @@
 // Scheduler: which tokens of which sequences the next step computes. Continuous batching: sequences come and go between
 // steps (Orca, Yu et al. 2022); a step has the next token of every sequence that decodes, and beside them a chunk of prompts,
-// for which the weights are read anyway (Sarathi-Serve, Agrawal et al. 2024); keys and values lie in pages (PagedAttention, Kwon et al. 2023), and those of prompts are kept for later prompts
-// with the same beginning. Belongs to one thread.
+// for which the weights are read anyway (Sarathi-Serve, Agrawal et al. 2024); keys and values lie in pages (PagedAttention,
+// Kwon et al. 2023), and those of prompts are kept for later prompts with the same beginning. Belongs to one thread.
 //
 // A sequence gets the same tokens whatever runs beside it, whether its prompt's beginning was kept, and after it had to make
 // way: a token of a prompt is computed as such and a decoded one as such (proto::Step.prompt_tokens), only keys and values of
-// prompt tokens are kept, and what a sequence had decoded before it made way is decoded again. Where pieces of prompts decide on kernels (StepEngine::Limits.fixed_chunks), a prompt has the same pieces whatever is read beside them.
+// prompt tokens are kept, and what a sequence had decoded before it made way is decoded again. Where pieces of prompts decide
+// on kernels (StepEngine::Limits.fixed_chunks), a prompt has the same pieces whatever is read beside them.
 //
 // Fairness: sequences start in the order they came. Those that are still being read take turns, so a short prompt does not
 // wait for a long one; while others decode, a chunk is so short that the step takes about Options::step_seconds, or is one

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <functional>
 #include <span>
 #include <string>
@@ -123,6 +124,17 @@ inline const Case kCases[] = {
 };
 
 using Body = std::function<void(exec::Engine&)>;
+
+// body() with each kernel table that this CPU has.
+template <class Body>
+void WithEachTable(const Body& body) {
+  for (const auto& entry : kernels::AllTables()) {
+    if (!entry.supported()) continue;
+    SCOPED_TRACE(entry.name);
+    setenv("ONECOPY_KERNELS", entry.name, 1);
+    body();
+  }
+}
 
 // body on rank 0 of so many threads as ranks, with three slots. threads: of a rank's team; 0: a rank's share of the cores.
 inline void WithModel(const Case& c, int ranks, const Body& body, int pipeline = 0,

@@ -85,12 +85,9 @@ TEST_P(LatentForms, StandInOneStep) {
     EXPECT_EQ(std::memcmp(logits.together.data(), logits.apart.data(), logits.apart.size() * sizeof(float)),
               0);
   };
-  for (const auto& entry : kernels::AllTables()) {
-    if (!entry.supported()) continue;
-    SCOPED_TRACE(entry.name);
-    setenv("ONECOPY_KERNELS", entry.name, 1);
+  WithEachTable([&] {
     for (const int ranks : {1, 2}) WithModel(c, ranks, body, 0, GetParam().kv_type);
-  }
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(All, LatentForms,

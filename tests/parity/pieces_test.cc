@@ -2,7 +2,6 @@
 // every table: also where the number of a prompt's tokens decides which kernel takes them.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <cstring>
 
 #include "tests/parity/beside.h"
@@ -28,10 +27,7 @@ INSTANTIATE_TEST_SUITE_P(All, PromptsTogether,
                          [](const auto& info) { return info.param.model; });
 
 TEST_P(PromptsTogether, HaveTheBitsOfEachAlone) {
-  for (const auto& entry : kernels::AllTables()) {
-    if (!entry.supported()) continue;
-    SCOPED_TRACE(entry.name);
-    setenv("ONECOPY_KERNELS", entry.name, 1);
+  WithEachTable([] {
     const auto body = [](exec::Engine& engine) {
       const size_t vocab = engine.spec().vocab_size();
       // Fewer tokens than any kernel for many wants, as many as are enough for some experts, and for most.
@@ -67,16 +63,13 @@ TEST_P(PromptsTogether, HaveTheBitsOfEachAlone) {
       }
     };
     WithModel(CaseOf(GetParam().model), GetParam().ranks, body);
-  }
+  });
 }
 
 // Decoded tokens have the bits that they have without a prompt beside them, as many as they are, and the prompt has those that it
 // has alone: also where latent attention takes one form for it and another for them.
 TEST_P(PromptsTogether, LeaveDecodedTokensTheirBits) {
-  for (const auto& entry : kernels::AllTables()) {
-    if (!entry.supported()) continue;
-    SCOPED_TRACE(entry.name);
-    setenv("ONECOPY_KERNELS", entry.name, 1);
+  WithEachTable([] {
     const auto body = [](exec::Engine& engine) {
       const size_t vocab = engine.spec().vocab_size();
       const BesideCase c = {.prompt = 100, .before = 9, .decoded = 20, .rows = 100};
@@ -90,7 +83,7 @@ TEST_P(PromptsTogether, LeaveDecodedTokensTheirBits) {
       EXPECT_EQ(different, 0u) << "of " << c.prompt << " and " << c.decoded << " tokens";
     };
     WithModel(CaseOf(GetParam().model), GetParam().ranks, body);
-  }
+  });
 }
 
 }  // namespace
