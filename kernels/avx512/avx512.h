@@ -11,11 +11,23 @@ const KernelTable& Table();
 // Rows in tiles of sixteen, one per dword lane; activations in kQ8.
 extern const MatmulKernel matmul_q8_0;
 extern const MatmulKernel matmul_q4_0;
+extern const MatmulKernel matmul_q4_1;
 extern const MatmulKernel matmul_q5_0;
+extern const MatmulKernel matmul_q5_1;
+extern const MatmulKernel matmul_q2_k;
+extern const MatmulKernel matmul_q3_k;
 extern const MatmulKernel matmul_q4_k;
 extern const MatmulKernel matmul_q5_k;
 extern const MatmulKernel matmul_q6_k;
+extern const MatmulKernel matmul_iq4_nl;
+extern const MatmulKernel matmul_iq4_xs;
 extern const MatmulKernel matmul_mxfp4;
+extern const MatmulKernel matmul_nvfp4;
+extern const MatmulKernel matmul_int8_bf16;
+extern const MatmulKernel matmul_int4_bf16;
+extern const MatmulKernel matmul_int4_32;
+extern const MatmulKernel matmul_int4_64;
+extern const MatmulKernel matmul_int4_128;
 
 void silu_mul(const float* gate, const float* up, size_t n, float* out);
 void accumulate(const double* x, size_t n, double* y);

@@ -11,16 +11,14 @@ struct Q6K {
   static constexpr size_t kHeaderBytes = 2 * kRowTile;
   static constexpr size_t kUnitBytes = 26 * kRowTile;
   static constexpr size_t kPrefetchedBytes = 0;
-  struct Header {
-    __m512 d;
-  };
+  using Header = ScaleHeader;
 
   static Header LoadHeader(const uint8_t* p) { return {LoadF16(p)}; }
   static void Prepare(const UnitScales& scales, Q8Row* x) { PrepareStarts<32>(scales, x); }
 
   template <int T>
   static void Unit(const Header& header, const uint8_t* p, const Q8Row* x, size_t u, __m512* acc) {
-    const __m512 scale0 = Scale(header, p), scale1 = Scale(header, p + kRowTile);
+    const __m512 scale0 = SignedScale(header, p), scale1 = SignedScale(header, p + kRowTile);
     const __m512i low = _mm512_set1_epi8(15), mask = _mm512_set1_epi8(48);
     const __m512i bits0 = LoadWeights(p + 18 * kRowTile), bits1 = LoadWeights(p + 22 * kRowTile);
     __m512i sum0[T], sum1[T];
@@ -35,17 +33,10 @@ struct Q6K {
       AddColumns4<T>(_mm512_or_si512(w1, _mm512_and_si512(ToBit4(bits1, j), mask)), x, 32 * u + 16 + 4 * j,
                      sum1);
     }
-    for (int t = 0; t < T; ++t) {
-      __m512 term = _mm512_mul_ps(scale0, _mm512_cvtepi32_ps(sum0[t]));
-      term = _mm512_fmadd_ps(scale1, _mm512_cvtepi32_ps(sum1[t]), term);
-      acc[t] = _mm512_fmadd_ps(term, BroadcastF32(x[t].d + u % kPreparedUnits), acc[t]);
-    }
+    AddHalves<T>(sum0, sum1, scale0, scale1, x, u, acc);
   }
 
  private:
-  static __m512 Scale(const Header& header, const uint8_t* p) {
-    return _mm512_mul_ps(header.d, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(LoadBytes(p))));
-  }
   // Moves bits 2j, 2j+1 to 4, 5.
   static __m512i ToBit4(__m512i bits, size_t j) {
     return j < 2 ? _mm512_slli_epi32(bits, static_cast<unsigned>(4 - 2 * j))

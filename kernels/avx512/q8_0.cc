@@ -1,11 +1,12 @@
-// Q8_0 x Q8: vpdpbusd wants unsigned weights, so the sign bit is flipped, which adds 128.
+// Q8_0 and INT8_BF16 x Q8: vpdpbusd wants unsigned weights, so the sign bit is flipped, which adds 128.
 #include "kernels/avx512/avx512.h"
 #include "kernels/avx512/q8_matmul.h"
 
 namespace onecopy::kernels::avx512 {
 namespace {
 
-struct Q8_0 {
+template <__m512 (*kLoadScales)(const uint8_t*)>
+struct Q8 {
   static constexpr size_t kBlockUnits = 0;
   static constexpr size_t kHeaderBytes = 0;
   static constexpr size_t kUnitBytes = 34 * kRowTile;
@@ -25,12 +26,18 @@ struct Q8_0 {
       const __m512i w = _mm512_xor_si512(LoadWeights(p + 2 * kRowTile + 64 * j), sign);
       AddColumns4<T>(w, x, 32 * u + 4 * j, sum);
     }
-    AddUnit<T>(sum, LoadF16(p), x, u, acc);
+    AddUnit<T>(sum, kLoadScales(p), x, u, acc);
   }
 };
+
+using Q8_0 = Q8<LoadF16>;
+using Int8Bf16 = Q8<LoadBf16>;
 
 }  // namespace
 
 constinit const MatmulKernel matmul_q8_0 = {ActFormat::kQ8, MatmulQ8<Q8_0, float>, MatmulQ8<Q8_0, double>};
+
+constinit const MatmulKernel matmul_int8_bf16 = {ActFormat::kQ8, MatmulQ8<Int8Bf16, float>,
+                                                 MatmulQ8<Int8Bf16, double>};
 
 }  // namespace onecopy::kernels::avx512

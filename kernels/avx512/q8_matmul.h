@@ -42,7 +42,7 @@ struct Q8Row {
   const float* row_s0;
   const float* row_s1;
   alignas(64) float d[kPreparedUnits];
-  alignas(64) float s[kPreparedUnits];           // s0 + s1
+  alignas(64) float s[2][kPreparedUnits];        // s0 + s1, or s0 and s1
   alignas(64) int32_t start[2][kPreparedUnits];  // of integer sums: of a unit, or of its halves
 };
 
@@ -62,9 +62,13 @@ inline UnitScales LoadScales(const Q8Row& x, size_t u, __mmask16 units) {
           _mm512_maskz_loadu_ps(units, x.row_s1 + u)};
 }
 
-// Prepare of types with minimums.
+// Prepare of types with minimums: of a unit, or of its halves.
 inline void PrepareSums(const UnitScales& scales, Q8Row* x) {
-  _mm512_store_ps(x->s, _mm512_add_ps(scales.s0, scales.s1));
+  _mm512_store_ps(x->s[0], _mm512_add_ps(scales.s0, scales.s1));
+}
+inline void PrepareHalfSums(const UnitScales& scales, Q8Row* x) {
+  _mm512_store_ps(x->s[0], scales.s0);
+  _mm512_store_ps(x->s[1], scales.s1);
 }
 
 // -offset * n, where sums = d * n; n is small enough that the quotient rounds to it.
@@ -92,6 +96,16 @@ inline __m512i LoadWeights(const uint8_t* p) {
 // u8[16] or i8[16] of a unit.
 inline __m128i LoadBytes(const uint8_t* p) {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+}
+
+// bf16[16] of a header or unit.
+inline __m512 LoadBf16(const uint8_t* p) {
+  const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
+
+inline __m512 Negated(__m512 x) {
+  return _mm512_sub_ps(_mm512_setzero_ps(), x);
 }
 
 // sum[t] += four columns of 16 rows times the activations at q + offset. By hand, since GCC 12 broadcasts with an instruction of
@@ -150,12 +164,23 @@ inline void AddUnit(const __m512i* sum, __m512 scale, const Q8Row* x, size_t u, 
   }
 }
 
-// acc[t] += scale * d * sum - min * s, as the K types with minimums have it.
+// The same of a unit whose halves have scales of their own.
+template <int T>
+inline void AddHalves(const __m512i* sum0, const __m512i* sum1, __m512 scale0, __m512 scale1, const Q8Row* x,
+                      size_t u, __m512* acc) {
+  for (int t = 0; t < T; ++t) {
+    __m512 term = _mm512_mul_ps(scale0, _mm512_cvtepi32_ps(sum0[t]));
+    term = _mm512_fmadd_ps(scale1, _mm512_cvtepi32_ps(sum1[t]), term);
+    acc[t] = _mm512_fmadd_ps(term, BroadcastF32(x[t].d + u % kPreparedUnits), acc[t]);
+  }
+}
+
+// acc[t] += scale * d * sum - min * s, as the types with minimums have it.
 template <int T>
 inline void AddMinUnit(const __m512i* sum, __m512 scale, __m512 min, const Q8Row* x, size_t u, __m512* acc) {
   AddUnit<T>(sum, scale, x, u, acc);
   for (int t = 0; t < T; ++t)
-    acc[t] = _mm512_fnmadd_ps(min, BroadcastF32(x[t].s + u % kPreparedUnits), acc[t]);
+    acc[t] = _mm512_fnmadd_ps(min, BroadcastF32(x[t].s[0] + u % kPreparedUnits), acc[t]);
 }
 
 // The header of Q4_K and Q5_K, and a unit's 6-bit values under it: sc u8[16], m u8[16].
@@ -170,6 +195,14 @@ inline __m512 UnitScale(const MinHeader& header, const uint8_t* p) {
 }
 inline __m512 UnitMin(const MinHeader& header, const uint8_t* p) {
   return _mm512_mul_ps(header.dmin, _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(LoadBytes(p + kRowTile))));
+}
+
+// The header of Q3_K, Q6_K and IQ4_XS, and what a signed byte a row of a unit makes of it.
+struct ScaleHeader {
+  __m512 d;
+};
+inline __m512 SignedScale(const ScaleHeader& header, const uint8_t* p) {
+  return _mm512_mul_ps(header.d, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(LoadBytes(p))));
 }
 
 // The header of types that have none.

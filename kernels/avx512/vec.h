@@ -20,8 +20,8 @@ inline __mmask16 TailMask(size_t n) {
 }
 
 // f16[16]
-inline __m512 LoadF16(const void* p) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
+inline __m512 LoadF16(const uint8_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
 
 }  // namespace
