@@ -22,12 +22,13 @@ namespace {
 using kernels::WeightType;
 using proto::Weight;
 
-constexpr uint32_t kHidden = 2048, kInter = 768, kExperts = 128, kTopK = 8;
+constexpr uint64_t kHidden = 2048, kInter = 768, kExperts = 128;
+constexpr uint32_t kTopK = 8;
 constexpr uint64_t kWorkingSet = 1200ull << 20;
 
 proto::ModelSpec SpecOf(WeightType type, uint32_t layers) {
   test::SpecBuilder b(type);
-  constexpr uint32_t kHeads = 4, kHeadDim = 64;
+  constexpr uint64_t kHeads = 4, kHeadDim = 64;
   b.spec.set_hidden_dim(kHidden);
   b.spec.set_n_layers(layers);
   b.spec.set_n_heads(kHeads);

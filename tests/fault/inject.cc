@@ -81,10 +81,11 @@ void Parse(char* text) {
     Rule& rule = rules[num_rules];
     bool mine = true;
     for (char* word = strtok_r(one, ",", &end_of_word); word; word = strtok_r(nullptr, ",", &end_of_word)) {
-      char* value = strchr(word, '=');
-      if (value != nullptr) *value++ = 0;
+      char* const equals = strchr(word, '=');
+      if (equals != nullptr) *equals = 0;
+      const char* value = equals != nullptr ? equals + 1 : "";
       const auto is = [&](const char* name) { return strcmp(word, name) == 0; };
-      const long number = value == nullptr ? 0 : atol(value);
+      const long number = atol(value);
       if (is("call"))
         strncpy(rule.call, value, sizeof rule.call - 1);
       else if (is("path"))
@@ -236,6 +237,7 @@ int MarkAndRunMain(int argc, char** argv, char** environment) {
 
 extern "C" {
 
+// NOLINTNEXTLINE(bugprone-reserved-identifier): what is put in front of the C library's
 int __libc_start_main(int (*program)(int, char**, char**), int argc, char** argv, void (*init)(),
                       void (*fini)(), void (*rtld_fini)(), void* stack_end) {
   NEXT(__libc_start_main);
@@ -301,6 +303,7 @@ int rename(const char* from, const char* to) {
   return next(from, to);
 }
 
+// NOLINTBEGIN(bugprone-macro-parentheses): of a name that is declared
 #define MMAP(name)                                                                      \
   void* name(void* at, size_t bytes, int protection, int flags, int fd, off_t offset) { \
     NEXT(name);                                                                         \
@@ -309,6 +312,7 @@ int rename(const char* from, const char* to) {
   }
 MMAP(mmap)
 MMAP(mmap64)
+// NOLINTEND(bugprone-macro-parentheses)
 
 int mprotect(void* at, size_t bytes, int protection) {
   NEXT(mprotect);
@@ -373,6 +377,7 @@ time_t time(time_t* to) {
 
 }  // extern "C"
 
+// NOLINTNEXTLINE(misc-new-delete-overloads): what it takes from malloc, the library's delete gives to free
 void* operator new(size_t bytes) {
   if (Meet("new", nullptr, -1, bytes).error != 0) throw std::bad_alloc();
   if (void* memory = malloc(bytes > 0 ? bytes : 1)) return memory;

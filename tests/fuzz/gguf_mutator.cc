@@ -1,5 +1,6 @@
 #include "tests/fuzz/gguf_mutator.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <optional>
@@ -237,7 +238,7 @@ size_t MutateGguf(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
   }
   const std::string out = Build(*file);
   if (out.size() > max_size) return 0;
-  std::memcpy(data, out.data(), out.size());
+  std::copy(out.begin(), out.end(), data);
   return out.size();
 }
 

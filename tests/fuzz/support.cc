@@ -14,9 +14,11 @@
 #include "runtime/base/printable.h"
 
 // Of sanitizer/allocator_interface.h, which g++ has not, though its library has them.
+// NOLINTBEGIN(bugprone-reserved-identifier)
 extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*allocated)(const volatile void*, size_t),
                                                          void (*freed)(const volatile void*));
 extern "C" size_t __sanitizer_get_allocated_size(const volatile void* pointer);
+// NOLINTEND(bugprone-reserved-identifier)
 
 namespace onecopy::fuzz {
 namespace {

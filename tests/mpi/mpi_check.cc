@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -89,11 +90,10 @@ uint64_t CheckSums(Communicator& comm, int per_host, Order order) {
     comm.AllReduceSum({x, n});
     for (size_t i = 0; i < n; ++i) {
       const float expected = OrderedSum(comm.size(), per_host, call, i);
-      const bool same = order == Order::kDocumented ? memcmp(&expected, x + i, 4) == 0
+      const auto bits = std::bit_cast<uint32_t>(x[i]);
+      const bool same = order == Order::kDocumented ? bits == std::bit_cast<uint32_t>(expected)
                                                     : std::abs(expected - x[i]) <= 1e-3f * comm.size();
       Require(same, fmt::format("sum of {} floats, index {}: expected {}, found {}", n, i, expected, x[i]));
-      uint32_t bits;
-      memcpy(&bits, x + i, 4);
       digest = Mix(digest ^ bits);
     }
   }

@@ -104,15 +104,15 @@ inline proto::ModelSpec Shapes(const std::string& file, const std::string& name,
       const uint32_t kv_lora = get("kv_lora_rank"), rope = get("qk_rope_head_dim"),
                      nope = get("qk_nope_head_dim"), v_dim = get("v_head_dim");
       b.Matrix(Weight::ATTN_Q_A, l, q_lora, hidden);
-      b.Matrix(Weight::ATTN_Q_B, l, heads * (nope + rope), q_lora);
+      b.Matrix(Weight::ATTN_Q_B, l, uint64_t{heads} * (nope + rope), q_lora);
       b.Matrix(Weight::ATTN_KV_A, l, kv_lora + rope, hidden);
-      b.Matrix(Weight::ATTN_KV_B, l, heads * (nope + v_dim), kv_lora);
-      b.Matrix(Weight::ATTN_O, l, hidden, heads * v_dim);
+      b.Matrix(Weight::ATTN_KV_B, l, uint64_t{heads} * (nope + v_dim), kv_lora);
+      b.Matrix(Weight::ATTN_O, l, hidden, uint64_t{heads} * v_dim);
     } else {
-      b.Matrix(Weight::ATTN_Q, l, heads * head_dim, hidden);
-      b.Matrix(Weight::ATTN_K, l, kv_heads * head_dim, hidden);
-      b.Matrix(Weight::ATTN_V, l, kv_heads * head_dim, hidden);
-      b.Matrix(Weight::ATTN_O, l, hidden, heads * head_dim);
+      b.Matrix(Weight::ATTN_Q, l, uint64_t{heads} * head_dim, hidden);
+      b.Matrix(Weight::ATTN_K, l, uint64_t{kv_heads} * head_dim, hidden);
+      b.Matrix(Weight::ATTN_V, l, uint64_t{kv_heads} * head_dim, hidden);
+      b.Matrix(Weight::ATTN_O, l, hidden, uint64_t{heads} * head_dim);
     }
     if (l < dense) {
       b.Matrix(Weight::DENSE_GATE, l, get("intermediate_size"), hidden);
@@ -125,7 +125,7 @@ inline proto::ModelSpec Shapes(const std::string& file, const std::string& name,
     b.Matrix(Weight::EXPERT_UP, l, inter, hidden, experts);
     b.Matrix(Weight::EXPERT_DOWN, l, hidden, inter, experts);
     if (shape.at("model_type") == "gpt_oss") AddGptOssVectors(&b, l);
-    if (const uint32_t shared = get("n_shared_experts")) {
+    if (const uint64_t shared = get("n_shared_experts")) {
       b.Matrix(Weight::SHARED_GATE, l, shared * inter, hidden);
       b.Matrix(Weight::SHARED_UP, l, shared * inter, hidden);
       b.Matrix(Weight::SHARED_DOWN, l, hidden, shared * inter);
@@ -202,7 +202,7 @@ inline proto::ModelSpec HybridModel() {
     b.Matrix(Weight::DENSE_UP, l, 512, kHidden);
     b.Matrix(Weight::DENSE_DOWN, l, kHidden, 512);
     if (l == 3) {
-      b.Matrix(Weight::ATTN_Q, l, 2 * 256, kHidden);
+      b.Matrix(Weight::ATTN_Q, l, 512, kHidden);
       b.Matrix(Weight::ATTN_K, l, 64, kHidden);
       b.Matrix(Weight::ATTN_V, l, 64, kHidden);
       b.Matrix(Weight::ATTN_O, l, kHidden, 256);
