@@ -27,6 +27,7 @@ constexpr GgufForm kForms[] = {
     {"gpt-oss", "gpt-oss"},
     {"deepseek2", "deepseek2"},
     {"glm4moe", "glm4moe"},
+    {"dots1", "dots1"},
 };
 
 // Keys of one architecture.

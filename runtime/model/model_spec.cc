@@ -70,10 +70,10 @@ void CheckVocabulary(const Checkpoint& checkpoint, const ModelSpec& spec) {
 const std::vector<Family>& AllFamilies() {
   // Llama before Mixtral, which has the rest of GGUF's architecture llama.
   static const std::vector<Family> families = {
-      Qwen3MoeFamily(),   Qwen2MoeFamily(), LlamaFamily(),     MixtralFamily(),   DeepseekFamily(),
-      GptOssFamily(),     Glm4MoeFamily(),  MiniMaxM2Family(), OlmoeFamily(),     GraniteFamily(),
-      Ernie45MoeFamily(), Qwen2Family(),    Qwen3Family(),     Qwen3NextFamily(), Qwen35Family(),
-      Llama4Family(),     Mimo2Family()};
+      Qwen3MoeFamily(), Qwen2MoeFamily(),   LlamaFamily(), MixtralFamily(),   DeepseekFamily(),
+      GptOssFamily(),   Glm4MoeFamily(),    Dots1Family(), MiniMaxM2Family(), OlmoeFamily(),
+      GraniteFamily(),  Ernie45MoeFamily(), Qwen2Family(), Qwen3Family(),     Qwen3NextFamily(),
+      Qwen35Family(),   Llama4Family(),     Mimo2Family()};
   return families;
 }
 

@@ -43,6 +43,7 @@ TEST(QuantizeDirectory, TheFileComputesWhatTheDirectoryDoes) {
       {drawn.Path(kDrawnFolder + "qwen2_moe", false), "bf16", 0},
       {drawn.Path(kDrawnFolder + "olmoe", false), "bf16", 0},
       {drawn.Path(kDrawnFolder + "glm4_moe", false), "bf16", 0},
+      {drawn.Path(kDrawnFolder + "dots1", false), "bf16", 0},
       // Rows of q and k lie in another order, so sums over a head do too.
       {drawn.Path(kDrawnFolder + "mixtral", false), "bf16", 1e-4},
       {drawn.Path(kDrawnFolder + "llama2", false), "q8_0", 1e-4},

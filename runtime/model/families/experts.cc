@@ -110,7 +110,8 @@ void ReadHfFineGrainedExperts(const Checkpoint& checkpoint, const HfFineGrained&
       in->CountOr("n_shared_experts", 0, 0, kMaxDim / spec->moe_intermediate_dim()) *
       spec->moe_intermediate_dim());
 
-  const std::string scoring = in->TextOr("scoring_func", defaults.scoring);
+  std::string scoring = in->TextOr("scoring_func", defaults.scoring);
+  if (scoring == defaults.sigmoid) scoring = "sigmoid";
   if (scoring != "softmax" && scoring != "sigmoid") {
     in->Problem("scoring_func", fmt::format("expected softmax or sigmoid, found {}", Printable(scoring)));
   }

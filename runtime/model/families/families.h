@@ -20,6 +20,7 @@ const Family& Mimo2Family();
 const Family& MixtralFamily();
 const Family& OlmoeFamily();
 const Family& Glm4MoeFamily();
+const Family& Dots1Family();
 const Family& MiniMaxM2Family();
 const Family& GraniteFamily();
 const Family& Ernie45MoeFamily();
@@ -46,9 +47,10 @@ struct HfDefaults {
   float rope_theta = 0;    // 0: it must be there
   float rotary_share = 1;  // of a head's dimensions: partial_rotary_factor
   bool kv_heads = false;   // as many as query heads
-  // What the key sliding_window means: nothing that is computed; a window of every layer; or, where use_sliding_window
-  // says so, one of the layers from max_window_layers on (28 of them have none), or of every layer.
-  enum class Window { kNone, kEveryLayer, kSwitchedUpperLayers, kSwitchedEveryLayer };
+  // What the key sliding_window means: nothing that is computed; a window of every layer, or of the layers from
+  // max_window_layers on (62 of them have none); or, where use_sliding_window says so, one of the layers from
+  // max_window_layers on (28 of them have none), or of every layer.
+  enum class Window { kNone, kEveryLayer, kUpperLayers, kSwitchedUpperLayers, kSwitchedEveryLayer };
   Window window = Window::kNone;
   bool factors = false;  // of embedding, attention, residual stream and logits, which the family reads itself
 };
@@ -90,6 +92,7 @@ void ReadGgufExperts(const GgufExperts& defaults, Parameters* in, proto::ModelSp
 // What a class in transformers takes for granted of the experts of DeepSeek's kind.
 struct HfFineGrained {
   const char* scoring = "sigmoid";
+  const char* sigmoid = "sigmoid";  // what scoring_func calls it in this family's files, too
   const char* topk_method = "noaux_tc";
   bool norm_topk_prob = true;
   float routed_scaling_factor = 1;

@@ -88,7 +88,7 @@ void ReadGgufHeads(Parameters* in, ModelSpec* spec) {
 
 void ReadHfWindow(const Checkpoint& checkpoint, HfDefaults::Window meaning, Parameters* in, ModelSpec* spec) {
   using Window = HfDefaults::Window;
-  constexpr uint32_t kDefaultWindow = 4096, kDefaultFirst = 28;
+  constexpr uint32_t kDefaultWindow = 4096;
   const bool switched = meaning == Window::kSwitchedUpperLayers || meaning == Window::kSwitchedEveryLayer;
   if (switched && !in->FlagOr("use_sliding_window", false)) return;
   const uint32_t window = in->CountOr("sliding_window", switched ? kDefaultWindow : 0, 1, kMaxContext);
@@ -107,9 +107,8 @@ void ReadHfWindow(const Checkpoint& checkpoint, HfDefaults::Window meaning, Para
     return SetWindow(
         window, [&](uint32_t layer) { return (*types)[layer] == "sliding_attention"; }, spec);
   }
-  const uint32_t first = meaning == Window::kSwitchedUpperLayers
-                             ? in->CountOr("max_window_layers", kDefaultFirst, 0, kMaxLayers)
-                             : 0;
+  const bool upper = meaning == Window::kSwitchedUpperLayers || meaning == Window::kUpperLayers;
+  const uint32_t first = upper ? in->CountOr("max_window_layers", switched ? 28 : 62, 0, kMaxLayers) : 0;
   SetWindow(
       window, [&](uint32_t layer) { return layer >= first; }, spec);
 }

@@ -108,7 +108,7 @@ def metadata(c, arch, nextn):
         w.add_leading_dense_block_count(c["moe_layer_start_index"])
         w.add_interleave_moe_layer_step(c["moe_layer_interval"])
         w.add_expert_shared_count(c["moe_num_shared_experts"])
-    if arch in ("glm4moe", "deepseek2"):
+    if arch in ("glm4moe", "deepseek2", "dots1"):
         w.add_leading_dense_block_count(c["first_k_dense_replace"])
         w.add_expert_shared_count(c["n_shared_experts"])
         w.add_expert_weights_scale(c["routed_scaling_factor"])

@@ -149,6 +149,17 @@ MODELS["qwen3_moe_1280"] = dict(seed=1, gguf="qwen3moe", prompts=[1, 70], config
     vocab_size=128, intermediate_size=192, moe_intermediate_size=1280, num_attention_heads=5, num_key_value_heads=1,
     head_dim=80, num_experts=6, num_experts_per_tok=3, norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[],
     attention_bias=True, use_sliding_window=False, sliding_window=None, rope_theta=1000000.0, rope_scaling=None))
+# As published, with as many key-value heads as query heads and scoring_func's own name; and what the class can do beyond: a
+# window in the upper layers, groups, biases of attention.
+DOTS1 = dict(BASE, model_type="dots1", architectures=["Dots1ForCausalLM"], num_hidden_layers=4, intermediate_size=192,
+             moe_intermediate_size=96, num_attention_heads=3, num_key_value_heads=3, head_dim=48, n_routed_experts=6,
+             n_shared_experts=2, num_experts_per_tok=3, n_group=1, topk_group=1, norm_topk_prob=True,
+             routed_scaling_factor=2.5, first_k_dense_replace=1, attention_bias=False, scoring_func="noaux_tc",
+             sliding_window=None, max_window_layers=62, rms_norm_eps=1e-5, rope_theta=10000000, rope_scaling=None)
+MODELS["dots1"] = dict(seed=2, gguf="dots1", config=DOTS1)
+MODELS["dots1_window"] = dict(seed=2, prompts=[1, 70, 130], config=dict(
+    DOTS1, num_attention_heads=4, num_key_value_heads=1, n_shared_experts=1, norm_topk_prob=False, first_k_dense_replace=0,
+    routed_scaling_factor=1.0, attention_bias=True, sliding_window=20, max_window_layers=2))
 
 
 def less_one(name, model_type):

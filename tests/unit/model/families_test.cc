@@ -33,7 +33,7 @@ ModelSpec LoadChanged(const std::string& name, const std::function<void(json*)>&
 // What the two formats say of a model is the same, but for how rows are ordered and what the formats name differently.
 TEST(Families, GgufAndDirectoryGiveTheSameSpec) {
   for (const char* name : {"qwen2_moe", "qwen2", "qwen3", "llama2", "mixtral", "olmoe", "glm4_moe",
-                           "minimax_m2", "granitemoe", "granitemoeshared", "ernie4_5_moe", "llama4"}) {
+                           "minimax_m2", "granitemoe", "granitemoeshared", "ernie4_5_moe", "llama4", "dots1"}) {
     ModelSpec specs[] = {Load(DrawnPath(name, false)), Load(DrawnPath(name, true))};
     for (ModelSpec& spec : specs) {
       spec.clear_weights();
@@ -85,6 +85,10 @@ TEST(Families, WindowsBelongToTheLayersThatTransformersGivesThem) {
   using ::testing::ElementsAre;
   EXPECT_THAT(layers(Load(DrawnPath("mistral", false))), ElementsAre(0, 1, 2));
   EXPECT_THAT(layers(Load(DrawnPath("qwen2_window", false))), ElementsAre(1, 2));
+  EXPECT_THAT(layers(Load(DrawnPath("dots1_window", false))), ElementsAre(2, 3));
+  // Its class has 62 layers without one where the file does not say.
+  EXPECT_THAT(layers(LoadChanged("dots1_window", [](json* c) { c->erase("max_window_layers"); })),
+              ElementsAre());
   EXPECT_THAT(layers(LoadChanged("qwen2_window", [](json* c) { (*c)["use_sliding_window"] = false; })),
               ElementsAre());
   EXPECT_THAT(
@@ -114,6 +118,8 @@ TEST(Families, OptionsThatAreNotComputedAreRefused) {
       {"ernie4_5_moe", "use_bias", true},
       {"glm4_moe", "use_qk_norm", false},
       {"glm4_moe", "scoring_func", "sqrtsoftplus"},
+      {"glm4_moe", "scoring_func", "noaux_tc"},
+      {"dots1", "scoring_func", "sqrtsoftplus"},
       {"qwen2_moe", "use_sliding_window", true},
       {"qwen2_moe", "qkv_bias", false},
       {"granitemoe", "hidden_act", "gelu"},
