@@ -43,7 +43,7 @@ std::string Blocks(const TensorInfo& tensor, const kernels::TypeInfo& to, const 
   } else {
     const auto cols = static_cast<uint32_t>(tensor.shape.back());
     const auto matrix = kernels::RandomMatrix(to.type, static_cast<uint32_t>(elements / cols), cols, cols);
-    std::memcpy(out, matrix.bytes.data(), blocks.size());
+    std::copy_n(matrix.bytes.data(), blocks.size(), out);
   }
   return blocks;
 }

@@ -53,7 +53,7 @@ TEST_F(NewFileTest, IsThereWholeOrNotAtAll) {
 
 TEST_F(NewFileTest, MoreBytesThanTheFileSystemHasAreRefusedAtOnce) {
   try {
-    NewFile(path_, uint64_t{1} << 60);
+    const NewFile file(path_, uint64_t{1} << 60);
     FAIL() << "nothing was refused";
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ErrorCode::kBadInput);
@@ -138,7 +138,7 @@ TEST_F(NewFileTest, APartThatAnotherProcessHoldsIsLeftAlone) {
   const int fd = open(part.c_str(), O_RDONLY | O_CLOEXEC);
   ASSERT_EQ(flock(fd, LOCK_EX | LOCK_NB), 0);
   try {
-    NewFile(path_, 0);
+    const NewFile file(path_, 0);
     FAIL() << "nothing was refused";
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ErrorCode::kBadInput);

@@ -266,7 +266,7 @@ class ForkedRanks : public testing::Test {
     return -1;
   }
 
-  void ExpectNamed(int culprit, const char* what, std::vector<int> survivors) {
+  void ExpectNamed(int culprit, const char* what, const std::vector<int>& survivors) {
     for (const int r : survivors) {
       EXPECT_EQ(Join(r, 5), kSurvivorsExit) << "rank " << r << " did not end";
       const std::string message = shared_->message[r].Load();

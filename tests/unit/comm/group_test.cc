@@ -50,12 +50,10 @@ TEST(Split, AFailureInAPartEndsTheWaitsOfAllRanks) {
       part->Abandon("its disk is on fire");
       return;
     }
-    if (comm.rank() == 2)
-      part->Barrier();  // waits within the part that failed
-    else if (comm.rank() == 1)
-      part->Barrier();  // waits in the other part
-    else
+    if (comm.rank() == 0)
       comm.Barrier();  // waits for all
+    else
+      part->Barrier();  // 2 waits within the part that failed, 1 in the other
   });
   for (int r = 0; r < 3; ++r)
     EXPECT_THAT(outcomes[r].error, HasSubstr("its disk is on fire")) << "rank " << r;

@@ -157,7 +157,7 @@ TEST(Gbnf, FaultsAreNamedWithTheirPlace) {
       {"root ::= \"" + std::string(300'000, 'a') + "\"", "bytes, expected at most 262144"},
   };
   for (const auto& [text, expected] : cases)
-    EXPECT_THAT(ErrorOf([&] { Grammar::FromGbnf(text); }), testing::HasSubstr(expected))
+    EXPECT_THAT(ErrorOf([&text = text] { Grammar::FromGbnf(text); }), testing::HasSubstr(expected))
         << text.substr(0, 80);
 }
 

@@ -80,7 +80,8 @@ TEST(JsonSchema, WhatIsNotKeptToIsRefusedByKeywordAndPlace) {
       {wide, "expected at most 50000"},
   };
   for (const auto& [schema, expected] : cases)
-    EXPECT_THAT(ErrorOf([&] { OfSchema(schema); }), testing::HasSubstr(expected)) << schema.substr(0, 120);
+    EXPECT_THAT(ErrorOf([&schema = schema] { OfSchema(schema); }), testing::HasSubstr(expected))
+        << schema.substr(0, 120);
 }
 
 // The form that documents are written in; other valid ones are not in the grammar.

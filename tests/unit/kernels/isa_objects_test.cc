@@ -14,7 +14,7 @@ namespace {
 constexpr const char* kIsaFolders[] = {"avx2", "avx512", "amx"};
 
 std::vector<std::string> Lines(const std::string& command) {
-  FILE* pipe = popen(command.c_str(), "r");  // NOLINT(cert-env33-c): nm over the build's own objects
+  FILE* pipe = popen(command.c_str(), "r");
   EXPECT_NE(pipe, nullptr) << command;
   std::vector<std::string> lines(1);
   for (int c; (c = std::getc(pipe)) != EOF;) {

@@ -38,7 +38,7 @@ class Matmul : public ::testing::TestWithParam<TableAndType> {
     type_ = std::get<1>(GetParam());
     const WeightKernel& kernels = table_->weights[static_cast<size_t>(type_)];
     row_tile_ = kernels.row_tile;
-    kernel_ = kernels;
+    kernel_ = static_cast<const MatmulKernel&>(kernels);  // of few tokens
     if (std::get<2>(GetParam()) == Which::kMany) {
       if (!kernels.has_many()) GTEST_SKIP() << "one kernel for any number of tokens";
       kernel_ = kernels.many;

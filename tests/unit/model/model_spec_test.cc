@@ -107,7 +107,7 @@ json SmallConfig() {
 SafetensorsWriter SmallWeights(const std::set<int>& dense_layers = {}, bool bias = false,
                                bool lm_head = true) {
   SafetensorsWriter writer;
-  const auto add = [&](const std::string& name, std::vector<uint64_t> shape) {
+  const auto add = [&](const std::string& name, const std::vector<uint64_t>& shape) {
     writer.Add(name, "BF16", shape);
   };
   add("model.embed_tokens.weight", {50, 32});
@@ -188,7 +188,7 @@ TEST(Qwen3Moe, BiasesAreTakenWhereTheConfigSaysSo) {
   ExpectCompleteAndShaped(LoadDirectory(ConfigWith("attention_bias", true), SmallWeights({}, true)), roles);
 
   const auto refused = [](const json& config, const SafetensorsWriter& weights,
-                          std::vector<std::string> fragments) {
+                          const std::vector<std::string>& fragments) {
     ExpectBadInput([&] { LoadDirectory(config, weights); }, fragments);
   };
   refused(ConfigWith("attention_bias", true), SmallWeights(),

@@ -19,7 +19,7 @@ using Method = Quantization::Method;
 
 Quantization Read(const json& quantization) {
   std::vector<std::string> problems;
-  const Quantization q = ReadQuantization({{"quantization_config", quantization}}, &problems);
+  Quantization q = ReadQuantization({{"quantization_config", quantization}}, &problems);
   EXPECT_THAT(problems, ::testing::IsEmpty());
   return q;
 }

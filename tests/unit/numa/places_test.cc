@@ -17,7 +17,7 @@ using ::testing::IsEmpty;
 
 constexpr uint64_t kPlaceMib = uint64_t{1} << 20;
 
-Node MakeNode(int id, std::vector<int> cpus, uint64_t free_bytes, std::vector<int> distances) {
+Node MakeNode(int id, const std::vector<int>& cpus, uint64_t free_bytes, std::vector<int> distances) {
   Node node;
   node.id = id;
   for (int cpu : cpus) node.cpus.push_back({cpu, 0, cpu});

@@ -321,7 +321,7 @@ std::vector<std::string> LoadBroken(const std::string& name, const std::string& 
   const proto::ModelSpec spec = BuildModelSpec(OpenCheckpoint(folder));
   const kernels::KernelTable& table = test::AnyTable();
   const auto plan = MakeShardPlan(spec, table, {.ranks = 2, .shares = {}});
-  const auto errors = test::RunRanks(2, [&](comm::Communicator& comm) {
+  auto errors = test::RunRanks(2, [&](comm::Communicator& comm) {
     numa::ArenaSource memory;
     const WeightStore store(spec, plan, table, comm.rank(), &memory);
     LoadWeights(comm, spec, plan, store, comm.rank());

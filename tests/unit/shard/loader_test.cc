@@ -23,7 +23,7 @@ namespace {
 // Matrices of several megabytes, so that blocks, items and packing tasks are cut within them. Made once.
 const std::string& WideModel() {
   static const std::string path = [] {
-    const std::string file = ::testing::TempDir() + "/onecopy-wide-" + std::to_string(getpid()) + ".gguf";
+    std::string file = ::testing::TempDir() + "/onecopy-wide-" + std::to_string(getpid()) + ".gguf";
     const std::string command = "python3 " ONECOPY_SOURCE_DIR "/tests/support/make_synthetic_moe.py " + file +
                                 " --layers 1 --experts 2 --top-k 1 --inter 4096 --heads 16 --vocab 4096";
     EXPECT_EQ(std::system(command.c_str()), 0);

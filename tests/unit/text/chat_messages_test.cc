@@ -47,7 +47,7 @@ ordered_json AsClientsSend(ordered_json messages) {
       ordered_json& arguments = call["function"]["arguments"];
       if (!arguments.is_string()) arguments = PythonJson(arguments);
     }
-    if (message["content"] == "") message["content"] = nullptr;
+    if (message["content"] == ordered_json("")) message["content"] = nullptr;
   }
   return messages;
 }

@@ -25,9 +25,9 @@ json ValidTokenizerJson() {
           {"decoder", {{"type", "ByteLevel"}}}};
 }
 
-Tokenizer Make(const json& tokenizer, const json& config = nullptr, const json& generation = nullptr,
-               const json& model = nullptr) {
-  return Tokenizer::FromHuggingFace(tokenizer, config, generation, model);
+Tokenizer Make(const json& tokenizer, const json& tokenizer_config = nullptr,
+               const json& generation = nullptr, const json& model_config = nullptr) {
+  return Tokenizer::FromHuggingFace(tokenizer, tokenizer_config, generation, model_config);
 }
 
 json Template(const json& single) {

@@ -119,7 +119,7 @@ TEST(EndsInThought, SaysWhetherThePromptOpensOne) {
     const AnswerFormat format = ChooseAnswerFormat(PublishedTemplate(name), TokenizerWithMarks({}, 3));
     for (const int type : {1, 3, 4}) {
       const Tokenizer tokenizer = TokenizerWithMarks(MarksOf(format), type);
-      const auto opens = [&](const char* case_name) {
+      const auto opens = [&, &texts = texts](const char* case_name) {
         return EndsInThought(format, tokenizer, EncodeChat(tokenizer, texts[case_name].get<std::string>()));
       };
       EXPECT_EQ(opens("thinking on"), testing::Value(open_when_on, testing::Contains(name))) << name;

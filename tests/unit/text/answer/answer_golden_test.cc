@@ -28,7 +28,7 @@ ordered_json ExpectedMessage(const ordered_json& golden) {
   ordered_json message = {{"content", golden["content"]}};
   if (golden.contains("reasoning_content")) message["reasoning_content"] = golden["reasoning_content"];
   if (golden.contains("tool_calls")) {
-    if (golden["content"] == "") message["content"] = nullptr;
+    if (golden["content"] == ordered_json("")) message["content"] = nullptr;
     for (const ordered_json& call : golden["tool_calls"]) message["calls"].push_back(call["function"]);
   }
   return message;

@@ -195,7 +195,7 @@ TEST(AnswerProperty, HostileAnswersEndInTime) {
     const Tokenizer tokenizer = TokenizerWithMarks({}, 3);
     AnswerParser parser(tokenizer, AnswerFormatNamed(name), {kTools, false, 1});
     size_t bytes = 0;
-    const double seconds = test::ThreadSeconds([&] {
+    const double seconds = test::ThreadSeconds([&, &text = text] {
       for (const char c : text)
         for (const AnswerDelta& delta : parser.Push(static_cast<uint8_t>(c))) bytes += delta.text.size();
       for (const AnswerDelta& delta : parser.Flush()) bytes += delta.text.size();

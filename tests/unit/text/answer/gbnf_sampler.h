@@ -156,7 +156,7 @@ class GbnfSampler {
     if (text->front() == '\\') {
       const char c = (*text)[1];
       if (c == 'x') {
-        const std::string out(1, static_cast<char>(std::stoi(std::string(text->substr(2, 2)), nullptr, 16)));
+        std::string out(1, static_cast<char>(std::stoi(std::string(text->substr(2, 2)), nullptr, 16)));
         text->remove_prefix(4);
         return out;
       }
@@ -164,7 +164,7 @@ class GbnfSampler {
       return std::string(1, c == 'n' ? '\n' : c == 'r' ? '\r' : c == 't' ? '\t' : c);
     }
     while (n < text->size() && ((*text)[n] & 0xC0) == 0x80) ++n;
-    const std::string out(text->substr(0, n));
+    std::string out(text->substr(0, n));
     text->remove_prefix(n);
     return out;
   }
