@@ -38,7 +38,7 @@
 //   · Q6_K d*s*(q-32) · Q3_K d*s*(q-4) · MXFP4 2^(e-128) * table[q], table: kDoubledE2M1 in types/mxfp4.h
 //   · IQ4_NL d*level[q], IQ4_XS d*s*level[q], levels: kLevelsIQ4 in types/iq4.h · F8_E4M3 scale * q, which is never NaN
 //   · INT8_BF16 scale * q · INT4_BF16 scale * (q-8) · INT4 scale * (q-zero).
-// The types with a UnitFormat (types/units.h: IQ1, IQ2, IQ3, TQ1_0, TQ2_0, NVFP4): header = d f16[R], NVFP4 none; unit = its
+// The types with a UnitFormat (types/units.h: IQ1, IQ2, IQ3, TQ1_0, TQ2_0, NVFP4, Q1_0): header = d f16[R], NVFP4 none; unit = its
 // lone bytes, u8[R] each, then its words, each of R rows. What these hold stands in the type's file in types/.
 #pragma once
 

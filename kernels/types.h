@@ -38,6 +38,7 @@ enum class WeightType : uint8_t {
   kTQ1_0,
   kTQ2_0,
   kNVFP4,
+  kQ1_0,
   // Of safetensors: a loader puts their blocks together from tensors of codes, scales and zeros (types/f8_e4m3.cc,
   // types/int4.cc, types/int8.cc).
   kF8_E4M3,

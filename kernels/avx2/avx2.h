@@ -33,6 +33,7 @@ extern const MatmulKernel matmul_iq1_s;
 extern const MatmulKernel matmul_iq1_m;
 extern const MatmulKernel matmul_tq1_0;
 extern const MatmulKernel matmul_tq2_0;
+extern const MatmulKernel matmul_q1_0;
 extern const MatmulKernel matmul_mxfp4;
 extern const MatmulKernel matmul_nvfp4;
 extern const MatmulKernel matmul_int8_bf16;

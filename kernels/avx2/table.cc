@@ -35,6 +35,7 @@ KernelTable Make() {
   set(WeightType::kIQ1_M, 8, matmul_iq1_m);
   set(WeightType::kTQ1_0, 8, matmul_tq1_0);
   set(WeightType::kTQ2_0, 8, matmul_tq2_0);
+  set(WeightType::kQ1_0, 8, matmul_q1_0);
   set(WeightType::kMXFP4, 8, matmul_mxfp4);
   set(WeightType::kNVFP4, 8, matmul_nvfp4);
   set(WeightType::kF8_E4M3, 8, matmul_f8_e4m3);

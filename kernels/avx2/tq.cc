@@ -1,12 +1,14 @@
-// TQ1_0, TQ2_0 x Q8: weights stay unsigned (0..2), and 1 is taken off once per source block, from the sums of the activations.
+// TQ1_0, TQ2_0, Q1_0 x Q8: weights stay unsigned (0..2; of Q1_0 0 and 2), and 1 is taken off once per source block, from the sums
+// of the activations.
 #include "kernels/avx2/avx2.h"
 #include "kernels/avx2/bit_pairs.h"
 
 namespace onecopy::kernels::avx2 {
 namespace {
 
-struct TernaryBlock {
-  static constexpr size_t kBlockUnits = 8;
+template <size_t kUnits>
+struct LessOneBlock {
+  static constexpr size_t kBlockUnits = kUnits;
   static constexpr size_t kHeaderBytes = 2 * kRowTile;
   static constexpr size_t kGroup = 8;
 
@@ -31,12 +33,12 @@ struct TernaryBlock {
   }
 };
 
-struct TQ2 : TernaryBlock {
+struct TQ2 : LessOneBlock<8> {
   static constexpr size_t kUnitBytes = 8 * kRowTile;
   static __m256i Weights(const uint8_t* p, size_t j) { return BitPairs(p, j); }
 };
 
-struct TQ1 : TernaryBlock {
+struct TQ1 : LessOneBlock<8> {
   static constexpr size_t kUnitBytes = 7 * kRowTile;
   struct Decoded {
     __m256i w[8];
@@ -78,10 +80,23 @@ struct TQ1 : TernaryBlock {
   };
 };
 
+struct Q1 : LessOneBlock<4> {
+  static constexpr size_t kUnitBytes = 4 * kRowTile;
+  // Bit j of every byte as bit 1. The mask drops what the shift moves between bytes.
+  static __m256i Weights(const uint8_t* p, size_t j) {
+    const __m256i bits = LoadWeights(p);
+    const __m256i bit1 =
+        j == 0 ? _mm256_slli_epi32(bits, 1) : _mm256_srli_epi32(bits, static_cast<int>(j) - 1);
+    return _mm256_and_si256(bit1, _mm256_set1_epi8(2));
+  }
+};
+
 }  // namespace
 
 constinit const MatmulKernel matmul_tq1_0 = MakeMatmulParts<TQ1>();
 
 constinit const MatmulKernel matmul_tq2_0 = MakeMatmulParts<TQ2>();
+
+constinit const MatmulKernel matmul_q1_0 = MakeMatmulParts<Q1>();
 
 }  // namespace onecopy::kernels::avx2

@@ -54,6 +54,7 @@ extern const PackFormat kPackIQ1M;
 extern const PackFormat kPackTQ1_0;
 extern const PackFormat kPackTQ2_0;
 extern const PackFormat kPackNVFP4;
+extern const PackFormat kPackQ1_0;
 extern const PackFormat kPackF8E4M3;
 extern const PackFormat kPackInt8BF16;
 extern const PackFormat kPackInt4BF16;

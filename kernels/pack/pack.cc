@@ -60,6 +60,8 @@ const PackFormat* FormatOf(WeightType type) {
       return &kPackTQ2_0;
     case WeightType::kNVFP4:
       return &kPackNVFP4;
+    case WeightType::kQ1_0:
+      return &kPackQ1_0;
     case WeightType::kF8_E4M3:
       return &kPackF8E4M3;
     case WeightType::kInt8_BF16:

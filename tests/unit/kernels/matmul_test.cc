@@ -215,6 +215,7 @@ std::pair<size_t, size_t> QuantBytes(WeightType type) {
     case WeightType::kIQ3_XXS:
     case WeightType::kIQ3_S:
     case WeightType::kIQ1_S:
+    case WeightType::kQ1_0:
     case WeightType::kInt8_BF16:
     case WeightType::kInt4_BF16:
       return {2, bytes};
