@@ -72,7 +72,7 @@ void Matmul(benchmark::State& state, const KernelTable& table, WeightType type, 
   // One buffer, as exec has it.
   const size_t row_bytes = ActRowBytes(kernel.act, kCols);
   const AlignedBytes x(n_tokens * row_bytes);
-  const uint32_t slice = n_tokens == 1 ? 8192 : 768;
+  const uint32_t slice = n_tokens <= 4 ? 8192 : 768;
   std::vector<std::vector<Y>> y(n_tokens, std::vector<Y>(slice));  // of one slice, as exec has it
   std::vector<const void*> in;
   std::vector<Y*> out;
@@ -204,7 +204,7 @@ void RegisterTable(const TableEntry& entry) {
   const KernelTable& kernels = entry.table();
   for (size_t i = 0; i < static_cast<size_t>(WeightType::kCount); ++i) {
     const auto type = static_cast<WeightType>(i);
-    for (const size_t tokens : {1, 8, 16, 32, 64, 128, 512}) {
+    for (const size_t tokens : {1, 2, 3, 4, 8, 16, 32, 64, 128, 512}) {
       const std::string name = table + "/" + TypeName(type) + "/tokens:" + std::to_string(tokens);
       benchmark::RegisterBenchmark(("matmul" + name).c_str(), Matmul<float>, kernels, type, tokens)
           ->Unit(benchmark::kMillisecond);
