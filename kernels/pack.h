@@ -9,14 +9,14 @@
 //
 //   tile    = segment*      R rows, the last tile padded with zero rows
 //   segment = header unit+  one per source block; first and last may be partial (cut at 32 columns)
-//   header  = Q4_K Q5_K Q2_K: d f16[R], dmin f16[R] · Q6_K Q3_K IQ4_XS: d f16[R] · F8_E4M3: scale f32[R]
+//   header  = Q4_K Q5_K Q2_K: d f16[R], dmin f16[R] · Q6_K Q3_K IQ4_XS Q1_0: d f16[R] · F8_E4M3: scale f32[R]
 //             · INT4_32 _64 _128: u16[R], u8[R], the first two and the third byte of types/int4.h's header
 //             · types of 32-column blocks: none
 //   unit    = scales quants, for 32 columns of R rows
 //   scales  = Q4_0 Q5_0 Q8_0 IQ4_NL: d f16[R] · Q4_1 Q5_1: d f16[R], m f16[R] · Q4_K Q5_K: sc u8[R], m u8[R] (6-bit
 //             values, widened) · Q6_K Q3_K: s0 i8[R] (columns 0-15), s1 i8[R] (columns 16-31) · Q2_K: u8[R], u8[R] likewise,
 //             a scale in the low and a minimum in the high nibble · IQ4_XS: s i8[R] · MXFP4: e u8[R]
-//             · INT4_BF16 INT8_BF16: scale bf16[R] · F8_E4M3 INT4_32 _64 _128: none
+//             · INT4_BF16 INT8_BF16: scale bf16[R] · F8_E4M3 INT4_32 _64 _128 Q1_0: none
 //   quants, with q[r][c] the stored unsigned value of row r, column c (Q8_0, INT8_BF16: the signed byte):
 //     Q8_0 INT8_BF16
 //           8 groups j = 0..7 of R dwords; byte b of dword r is q[r][4j+b]
@@ -26,6 +26,8 @@
 //     Q2_K Q3_K
 //           2 groups h = 0,1 of R dwords; bits 2i,2i+1 (i = 0..3) of byte b of dword r are bits 0-1 of
 //           q[r][4(4h+i)+b]; then Q3_K: R dwords; bit j of byte b of dword r is bit 2 of q[r][4j+b]
+//     Q1_0
+//           R dwords; bit j of byte b of dword r is q[r][4j+b]
 //     all others
 //           4 groups j = 0..3 of R dwords; byte b of dword r holds q[r][4j+b] & 15 in its low and
 //           q[r][16+4j+b] & 15 in its high nibble
@@ -37,8 +39,8 @@
 // Value of a weight: Q8_0 d*q · Q4_0 d*(q-8) · Q5_0 d*(q-16) · Q4_1, Q5_1 d*q + m · Q4_K, Q5_K, Q2_K d*sc*q - dmin*m
 //   · Q6_K d*s*(q-32) · Q3_K d*s*(q-4) · MXFP4 2^(e-128) * table[q], table: kDoubledE2M1 in types/mxfp4.h
 //   · IQ4_NL d*level[q], IQ4_XS d*s*level[q], levels: kLevelsIQ4 in types/iq4.h · F8_E4M3 scale * q, which is never NaN
-//   · INT8_BF16 scale * q · INT4_BF16 scale * (q-8) · INT4 scale * (q-zero).
-// The types with a UnitFormat (types/units.h: IQ1, IQ2, IQ3, TQ1_0, TQ2_0, NVFP4, Q1_0): header = d f16[R], NVFP4 none; unit = its
+//   · Q1_0 d*(2q-1) · INT8_BF16 scale * q · INT4_BF16 scale * (q-8) · INT4 scale * (q-zero).
+// The types with a UnitFormat (types/units.h: IQ1, IQ2, IQ3, TQ1_0, TQ2_0, NVFP4): header = d f16[R], NVFP4 none; unit = its
 // lone bytes, u8[R] each, then its words, each of R rows. What these hold stands in the type's file in types/.
 #pragma once
 

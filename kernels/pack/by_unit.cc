@@ -72,6 +72,5 @@ constexpr PackFormat kPackIQ1M = ByUnit<kUnitsIQ1M, Pieces<7, 5, 2>>(2, 56);
 constexpr PackFormat kPackTQ1_0 = ByUnit<kUnitsTQ1_0, Pieces<7, 3, 4>>(2, 54);
 constexpr PackFormat kPackTQ2_0 = ByUnit<kUnitsTQ2_0, Pieces<8, 0, 4>>(2, 66);
 constexpr PackFormat kPackNVFP4 = ByUnit<kUnitsNVFP4, Pieces<18, 2, 4>>(0, 4 * 36);
-constexpr PackFormat kPackQ1_0 = ByUnit<kUnitsQ1_0, Pieces<4, 0, 4>>(2, 18);
 
 }  // namespace onecopy::kernels

@@ -24,6 +24,7 @@ void DecodeQ5_1(const uint8_t* blocks, float* out, size_t n_cols);
 void DecodeIQ4NL(const uint8_t* blocks, float* out, size_t n_cols);
 void DecodeIQ4XS(const uint8_t* blocks, float* out, size_t n_cols);
 void DecodeQ3K(const uint8_t* blocks, float* out, size_t n_cols);
+void DecodeQ1_0(const uint8_t* blocks, float* out, size_t n_cols);
 void DecodeQ2K(const uint8_t* blocks, float* out, size_t n_cols);
 // Not of GGML: n_cols may end inside a block.
 void DecodeF8E4M3(const uint8_t* blocks, float* out, size_t n_cols);

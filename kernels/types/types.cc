@@ -40,7 +40,7 @@ constexpr TypeInfo kTypes[] = {
     {"TQ1_0", 34, 256, 54, WeightType::kTQ1_0, DecodeByUnit<kUnitsTQ1_0>},
     {"TQ2_0", 35, 256, 66, WeightType::kTQ2_0, DecodeByUnit<kUnitsTQ2_0>},
     {"NVFP4", 40, 64, 36, WeightType::kNVFP4, DecodeByUnit<kUnitsNVFP4>},
-    {"Q1_0", 41, 128, 18, WeightType::kQ1_0, DecodeByUnit<kUnitsQ1_0>},
+    {"Q1_0", 41, 128, 18, WeightType::kQ1_0, DecodeQ1_0},
     {"F8_E4M3", kNotGgml, 128, 132, WeightType::kF8_E4M3, DecodeF8E4M3},
     {"INT8_BF16", kNotGgml, 32, 34, WeightType::kInt8_BF16, DecodeInt8BF16},
     {"INT4_BF16", kNotGgml, 32, 18, WeightType::kInt4_BF16, DecodeInt4BF16},

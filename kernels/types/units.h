@@ -32,7 +32,6 @@ extern const UnitFormat kUnitsIQ1M;
 extern const UnitFormat kUnitsTQ1_0;
 extern const UnitFormat kUnitsTQ2_0;
 extern const UnitFormat kUnitsNVFP4;
-extern const UnitFormat kUnitsQ1_0;
 
 // The d that most super-blocks begin with.
 inline void TakeFirstHalf(const uint8_t* block, uint8_t* header) {
