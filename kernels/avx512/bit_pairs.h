@@ -16,8 +16,9 @@ inline void BitPairSums(const uint8_t* p, const Q8Row* x, size_t u, Decode decod
   for (unsigned j = 0; j < 4; ++j) {
     const __m512i w0 = _mm512_and_si512(_mm512_srli_epi32(bits0, 2 * j), pair);
     const __m512i w1 = _mm512_and_si512(_mm512_srli_epi32(bits1, 2 * j), pair);
-    AddColumns4<T>(decode(w0, j), x, 32 * u + 4 * j, sum0);
-    AddColumns4<T>(decode(w1, j + 4), x, 32 * u + 16 + 4 * j, sum1);
+    const size_t column = 32 * u + size_t{4} * j;
+    AddColumns4<T>(decode(w0, j), x, column, sum0);
+    AddColumns4<T>(decode(w1, j + 4), x, column + 16, sum1);
   }
 }
 
