@@ -1,28 +1,15 @@
 // INT4 x Q8: as Q4_0, with a scale in bf16 per unit, or a scale and a zero per group of units (pack/int4.cc). The zero is taken
 // off by way of the sums of the activations.
 #include "kernels/avx512/avx512.h"
-#include "kernels/avx512/q8_matmul.h"
+#include "kernels/avx512/unit_scales.h"
 
 namespace onecopy::kernels::avx512 {
 namespace {
 
-struct Int4Bf16 {
-  static constexpr size_t kBlockUnits = 0;
-  static constexpr size_t kHeaderBytes = 0;
-  static constexpr size_t kUnitBytes = 18 * kRowTile;
-  static constexpr size_t kPrefetchedBytes = kNibbleBytes;
-  using Header = NoHeader;
-
-  static Header LoadHeader(const uint8_t*) { return {}; }
-  static void Prepare(const UnitScales& scales, Q8Row* x) { PrepareStart<8>(scales, x); }
-
+struct Int4Bf16 : OffsetUnits<LoadBf16, 8> {
   template <int T>
   static void Unit(const NoHeader&, const uint8_t* p, const Q8Row* x, size_t u, __m512* acc) {
-    __m512i sum[T];
-    Start<T>(x, u, sum);
-    NibbleSums<T>(
-        p + 2 * kRowTile, x, u, [](__m512i w, size_t, bool) { return w; }, sum);
-    AddUnit<T>(sum, LoadBf16(p), x, u, acc);
+    AddNibbles<T>(p, x, u, AsTheyAre(), acc);
   }
 };
 
@@ -49,8 +36,7 @@ struct Int4 {
   static void Unit(const Header& header, const uint8_t* p, const Q8Row* x, size_t u, __m512* acc) {
     __m512i sum[T];
     Clear<T>(sum);
-    NibbleSums<T>(
-        p, x, u, [](__m512i w, size_t, bool) { return w; }, sum);
+    NibbleSums<T>(p, x, u, AsTheyAre(), sum);
     AddMinUnit<T>(sum, header.scale, header.min, x, u, acc);
   }
 };

@@ -1,26 +1,15 @@
 // Q5_1 x Q8: as Q4_1, with a fifth bit.
 #include "kernels/avx512/avx512.h"
 #include "kernels/avx512/fifth_bits.h"
+#include "kernels/avx512/unit_scales.h"
 
 namespace onecopy::kernels::avx512 {
 namespace {
 
-struct Q5_1 {
-  static constexpr size_t kBlockUnits = 0;
-  static constexpr size_t kHeaderBytes = 0;
-  static constexpr size_t kUnitBytes = 24 * kRowTile;
-  static constexpr size_t kPrefetchedBytes = kNibbleBytes;
-  using Header = NoHeader;
-
-  static Header LoadHeader(const uint8_t*) { return {}; }
-  static void Prepare(const UnitScales& scales, Q8Row* x) { PrepareSums(scales, x); }
-
+struct Q5_1 : MinUnits<4> {
   template <int T>
   static void Unit(const NoHeader&, const uint8_t* p, const Q8Row* x, size_t u, __m512* acc) {
-    __m512i sum[T];
-    Clear<T>(sum);
-    NibbleSums<T>(p + 4 * kRowTile, x, u, FifthBits{LoadWeights(p + 20 * kRowTile)}, sum);
-    AddMinUnit<T>(sum, LoadF16(p), Negated(LoadF16(p + 2 * kRowTile)), x, u, acc);
+    AddNibbles<T>(p, x, u, FifthBits{LoadWeights(p + 20 * kRowTile)}, acc);
   }
 };
 
