@@ -60,8 +60,8 @@ const float* MlaAttention::Run(const proto::Step& step, uint32_t layer, Activati
   }
   static const RowSplit kFew;
   acts_.set_split(&kFew);
-  Absorbed(others, layer, q + expanded * heads_.size() * (nope_ + rope_),
-           out + expanded * heads_.size() * v_dim_);
+  const size_t rows = size_t{expanded} * heads_.size();  // of a token and head
+  Absorbed(others, layer, q + rows * (nope_ + rope_), out + rows * v_dim_);
   return out;
 }
 
