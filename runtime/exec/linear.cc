@@ -63,7 +63,7 @@ kernels::PackedMatrix RowSlice(const kernels::PackedMatrix& matrix, uint32_t beg
 uint32_t RowsPerTask(uint64_t rows, size_t n_tokens, const ThreadTeam& team) {
   constexpr uint64_t kTile = 32;  // a multiple of every row tile
   const uint64_t even = RoundUp(DivUp(rows, 4ull * team.size()), kTile);
-  const uint64_t most = n_tokens > 8 ? 2 * kTile : 16 * kTile;
+  const uint64_t most = n_tokens > 8 ? 8 * kTile : 16 * kTile;
   return static_cast<uint32_t>(std::clamp(even, kTile, most));
 }
 
