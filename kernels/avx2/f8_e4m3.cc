@@ -13,7 +13,7 @@ constexpr size_t kHeaderBytes = 4 * kRowTile;
 constexpr size_t kBlockUnits = 4;
 constexpr size_t kTokenTile = 4;
 constexpr size_t kTokenBlockBytes = size_t{256} * 1024;  // as in q8_matmul.h
-constexpr size_t kPrefetchBytes = 2048;                  // as in q8_matmul.h
+constexpr size_t kPrefetchBytes = 2048;                  // without a WeightStream: of the same tile, mostly
 constexpr float kHalfBias = 256.0f;                      // biases of half and E4M3: 2^(15 - 7)
 
 // Lanes: rows 0 0 1 1 2 2 3 3 and 4 4 5 5 6 6 7 7; the even ones for one column, the odd ones for the next.

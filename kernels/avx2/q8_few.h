@@ -102,10 +102,10 @@ inline void UnitProducts(const uint8_t* tile, size_t tile_distance, const Q8Row*
   }
 }
 
-// R row tiles, tile_distance bytes apart, for T tokens; weights are decoded where they are used.
+// R row tiles, tile_distance bytes apart, each of a stream, for T tokens; weights are decoded where they are used.
 template <class Kernel, int R, int T, class Sum, class Y>
-void FewTokens(const uint8_t* tile, size_t tile_distance, const TileShape& shape, const void* const* x,
-               Y* const* y, const size_t* first_row, const size_t* n_rows) {
+void FewTokens(const uint8_t* tile, size_t tile_distance, const WeightStream* streams, const TileShape& shape,
+               const void* const* x, Y* const* y, const size_t* first_row, const size_t* n_rows) {
   typename FewSums<Sum>::Type total[R][T];
   Q8Row rows[T];
   for (int t = 0; t < T; ++t) rows[t] = MakeQ8Row(x[t], shape.units);
@@ -130,7 +130,10 @@ void FewTokens(const uint8_t* tile, size_t tile_distance, const TileShape& shape
           AddUnit<Kernel>(headers[r], Kernel::ScalesAt(tile + r * tile_distance), sum[r][t], scales,
                           &total[r][t]);
       }
-      for (int r = 0; r < R; ++r) PrefetchUnit<Kernel::kUnitBytes>(tile + r * tile_distance);
+      for (int r = 0; r < R; ++r) {
+        const uint8_t* unit_at = tile + r * tile_distance;
+        PrefetchUnit<Kernel::kUnitBytes>(unit_at, streams[r].From(unit_at));
+      }
     }
     for (int r = 0; r < R; ++r)
       for (int t = 0; t < T; ++t) EndSegment<Kernel>(headers[r], &total[r][t]);
@@ -148,6 +151,8 @@ void MatmulFew(const PackedMatrix& w, const void* const* x, Y* const* y, uint32_
   const size_t tile_bytes = TileBytes(w);
   const size_t n_tiles = (row_end - row_begin + kRowTile - 1) / kRowTile, half = n_tiles / 2;
   const uint8_t* tiles = w.data + row_begin / kRowTile * tile_bytes;
+  const WeightStream streams[2] = {{tiles + half * tile_bytes, NextTile(w, false)},
+                                   {tiles + n_tiles * tile_bytes, NextTile(w, true)}};
   for (size_t i = 0; i < n_tiles - half; ++i) {
     // Of an odd number of tiles, the second half has one more, and its last is alone.
     const bool alone = i == half;
@@ -158,10 +163,10 @@ void MatmulFew(const PackedMatrix& w, const void* const* x, Y* const* y, uint32_
       n_rows[r] = row_end - first[r] < kRowTile ? row_end - first[r] : kRowTile;
     }
     if (alone) {
-      FewTokens<Kernel, 1, T, Sum>(tiles + index[0] * tile_bytes, 0, shape, x, y, first, n_rows);
+      FewTokens<Kernel, 1, T, Sum>(tiles + index[0] * tile_bytes, 0, streams + 1, shape, x, y, first, n_rows);
     } else {
-      FewTokens<Kernel, 2, T, Sum>(tiles + index[0] * tile_bytes, half * tile_bytes, shape, x, y, first,
-                                   n_rows);
+      FewTokens<Kernel, 2, T, Sum>(tiles + index[0] * tile_bytes, half * tile_bytes, streams, shape, x, y,
+                                   first, n_rows);
     }
   }
 }

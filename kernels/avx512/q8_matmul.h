@@ -23,6 +23,7 @@
 
 #include "kernels/avx512/q8_row.h"
 #include "kernels/kernels.h"
+#include "kernels/weight_stream.h"
 
 namespace onecopy::kernels::avx512 {
 namespace {
@@ -72,12 +73,11 @@ inline void Start(const Q8Row* x, size_t u, __m512i* sum, int half = 0) {
   for (int t = 0; t < T; ++t) sum[t] = _mm512_set1_epi32(x[t].start[half][u % kPreparedUnits]);
 }
 
-// Fetches what a kernel will read kPrefetchBytes later, while it works on the line at p (avx2/q8_matmul.h has the measurement).
-// One line at a time between the work: all lines of a unit at once, which is also where the compiler would move them, cost a
-// thread 5 % of its bandwidth (Q4_K: 15.0 GB/s, so 15.8). Reads nothing, so it may run past the end.
-constexpr size_t kPrefetchBytes = 2048;
-inline void PrefetchLine(const uint8_t* p) {
-  asm volatile("prefetcht0 %0" : : "m"(p[kPrefetchBytes]));
+// Fetches what a kernel will read later, while it works on the line at p. One line at a time between the work: all lines of a
+// unit at once, which is also where the compiler would move them, cost a thread 5 % of its bandwidth (Q4_K: 15.0 GB/s, so 15.8).
+inline void PrefetchLine(const uint8_t* p, const Ahead& ahead) {
+  asm volatile("prefetcht1 %0" : : "m"(p[ahead.far]));
+  asm volatile("prefetcht0 %0" : : "m"(p[ahead.near]));
 }
 
 // Of a unit of nibbles, which NibbleSums prefetches.
@@ -90,7 +90,7 @@ inline void NibbleSums(const uint8_t* p, const Q8Row* x, size_t u, Decode decode
   const __m512i low = _mm512_set1_epi8(15);
   for (size_t j = 0; j < 4; ++j) {
     const __m512i both = LoadWeights(p + 64 * j);
-    PrefetchLine(p + 64 * j);
+    PrefetchLine(p + 64 * j, x->ahead);
     AddColumns4<T>(decode(_mm512_and_si512(both, low), j, false), x, 32 * u + 4 * j, sum);
     AddColumns4<T>(decode(_mm512_and_si512(_mm512_srli_epi16(both, 4), low), j, true), x, 32 * u + 16 + 4 * j,
                    sum);
@@ -218,15 +218,17 @@ struct Pass {
 };
 
 template <class Kernel>
-inline void PrefetchShare(const uint8_t* unit, size_t tile_bytes, const Pass& pass) {
+inline void PrefetchShare(const uint8_t* unit, ptrdiff_t ahead, const Pass& pass) {
+  if (ahead == 0) return;
   for (size_t i = 64 * pass.number; i < Kernel::kUnitBytes; i += 64 * pass.of)
-    asm volatile("prefetcht1 %0" : : "m"(unit[tile_bytes + i]));
+    asm volatile("prefetcht1 %0" : : "m"(unit[ahead + static_cast<ptrdiff_t>(i)]));
 }
 
-// R tiles, tile_distance bytes apart, for T tokens: y[t][first_row[r] .. first_row[r] + n_rows[r]).
+// R tiles, tile_distance bytes apart, each of a stream, for T tokens: y[t][first_row[r] .. first_row[r] + n_rows[r]).
 template <class Kernel, class Y, int R, int T>
-void TilesTokens(const uint8_t* p, size_t tile_distance, const TileShape& shape, const void* const* x,
-                 Y* const* y, const size_t* first_row, const size_t* n_rows, const Pass& pass = {}) {
+void TilesTokens(const uint8_t* p, size_t tile_distance, const WeightStream* streams, const TileShape& shape,
+                 const void* const* x, Y* const* y, const size_t* first_row, const size_t* n_rows,
+                 const Pass& pass = {}) {
   Q8Row rows[T];
   for (int t = 0; t < T; ++t) TakeApart(x[t], shape.units, &rows[t]);
   Sums<Y, T> sums[R];
@@ -234,7 +236,11 @@ void TilesTokens(const uint8_t* p, size_t tile_distance, const TileShape& shape,
   for (size_t unit = 0; unit < shape.units; unit += n, n = Kernel::kBlockUnits) {
     if (n > shape.units - unit) n = shape.units - unit;
     typename Kernel::Header headers[R];
-    for (int r = 0; r < R; ++r) headers[r] = Kernel::LoadHeader(p + r * tile_distance);
+    for (int r = 0; r < R; ++r) {
+      const uint8_t* header = p + r * tile_distance;
+      headers[r] = Kernel::LoadHeader(header);
+      if constexpr (Kernel::kHeaderBytes != 0) PrefetchLine(header, streams[r].From(header));
+    }
     p += Kernel::kHeaderBytes;
     for (size_t u = unit; u < unit + n; ++u, p += Kernel::kUnitBytes) {
       if (u % kPreparedUnits == 0) {
@@ -247,10 +253,12 @@ void TilesTokens(const uint8_t* p, size_t tile_distance, const TileShape& shape,
 #pragma GCC unroll 2
       for (int r = 0; r < R; ++r) {
         const uint8_t* tile = p + r * tile_distance;
+        rows->ahead = streams[r].From(tile);
         if (pass.of == 1) {
-          for (size_t i = Kernel::kPrefetchedBytes; i < Kernel::kUnitBytes; i += 64) PrefetchLine(tile + i);
+          for (size_t i = Kernel::kPrefetchedBytes; i < Kernel::kUnitBytes; i += 64)
+            PrefetchLine(tile + i, rows->ahead);
         } else {
-          PrefetchShare<Kernel>(tile, tile_distance, pass);
+          PrefetchShare<Kernel>(tile, streams[r].At(tile, static_cast<ptrdiff_t>(tile_distance)), pass);
         }
         sums[r].template AddUnit<Kernel>(headers[r], tile, rows, u);
       }
@@ -261,9 +269,9 @@ void TilesTokens(const uint8_t* p, size_t tile_distance, const TileShape& shape,
 
 // One tile for T tokens: y[t][row .. row + n_rows).
 template <class Kernel, class Y, int T>
-void TileTokens(const uint8_t* p, size_t tile_bytes, const TileShape& shape, const void* const* x,
-                Y* const* y, size_t row, size_t n_rows, const Pass& pass) {
-  TilesTokens<Kernel, Y, 1, T>(p, tile_bytes, shape, x, y, &row, &n_rows, pass);
+void TileTokens(const uint8_t* p, size_t tile_bytes, const WeightStream& stream, const TileShape& shape,
+                const void* const* x, Y* const* y, size_t row, size_t n_rows, const Pass& pass) {
+  TilesTokens<Kernel, Y, 1, T>(p, tile_bytes, &stream, shape, x, y, &row, &n_rows, pass);
 }
 
 // The first half of the tiles and the second half side by side, each read from front to back: two streams of weights from
@@ -280,14 +288,17 @@ void MatmulPairs(const PackedMatrix& w, const void* const* x, Y* const* y, uint3
     const size_t left = row_end - first_row(tile);
     return left < kRowTile ? left : kRowTile;
   };
+  // An odd tile, which is the last, continues the second stream.
+  const WeightStream streams[2] = {{tiles + half * tile_bytes, NextTile(w, false)},
+                                   {tiles + n_tiles * tile_bytes, NextTile(w, true)}};
   for (size_t i = 0; i < half; ++i) {
     const size_t first[2] = {first_row(i), first_row(half + i)}, n[2] = {n_rows(i), n_rows(half + i)};
-    TilesTokens<Kernel, Y, 2, T>(tiles + i * tile_bytes, half * tile_bytes, shape, x, y, first, n);
+    TilesTokens<Kernel, Y, 2, T>(tiles + i * tile_bytes, half * tile_bytes, streams, shape, x, y, first, n);
   }
   if (n_tiles % 2 == 0) return;
   const size_t last = n_tiles - 1;
-  TileTokens<Kernel, Y, T>(tiles + last * tile_bytes, tile_bytes, shape, x, y, first_row(last), n_rows(last),
-                           {});
+  TileTokens<Kernel, Y, T>(tiles + last * tile_bytes, tile_bytes, streams[1], shape, x, y, first_row(last),
+                           n_rows(last), {});
 }
 
 // So many tokens' sums of two tiles leave registers enough; a type whose weights need no decoding has more to give.
@@ -304,14 +315,15 @@ constexpr auto MakeMatmulPairs(std::index_sequence<T...>) {
 
 // n_tokens of 1 to 8.
 template <class Kernel, class Y>
-void TileOfTokens(size_t n_tokens, const uint8_t* tile, size_t tile_bytes, const TileShape& shape,
-                  const void* const* x, Y* const* y, size_t row, size_t n_rows, const Pass& pass) {
-  using Fn = void (*)(const uint8_t*, size_t, const TileShape&, const void* const*, Y* const*, size_t, size_t,
-                      const Pass&);
+void TileOfTokens(size_t n_tokens, const uint8_t* tile, size_t tile_bytes, const WeightStream& stream,
+                  const TileShape& shape, const void* const* x, Y* const* y, size_t row, size_t n_rows,
+                  const Pass& pass) {
+  using Fn = void (*)(const uint8_t*, size_t, const WeightStream&, const TileShape&, const void* const*,
+                      Y* const*, size_t, size_t, const Pass&);
   static constexpr Fn kByTokens[kTokenTile] = {
       TileTokens<Kernel, Y, 1>, TileTokens<Kernel, Y, 2>, TileTokens<Kernel, Y, 3>, TileTokens<Kernel, Y, 4>,
       TileTokens<Kernel, Y, 5>, TileTokens<Kernel, Y, 6>, TileTokens<Kernel, Y, 7>, TileTokens<Kernel, Y, 8>};
-  kByTokens[n_tokens - 1](tile, tile_bytes, shape, x, y, row, n_rows, pass);
+  kByTokens[n_tokens - 1](tile, tile_bytes, stream, shape, x, y, row, n_rows, pass);
 }
 
 // Y: float or double.
@@ -328,16 +340,19 @@ void MatmulQ8(const PackedMatrix& w, const void* const* x, Y* const* y, size_t n
   const size_t row_bytes = shape.units * (32 + 3 * sizeof(float)) + 64;
   const size_t fit = kTokenBlockBytes / row_bytes / kTokenTile * kTokenTile;
   const size_t block = fit < kTokenTile ? kTokenTile : fit;
+  const uint8_t* tiles = w.data + row_begin / kRowTile * tile_bytes;
+  const WeightStream stream(tiles + (row_end - row_begin + kRowTile - 1) / kRowTile * tile_bytes,
+                            NextTile(w, false));
   for (size_t begin = 0; begin < n_tokens; begin += block) {
     const size_t end = n_tokens - begin < block ? n_tokens : begin + block;
-    const uint8_t* tile = w.data + row_begin / kRowTile * tile_bytes;
+    const uint8_t* tile = tiles;
     for (size_t row = row_begin; row < row_end; row += kRowTile, tile += tile_bytes) {
       const size_t n_rows = row_end - row < kRowTile ? row_end - row : kRowTile;
       // Nine tokens are five and four: a tile of one would cost nearly as much as one of four.
       const size_t passes = (end - begin + kTokenTile - 1) / kTokenTile;
       for (size_t t = begin, pass = 0; pass < passes; ++pass) {
         const size_t left = passes - pass, n = (end - t + left - 1) / left;
-        TileOfTokens<Kernel>(n, tile, tile_bytes, shape, x + t, y + t, row, n_rows, {pass, passes});
+        TileOfTokens<Kernel>(n, tile, tile_bytes, stream, shape, x + t, y + t, row, n_rows, {pass, passes});
         t += n;
       }
     }

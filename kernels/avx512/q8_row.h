@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/avx512/vec.h"
+#include "kernels/weight_stream.h"
 
 namespace onecopy::kernels::avx512 {
 namespace {
@@ -19,6 +20,7 @@ struct Q8Row {
   alignas(64) float d[kPreparedUnits];
   alignas(64) float s[2][kPreparedUnits];        // s0 + s1, or s0 and s1
   alignas(64) int32_t start[2][kPreparedUnits];  // of integer sums: of a unit, or of its halves
+  Ahead ahead;  // of the first of several rows: of the weights of the unit at work
 };
 
 inline void TakeApart(const void* row, size_t units, Q8Row* x) {

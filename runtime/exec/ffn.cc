@@ -114,7 +114,9 @@ void Ffn::GateUp(const Routing& routing, Activations* x) {
       gate_y[t] = h + e.h_begin + t * e.h_stride + task.begin;
       up_y[t] = scratch + thread * scratch_size + size_t{t} * n_rows;
     }
-    const auto gate = RowSlice(*e.gate, task.begin, task.end), up = RowSlice(*e.up, task.begin, task.end);
+    auto gate = RowSlice(*e.gate, task.begin, task.end);
+    const auto up = RowSlice(*e.up, task.begin, task.end);
+    gate.next = &up;
     const auto multiply = [&](const kernels::PackedMatrix& w, float** y) {
       ForKernels(table_, w, e.group->n_many, n,
                  [&](const kernels::MatmulKernel& kernel, size_t begin, size_t end) {
@@ -187,10 +189,16 @@ void Ffn::Down(const Routing& routing, uint32_t layer, size_t n_tokens, double* 
     const auto end = static_cast<uint32_t>(std::min<size_t>(hidden, begin + step));
     for (size_t t = 0; t < n_tokens; ++t) std::fill(out + t * hidden + begin, out + t * hidden + end, 0.0);
     double** y = y_sum_rows_.data() + thread * most_tokens;
-    for (const Expert& e : experts_) {
+    for (size_t i = 0; i < experts_.size(); ++i) {
+      const Expert& e = experts_[i];
       const uint32_t n = e.group->size(), n_rows = end - begin;
       for (uint32_t t = 0; t < n; ++t) y[t] = scratch + thread * scratch_size + size_t{t} * n_rows;
-      const auto down = RowSlice(*e.down, begin, end);
+      auto down = RowSlice(*e.down, begin, end);
+      kernels::PackedMatrix next;
+      if (i + 1 < experts_.size()) {
+        next = RowSlice(*experts_[i + 1].down, begin, end);
+        down.next = &next;
+      }
       ForKernels(table_, down, e.group->n_many, n,
                  [&](const kernels::MatmulKernel& kernel, size_t first, size_t last) {
                    kernel.matmul_sum(down, h_rows_.data() + e.group->begin + first, y + first, last - first,
