@@ -67,12 +67,13 @@ class Submit(unittest.TestCase):
 
     def ranks_at_first_text(self, job):
         """None where the job ends before."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180  # seconds on a free machine; beside tests and compilers, with few cores, a minute
         while not (os.path.exists(f"{self.work}/onecopy-{job}.out") and len(self.output(f"{job}.out")) > len(PROMPT) + 20):
             found = self.slurm.job(job)
             if found.get("JobState") in ENDED:
                 return []
-            self.assertLess(time.monotonic(), deadline, found)
+            if time.monotonic() > deadline:
+                self.fail(f"no text after 180 s: {found}; {self.output(f'{job}.err')}")
             time.sleep(0.1)
         return self.slurm.ranks()
 
@@ -173,7 +174,7 @@ class Submit(unittest.TestCase):
             self.assertLess(time.monotonic() - start, 10)
 
     def test_killed_rank_requeues_the_job_when_told(self):
-        job = self.submit("--requeue", "-n", "2", "--threads", "1", *LONG)
+        job = self.submit("--requeue", "--nodes", "2", "-n", "2", "--threads", "1", *LONG)
         os.kill(self.await_ranks(job, 2)[0][0], signal.SIGKILL)
         found = self.slurm.await_state(job, {"PENDING"})
         self.assertEqual("1", found["Restarts"])
