@@ -19,11 +19,6 @@ inline uint32_t LoadU32(const uint8_t* p) {
   std::memcpy(&v, p, sizeof v);
   return v;
 }
-inline uint64_t LoadU64(const uint8_t* p) {
-  uint64_t v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
-}
 
 inline float F16ToF32(uint16_t half) {
   constexpr uint32_t kExponent = 0x7c00u << 13;

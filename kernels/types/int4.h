@@ -11,8 +11,6 @@
 
 namespace onecopy::kernels {
 
-inline constexpr uint32_t kMaxInt4Zero = 31;
-
 inline void StoreInt4Header(float scale, uint32_t zero, uint8_t* header) {
   const auto bits = std::bit_cast<uint32_t>(scale);
   header[0] = static_cast<uint8_t>(bits >> 16);

@@ -54,7 +54,6 @@ class PlanMachine {
   const std::string& name() const { return name_; }
   const std::string& basis() const { return basis_; }  // where the figures come from, for people
   const char* source() const { return source_; }       // "measured", "given" or "machine file"
-  bool is_here() const { return is_here_; }
   const std::vector<Node>& nodes() const { return nodes_; }
   int sockets() const;
   uint64_t host_available() const { return host_available_; }

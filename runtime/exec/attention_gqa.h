@@ -39,8 +39,9 @@ class GqaAttention {
 
   // q: [tokens][heads.size()][q_dim()] of query heads `heads`, normalised, rotated and scaled; out: [tokens]
   // [heads.size()][v_dim()]. Token t sits at step.positions(t) of slot step.slots(t) and sees that position and all
-  // before it, or those of them in the layer's sliding window or in the same attention chunk (ModelSpec); their keys and values are in the cache. sinks: [spec.n_heads]
-  // logits that take part in the softmax and have no value, or empty.
+  // before it, or those of them in the layer's sliding window or in the same attention chunk (ModelSpec); their keys
+  // and values are in the cache. sinks: [spec.n_heads] logits that take part in the softmax and have no value, or
+  // empty.
   void Run(const proto::Step& step, uint32_t layer, const KvCache& cache, shard::Range heads, const float* q,
            float* out, std::span<const float> sinks = {});
 

@@ -41,7 +41,6 @@ class KvCache {
   uint64_t NewPages(uint32_t slot, uint32_t n_positions) const;
   uint64_t free_pages() const { return free_pages_.size(); }
   uint64_t n_pages() const { return pages_.size(); }
-  uint64_t pages_of(uint32_t slot) const { return slots_[slot].size(); }
 
   // Whether this rank has the page of that position.
   bool Holds(uint32_t position) const { return position / kPageTokens % page_step_ == first_page_; }
