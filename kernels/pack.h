@@ -61,7 +61,8 @@ struct PackedMatrix {
   uint32_t rows = 0;       // rows of the shard
   uint32_t cols = 0;       // columns of the shard, and the column of the full matrix at which it begins;
   uint32_t first_col = 0;  // both multiples of 32 for quantised types
-  // What the same thread multiplies after this, where it is known: a kernel may ask memory for its beginning.
+  // What the same thread multiplies after this, where it is known: a kernel may ask memory for its beginning. Not owned; lives as
+  // long as the product takes.
   const PackedMatrix* next = nullptr;
 };
 

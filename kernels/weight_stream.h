@@ -12,12 +12,13 @@ namespace onecopy::kernels {
 namespace {
 
 // Lines come from memory to the second-level cache kFarBytes before they are wanted, and to the first level kNearBytes before. From
-// memory to the first level at once, 2048 ahead, as many are on their way as that level waits for, 24 on Zen 4: Q4_K times two
-// tokens read 19 GB/s a thread so, and 26 by two steps; times one and four, 9 to 21 and 7 to 12 % more. Without any, one stream
-// reaches 9 of the 17 GB/s that a thread can read (Sapphire Rapids).
+// memory to the first level at once, 2048 ahead, as many are on their way as that level waits for, 24 on Zen 4, where Q4_K times
+// two, three and four tokens reads 22.7, 16.9 and 15.0 GB/s a thread so, and 26.1, 23.8 and 19.7 by two steps (sums in float; in
+// double 4 to 8 % more; times one token as fast or up to 10 % slower). Without any, one stream reaches 9 of the 17 GB/s that a
+// thread can read (Sapphire Rapids).
 constexpr ptrdiff_t kFarBytes = 6144, kNearBytes = 1024;
 
-// Where what is to be fetched stands from where the kernel is at work; 0: nothing is.
+// How many bytes behind the place where a kernel is at work what is to be fetched stands; 0: nothing is.
 struct Ahead {
   ptrdiff_t near = 0, far = 0;
 };
@@ -30,6 +31,7 @@ class WeightStream {
         gap_(next == nullptr ? 0 : static_cast<ptrdiff_t>(reinterpret_cast<uintptr_t>(next) - end_)),
         has_next_(next != nullptr) {}
 
+  // The place `distance` bytes of the stream behind p, from p; 0 where the stream has ended before it.
   ptrdiff_t At(const uint8_t* p, ptrdiff_t distance) const {
     if (reinterpret_cast<uintptr_t>(p) + static_cast<uintptr_t>(distance) < end_) return distance;
     return has_next_ ? distance + gap_ : 0;

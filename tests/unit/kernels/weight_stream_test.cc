@@ -26,7 +26,8 @@ TEST(WeightStream, GoesOnWithWhatIsNext) {
     const WeightStream stream(begin + 8192, begin + next);
     EXPECT_EQ(stream.At(begin + 4096, 4095), 4095);
     EXPECT_EQ(stream.At(begin + 4096, 4096), next - 4096) << "its first byte";
-    EXPECT_EQ(stream.At(begin + 8000, 4096), next + 8000 + 4096 - 8192 - 8000) << "as far into it";
+    EXPECT_EQ(stream.At(begin + 8000, 4096), next + (8000 + 4096 - 8192) - 8000)
+        << "as far into it as behind the end";
   }
 }
 
